@@ -1,0 +1,24 @@
+//! # skuld: the engine
+//!
+//! Values in, values out. This crate computes everything a Valkey-compatible server computes and performs
+//! nothing: no I/O, no clock, no threads, no randomness of its own. The actors (package `skuld-actors`)
+//! decide who runs what, when, and where bytes go.
+//!
+//! ## Code map
+//! - [`resp`]: the wire protocol, decoding requests and encoding replies
+//! - [`keyspace`]: entries, tables, slots, databases
+//! - [`types`]: the values behind keys
+//! - [`commands`]: the command table and one file per command family
+//! - [`config`]: the directives of Valkey 9.1, parsing and rewriting configuration
+//! - [`expiry`]: the time-ordered index of deadlines
+//!
+//! Invariant: nothing here reads a clock, a socket, a file, or an entropy source; time, seeds and limits are
+//! arguments.
+
+pub mod commands;
+pub mod config;
+pub mod expiry;
+pub mod hash;
+pub mod keyspace;
+pub mod resp;
+pub mod types;
