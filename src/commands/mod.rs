@@ -1,1 +1,22 @@
+//! The command table and the command families. A stranger finds any command in two hops: its row in the table,
+//! then the function the row names.
 
+pub mod context;
+
+pub use context::{CommandError, Context};
+
+/// A command that runs in the engine: reads its arguments and the keyspace from the context, writes its reply there.
+pub type EngineFn = fn(&mut Context<'_>) -> Result<(), CommandError>;
+
+/// Who executes a command.
+#[derive(Clone, Copy)]
+pub enum Handler {
+    /// Known from the reference server but not built yet: not listed, answers `ERR unknown command`.
+    Missing,
+    /// Only dispatches to its subcommands.
+    Container,
+    /// Pure computation over the client's session and the keyspace, run by a shard.
+    Engine(EngineFn),
+    /// Needs server state that belongs to actors (clients, configuration, other shards' figures); run by the connection.
+    Server,
+}
