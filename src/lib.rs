@@ -10,6 +10,7 @@
 //! - [`types`]: the values behind keys
 //! - [`commands`]: the command table and one file per command family
 //! - [`config`]: the directives of Valkey 9.1, parsing and rewriting configuration
+//! - [`glob`]: glob patterns of keys, channels and directives
 //! - [`expiry`]: the time-ordered index of deadlines
 //!
 //! Invariant: nothing here reads a clock, a socket, a file, or an entropy source; time, seeds and limits are
@@ -18,7 +19,9 @@
 pub mod commands;
 pub mod config;
 pub mod expiry;
+pub mod glob;
 pub mod hash;
 pub mod keyspace;
 pub mod resp;
 pub mod types;
+pub mod version;
