@@ -1,6 +1,14 @@
 //! The values behind keys, one file per type. Each type is an enum over its encodings whose every variant owns
 //! exactly one pointer-sized word, so that an entry stores it in eight bytes beside its encoding tag.
 
+mod block;
+pub mod intset;
+mod item;
+pub mod listpack;
+pub mod number;
+
+pub use item::{Item, ItemBuffer};
+
 /// A collection value that an entry stores as (encoding tag, one machine word).
 ///
 /// The word owns whatever it points to: `from_raw(into_raw(v))` is `v`, and each raw pair is turned back exactly
