@@ -48,7 +48,7 @@ fn every_integer_width_survives() {
         lp.append_int(*v);
     }
     assert_eq!(lp.iter().map(|i| i.as_int().unwrap()).collect::<Vec<_>>(), all);
-    assert_eq!(lp.iter().rev().map(|i| i.as_int().unwrap()).count(), all.len());
+    assert_eq!(lp.iter().rev().filter_map(Item::as_int).count(), all.len());
     assert!(Listpack::from_foreign(lp.as_bytes()).is_some());
 }
 

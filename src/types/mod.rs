@@ -2,6 +2,8 @@
 //! exactly one pointer-sized word, so that an entry stores it in eight bytes beside its encoding tag.
 
 mod block;
+pub mod extended;
+mod grisu;
 pub mod intset;
 mod item;
 pub mod listpack;
