@@ -11,6 +11,7 @@
 //! - [`commands`]: the command table and one file per command family
 //! - [`config`]: the directives of Valkey 9.1, parsing and rewriting configuration
 //! - [`glob`]: glob patterns of keys, channels and directives
+//! - [`lzf`]: the byte compression of RDB and list nodes
 //! - [`expiry`]: the time-ordered index of deadlines
 //!
 //! Invariant: nothing here reads a clock, a socket, a file, or an entropy source; time, seeds and limits are
@@ -21,7 +22,9 @@ pub mod config;
 pub mod expiry;
 pub mod glob;
 pub mod hash;
+
 pub mod keyspace;
+pub mod lzf;
 pub mod resp;
 pub mod types;
 pub mod version;

@@ -338,7 +338,7 @@ impl Big {
     }
 
     fn shift_left(&mut self, bits: u32) {
-        if bits % 32 != 0 {
+        if !bits.is_multiple_of(32) {
             let mut carry = 0;
             for limb in &mut self.0 {
                 let wide = (*limb as u64) << (bits % 32) | carry;

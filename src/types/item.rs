@@ -74,3 +74,36 @@ impl PartialEq for Item<'_> {
 }
 
 impl Eq for Item<'_> {}
+
+/// An element taken out of a collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnedItem {
+    Int(i64),
+    Text(Vec<u8>),
+}
+
+impl OwnedItem {
+    pub fn as_item(&self) -> Item<'_> {
+        match self {
+            OwnedItem::Int(v) => Item::Int(*v),
+            OwnedItem::Text(t) => Item::Str(t),
+        }
+    }
+
+    /// The text as a vector.
+    pub fn into_vec(self) -> Vec<u8> {
+        match self {
+            OwnedItem::Int(v) => Item::Int(v).to_vec(),
+            OwnedItem::Text(t) => t,
+        }
+    }
+}
+
+impl From<Item<'_>> for OwnedItem {
+    fn from(item: Item<'_>) -> Self {
+        match item {
+            Item::Int(v) => OwnedItem::Int(v),
+            Item::Str(s) => OwnedItem::Text(s.to_vec()),
+        }
+    }
+}

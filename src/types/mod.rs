@@ -6,10 +6,12 @@ pub mod extended;
 mod grisu;
 pub mod intset;
 mod item;
+pub mod list;
 pub mod listpack;
 pub mod number;
+pub mod quicklist;
 
-pub use item::{Item, ItemBuffer};
+pub use item::{Item, ItemBuffer, OwnedItem};
 
 /// A collection value that an entry stores as (encoding tag, one machine word).
 ///
@@ -24,4 +26,18 @@ pub trait Payload: Sized {
     /// # Safety
     /// The pair must come from `into_raw` of the same type and must not be used to own a second value.
     unsafe fn from_raw(encoding: u8, word: usize) -> Self;
+}
+
+/// What freeing and accounting need from a collection value.
+pub trait Collection {
+    /// Allocations to free, roughly, counted as Valkey does to decide whether freeing goes to the background: 1 for
+    /// compact encodings, else elements (or nodes). Spec page key-lifetime.md, section 6.
+    fn free_effort(&self) -> usize;
+
+    /// Drops up to about `budget` elements (or nodes), in no particular order; true when the rest can be dropped at
+    /// once. The value must not be used as a collection any more: this is for a reaper that frees in slices.
+    fn drop_some(&mut self, budget: usize) -> bool;
+
+    /// Bytes of heap the value occupies, slack included. Walks the elements.
+    fn heap_bytes(&self) -> usize;
 }
