@@ -1,9 +1,16 @@
 //! The command table and the command families. A stranger finds any command in two hops: its row in the table,
 //! then the function the row names.
 
+pub mod argument;
 pub mod context;
+pub mod key_spec;
+pub mod keys;
+pub mod refusals;
+pub mod spec;
+pub mod table;
 
 pub use context::{CommandError, Context};
+pub use table::{COMMAND_COUNT, Command, Table, table};
 
 /// A command that runs in the engine: reads its arguments and the keyspace from the context, writes its reply there.
 pub type EngineFn = fn(&mut Context<'_>) -> Result<(), CommandError>;
