@@ -1,0 +1,1 @@
+//! The written cases in `tests/cases`.

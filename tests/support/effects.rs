@@ -1,0 +1,1 @@
+//! Append-only files and keyspace events as lists that can be compared.

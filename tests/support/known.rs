@@ -1,0 +1,1 @@
+//! The accepted differences listed in `docs/compatibility.md`.

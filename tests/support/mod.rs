@@ -1,0 +1,30 @@
+//! What the whole-server tests share.
+//!
+//! - [`resp`]: replies as bytes and as values
+//! - [`client`]: a blocking client that hands out the raw bytes of each reply
+//! - [`server`]: starting and stopping Skuld and the reference server
+//! - [`text`]: command lines in the syntax of redis-cli, and bytes made readable
+//! - [`rng`]: the seeded random numbers of the generators
+//! - [`rules`]: the closed list of what is not compared byte by byte
+//! - [`parity`]: running one command list on both servers, comparing, shrinking
+//! - [`state`]: comparing whole data sets
+//! - [`cases`]: the written cases in `tests/cases`
+//! - [`r#gen`]: the random command generators, one file per family
+//! - [`effects`]: append-only files and keyspace events as comparable lists
+//! - [`known`]: the accepted differences listed in `docs/compatibility.md`
+
+// Every test binary includes this module and uses its own part of it.
+#![allow(dead_code)]
+
+pub mod cases;
+pub mod client;
+pub mod effects;
+pub mod r#gen;
+pub mod known;
+pub mod parity;
+pub mod resp;
+pub mod rng;
+pub mod rules;
+pub mod server;
+pub mod state;
+pub mod text;
