@@ -3,13 +3,16 @@
 
 mod block;
 pub mod extended;
+pub mod geohash;
 mod grisu;
+pub mod hyperloglog;
 pub mod intset;
 mod item;
 pub mod list;
 pub mod listpack;
 pub mod number;
 pub mod quicklist;
+pub mod ranktree;
 
 pub use item::{Item, ItemBuffer, OwnedItem};
 
