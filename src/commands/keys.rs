@@ -156,12 +156,9 @@ fn found(list: &mut KeyList, keys: &[(usize, u16)]) -> Result<(), InvalidKeys> {
     Ok(())
 }
 
-/// SET reads the old value when asked to return or to compare it.
+/// SET with GET returns the old value. (IFEQ compares it, but Valkey does not count that as access.)
 fn set(args: &[&[u8]], list: &mut KeyList) -> Result<(), InvalidKeys> {
-    let reads = args
-        .iter()
-        .skip(3)
-        .any(|word| word.eq_ignore_ascii_case(b"get") || word.eq_ignore_ascii_case(b"ifeq"));
+    let reads = args.iter().skip(3).any(|word| word.eq_ignore_ascii_case(b"get"));
     found(list, &[(1, if reads { RW | ACCESS | UPDATE } else { OW | UPDATE })])
 }
 

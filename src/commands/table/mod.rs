@@ -176,12 +176,24 @@ fn command_of(
     Command { id, spec, parent, shape, key_range: (first, last, step), children, built }
 }
 
-/// The table with the commands' own names.
+static ACTIVE: OnceLock<Table> = OnceLock::new();
+
+/// The table in effect: that of [`install`], or else the commands under their own names.
+#[inline]
 pub fn table() -> &'static Table {
-    static TABLE: OnceLock<Table> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        Table::index(commands().iter().filter(|c| c.parent.is_none()).map(|c| (c.name.as_bytes(), c)))
-    })
+    ACTIVE.get_or_init(Table::own_names)
+}
+
+/// The commands under their own names, whatever has been renamed: ACL rules mean these.
+pub fn original_table() -> &'static Table {
+    static ORIGINAL: OnceLock<Table> = OnceLock::new();
+    ORIGINAL.get_or_init(Table::own_names)
+}
+
+/// Puts a table with renamed commands into effect, once, before the first request. On error, some table is in effect
+/// already.
+pub fn install(renamed: Table) -> Result<(), Table> {
+    ACTIVE.set(renamed)
 }
 
 /// Why a `rename-command` is refused.
@@ -234,12 +246,17 @@ struct Entry {
 }
 
 impl Table {
+    fn own_names() -> Table {
+        let commands = commands().iter().filter(|command| command.parent.is_none());
+        Table::index(commands.map(|command| (command.name.as_bytes(), command)))
+    }
+
     /// The table after the `rename-command` directives (old name, new name), in order; an empty new name removes the
     /// command. Subcommands follow their container.
     pub fn with_renames(renames: &[(&[u8], &[u8])]) -> Result<Table, RenameError> {
         let mut names: Vec<(Vec<u8>, &'static Command)> = commands()
             .iter()
-            .filter(|command| command.parent.is_none() && command.built)
+            .filter(|command| command.parent.is_none())
             .map(|command| (command.name.as_bytes().to_vec(), command))
             .collect();
         for (old, new) in renames {

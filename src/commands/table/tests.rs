@@ -103,6 +103,7 @@ fn keys_are_those_that_valkey_finds() {
         ("set a b", Some(&[(1, STORE)])),
         ("set a b ex 10 GET", Some(&[(1, CHANGE)])),
         ("set get get", Some(&[(1, STORE)])),
+        ("set a b ifeq x", Some(&[(1, STORE)])),
         ("bitfield a get u8 0", Some(&[(1, READ)])),
         ("bitfield a overflow wrap get u8 0", Some(&[(1, READ)])),
         ("bitfield a get u8 0 set u8 0 1", Some(&[(1, CHANGE)])),
