@@ -13,6 +13,9 @@ pub mod listpack;
 pub mod number;
 pub mod quicklist;
 pub mod ranktree;
+pub mod stream;
+mod stream_group;
+mod stream_node;
 
 pub use item::{Item, ItemBuffer, OwnedItem};
 
