@@ -7,6 +7,9 @@
 //! ## Code map
 //! - [`resp`]: the wire protocol, decoding requests and encoding replies
 //! - [`keyspace`]: entries, tables, slots, databases
+//! - [`effects`]: what a command did, for the log, watchers and subscribers to learn
+//! - [`session`]: the part of a client that commands read and change
+//! - [`slot`]: hash slots
 //! - [`types`]: the values behind keys
 //! - [`commands`]: the command table and one file per command family
 //! - [`config`]: the directives of Valkey 9.1, parsing and rewriting configuration
@@ -19,6 +22,7 @@
 
 pub mod commands;
 pub mod config;
+pub mod effects;
 pub mod expiry;
 pub mod glob;
 pub mod hash;
@@ -26,5 +30,8 @@ pub mod hash;
 pub mod keyspace;
 pub mod lzf;
 pub mod resp;
+pub mod rng;
+pub mod session;
+pub mod slot;
 pub mod types;
 pub mod version;

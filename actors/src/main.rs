@@ -1,1 +1,48 @@
-fn main() {}
+//! # skuld-server: the actors
+//!
+//! ## Bird's-eye view
+//! Every worker thread is one actix arbiter with one [`shard::Shard`] and the [`connection::Connection`]s accepted
+//! onto it. A connection decodes what a read brought into one [`batch::Batch`] and sends it to its shard; the batch
+//! visits other shards if its keys are there and comes back with its replies. Everything else (reaper, expiry
+//! scanner, evictor, replication log, listener) is an actor beside them. All of them talk by typed messages in one
+//! measured envelope.
+//!
+//! ## Code map
+//! - [`envelope`]: the envelope around messages, histograms, trace ring
+//! - [`connection`], [`batch`], [`listener`], [`clients`]: clients
+//! - [`shard`], [`executor`], [`routing`]: keys
+//! - [`reaper`], [`expiry_scanner`], [`evictor`], [`replication_log`]: what happens behind the clients' backs
+//! - [`server`], [`stats`], [`server_commands`]: what all share, and the commands that show and change it
+//! - [`memory`], [`log`], [`clock`], [`shutdown`]: the process
+//!
+//! Invariant: actors share no mutable state around keys; registries are read-mostly and never locked across a send.
+//! Invariant: a panic anywhere ends the process.
+
+mod batch;
+mod clients;
+mod clock;
+mod connection;
+mod continue_later;
+mod envelope;
+mod evictor;
+mod executor;
+mod expiry_scanner;
+mod listener;
+mod log;
+mod memory;
+mod reaper;
+mod replication_log;
+mod routing;
+mod server;
+mod server_commands;
+mod shard;
+mod shutdown;
+mod start;
+mod stats;
+
+#[global_allocator]
+static ALLOCATOR: memory::CountingAllocator = memory::CountingAllocator;
+
+fn main() {
+    start::main();
+}

@@ -1,15 +1,113 @@
-//! What a command sees while it runs.
+//! What a command sees while it runs, and the errors all commands share.
 
-/// A command's refusal, written to the client as an error reply.
+use std::borrow::Cow;
+
+use super::spec::CommandSpec;
+use crate::config::Config;
+use crate::keyspace::Access;
+use crate::resp::Reply;
+use crate::rng::Rng;
+use crate::session::Session;
+
+/// A command's refusal. The texts are those of Valkey 9.1, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
+    #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
+    WrongType,
+    #[error("ERR syntax error")]
+    Syntax,
+    #[error("ERR value is not an integer or out of range")]
+    NotInteger,
+    #[error("ERR value is not a valid float")]
+    NotFloat,
+    #[error("ERR no such key")]
+    NoSuchKey,
+    #[error("ERR index out of range")]
+    IndexOutOfRange,
+    #[error("ERR source and destination objects are the same")]
+    SameObject,
+    #[error("ERR offset is out of range")]
+    OffsetOutOfRange,
+    #[error("ERR value is out of range, must be positive")]
+    MustBePositive,
+    #[error("ERR DB index is out of range")]
+    DbOutOfRange,
+    #[error("OOM command not allowed when used memory > 'maxmemory'.")]
+    OutOfMemory,
+    /// `wrong number of arguments`, found out by the command itself.
+    #[error("ERR wrong number of arguments for '{0}' command")]
+    Arity(&'static str),
+    #[error("ERR invalid expire time in '{0}' command")]
+    InvalidExpire(&'static str),
     /// A complete error line including its code word, without the leading `-` and the CRLF.
     #[error("{0}")]
-    Text(String),
+    Text(Cow<'static, str>),
+    /// Like `Text` for lines that quote client bytes.
+    #[error("{}", String::from_utf8_lossy(.0))]
+    Bytes(Vec<u8>),
 }
+
+impl CommandError {
+    /// A fixed line, code word included.
+    pub const fn fixed(text: &'static str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+
+    /// A line made at run time, code word included.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(Cow::Owned(text.into()))
+    }
+
+    /// Writes the error reply.
+    pub fn write_to(&self, reply: &mut Reply) {
+        match self {
+            Self::Bytes(line) => reply.error_bytes(line),
+            Self::Text(line) => reply.error(line),
+            other => reply.error(&other.to_string()),
+        }
+    }
+}
+
+/// The result of a command: its reply is already in the context's writer, or it is refused.
+pub type Outcome = Result<(), CommandError>;
 
 /// The arguments, keyspace, session and reply of the command being executed.
 pub struct Context<'a> {
     /// The request, command name first.
     pub args: &'a [&'a [u8]],
+    pub spec: &'static CommandSpec,
+    /// The keys, the frozen clock (`db.now`, Unix milliseconds) and the effects.
+    pub db: Access<'a>,
+    pub session: &'a mut Session,
+    pub reply: &'a mut Reply,
+    pub config: &'a Config,
+    pub rng: &'a mut Rng,
+    /// The frozen clock in Unix microseconds, for TIME.
+    pub now_us: i64,
+}
+
+impl<'a> Context<'a> {
+    /// Argument `index`, the command's name being 0.
+    ///
+    /// # Panics
+    /// If there is no such argument: commands check arity first, so that is a bug.
+    #[inline]
+    pub fn arg(&self, index: usize) -> &'a [u8] {
+        self.args[index]
+    }
+
+    /// Argument `index` as an integer, or `ERR value is not an integer or out of range`.
+    pub fn integer(&self, index: usize) -> Result<i64, CommandError> {
+        crate::resp::decode::parse_integer(self.args[index]).ok_or(CommandError::NotInteger)
+    }
+
+    /// Whether argument `index` exists and is this word in any case.
+    pub fn is_word(&self, index: usize, word: &str) -> bool {
+        self.args.get(index).is_some_and(|a| a.eq_ignore_ascii_case(word.as_bytes()))
+    }
+
+    /// The command's own arity error.
+    pub fn arity_error(&self) -> CommandError {
+        CommandError::Arity(self.spec.name)
+    }
 }

@@ -2,6 +2,7 @@
 //! then the function the row names.
 
 pub mod argument;
+pub mod check;
 pub mod context;
 pub mod key_spec;
 pub mod keys;

@@ -1,1 +1,6 @@
+//! RESP2 and RESP3: decoding requests ([`decode`]) and encoding replies ([`Reply`]).
 
+pub mod decode;
+mod encode;
+
+pub use encode::{Protocol, Reply};

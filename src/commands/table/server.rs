@@ -212,7 +212,7 @@ pub static ROWS: &[CommandSpec] = &[
             ],
         )
         .optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("slaveof", 3, Group::Server, "1.0.0")
         .summary("Makes this server a replica of another, or a primary; the old name of REPLICAOF.")
         .complexity("O(1)")
@@ -565,16 +565,15 @@ static SLOWLOG_SUBCOMMANDS: [CommandSpec; 4] = [
 /// Our own: what the actors of this server do.
 static ACTOR_SUBCOMMANDS: [CommandSpec; 8] = [
     command("actor|effects", 2, Group::Server, "9.1.0")
-        .summary("Counts the effects that commands caused, by kind.")
+        .summary("Takes the propagated commands collected since the last call.")
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
-        .handler(Handler::Missing),
-    command("actor|events", -2, Group::Server, "9.1.0")
-        .summary("Lists the latest state transitions of an actor.")
+        .handler(Handler::Server),
+    command("actor|events", 2, Group::Server, "9.1.0")
+        .summary("Takes the keyspace events collected since the last call.")
         .complexity("O(N), N being the number of events returned")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
-        .arguments(&[string("actor").optional(), integer("count").optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("actor|help", 2, Group::Server, "9.1.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -585,28 +584,31 @@ static ACTOR_SUBCOMMANDS: [CommandSpec; 8] = [
         .complexity("O(N), N being the number of actors and messages shown")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .arguments(&[string("actor").optional(), string("message").optional()])
-        .handler(Handler::Missing),
-    command("actor|info", -2, Group::Server, "9.1.0")
+        .handler(Handler::Server),
+    command("actor|info", 3, Group::Server, "9.1.0")
         .summary("Describes the state of an actor.")
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
-        .arguments(&[string("actor").optional()])
-        .handler(Handler::Missing),
+        .arguments(&[string("actor")])
+        .handler(Handler::Server),
     command("actor|list", 2, Group::Server, "9.1.0")
         .summary("Lists the actors.")
         .complexity("O(N), N being the number of actors")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("actor|slow", -2, Group::Server, "9.1.0")
         .summary("Lists the messages that took longest.")
         .complexity("O(N), N being the number of entries returned")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .arguments(&[integer("count").optional()])
         .handler(Handler::Missing),
-    command("actor|trace", -2, Group::Server, "9.1.0")
+    command("actor|trace", -3, Group::Server, "9.1.0")
         .summary("Turns the recording of messages on or off, or returns what was recorded.")
         .complexity("O(N), N being the number of records returned")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
-        .arguments(&[one_of("action", &[keyword("on", "ON"), keyword("off", "OFF"), keyword("get", "GET")])])
-        .handler(Handler::Missing),
+        .arguments(&[one_of(
+            "action",
+            &[keyword("start", "START"), keyword("stop", "STOP"), keyword("get", "GET")],
+        )])
+        .handler(Handler::Server),
 ];

@@ -1,0 +1,139 @@
+//! The registry of clients: what others may know about a connection without asking it.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use actix::Addr;
+use dashmap::DashMap;
+use skuld::session::Session;
+
+use crate::connection::Connection;
+
+/// What CLIENT LIST shows of a client and the client's own thread keeps true.
+pub struct ClientShared {
+    pub id: u64,
+    pub peer: Arc<str>,
+    pub local: Arc<str>,
+    pub fd: i32,
+    pub unix_socket: bool,
+    /// Unix milliseconds.
+    pub connected_ms: i64,
+    pub last_interaction_ms: AtomicI64,
+    pub db: AtomicU32,
+    /// Index of the last command in the command table, or `u32::MAX`.
+    pub last_command: AtomicU32,
+    pub flags: AtomicU32,
+    pub resp: AtomicU32,
+    /// Bytes of requests read but not executed, and the read buffer's free bytes.
+    pub query_bytes: AtomicU64,
+    pub query_free: AtomicU64,
+    /// Arguments of the command being executed, bytes.
+    pub argv_bytes: AtomicU64,
+    /// Replies not yet written to the socket, bytes.
+    pub output_bytes: AtomicU64,
+    pub net_in: AtomicU64,
+    pub net_out: AtomicU64,
+    pub commands: AtomicU64,
+    /// Set by CLIENT KILL and limits; every shard looks before each command.
+    pub killed: AtomicBool,
+    /// What changes rarely.
+    pub names: Mutex<ClientNames>,
+    pub connection: Addr<Connection>,
+}
+
+/// The rarely changing strings of a session.
+#[derive(Clone, Debug, Default)]
+pub struct ClientNames {
+    pub name: Vec<u8>,
+    pub lib_name: Vec<u8>,
+    pub lib_ver: Vec<u8>,
+    pub user: Arc<str>,
+}
+
+/// Bits of [`ClientShared::flags`].
+pub mod flag {
+    pub const NO_EVICT: u32 = 1;
+    pub const NO_TOUCH: u32 = 2;
+    pub const IMPORT_SOURCE: u32 = 4;
+    pub const READONLY: u32 = 8;
+    pub const CLOSE_AFTER_REPLY: u32 = 16;
+    pub const AUTHENTICATED: u32 = 32;
+}
+
+impl ClientShared {
+    /// Publishes what a batch changed in the session.
+    pub fn publish(&self, session: &Session) {
+        self.db.store(session.db, Ordering::Relaxed);
+        self.resp
+            .store(if session.protocol == skuld::resp::Protocol::Resp3 { 3 } else { 2 }, Ordering::Relaxed);
+        let mut flags = 0;
+        for (set, bit) in [
+            (session.no_evict, flag::NO_EVICT),
+            (session.no_touch, flag::NO_TOUCH),
+            (session.import_source, flag::IMPORT_SOURCE),
+            (session.readonly, flag::READONLY),
+            (session.close_after_reply, flag::CLOSE_AFTER_REPLY),
+            (session.authenticated, flag::AUTHENTICATED),
+        ] {
+            if set {
+                flags |= bit;
+            }
+        }
+        self.flags.store(flags, Ordering::Relaxed);
+    }
+
+    /// Publishes the session's names; called only when a command changed them.
+    pub fn publish_names(&self, session: &Session) {
+        let mut names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        names.name.clone_from(&session.name);
+        names.lib_name.clone_from(&session.lib_name);
+        names.lib_ver.clone_from(&session.lib_ver);
+        names.user = session.user.clone();
+    }
+
+    pub fn names(&self) -> ClientNames {
+        self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+/// All connected clients by id.
+#[derive(Default)]
+pub struct Clients {
+    map: DashMap<u64, Arc<ClientShared>>,
+    next_id: AtomicU64,
+}
+
+impl Clients {
+    /// A fresh id; the first client of a process is number 1 or higher.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub fn insert(&self, client: Arc<ClientShared>) {
+        self.map.insert(client.id, client);
+    }
+
+    pub fn remove(&self, id: u64) {
+        self.map.remove(&id);
+    }
+
+    pub fn get(&self, id: u64) -> Option<Arc<ClientShared>> {
+        self.map.get(&id).map(|c| c.clone())
+    }
+
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// All clients in the order they connected. No guard of the registry is held when this returns.
+    pub fn all(&self) -> Vec<Arc<ClientShared>> {
+        let mut all: Vec<_> = self.map.iter().map(|c| c.clone()).collect();
+        all.sort_by_key(|c| c.id);
+        all
+    }
+}

@@ -1,0 +1,470 @@
+//! One client: its socket, parser, and output.
+//!
+//! ```text
+//!  socket --read--> decoder --> [ Batch ] --ExecuteBatch--> Shard
+//!    ^                                                         |
+//!    +------write------ output <------BatchExecuted------------+
+//! ```
+//!
+//! Invariant: one batch of a connection is in flight at a time, so its commands take effect in the order sent.
+//! Invariant: replies nobody reads never stop reading; only the output-buffer limits act.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use actix::fut::ActorFuture;
+use actix::prelude::*;
+use skuld::resp::decode::{DecodeLimits, Decoder, ProtocolError, Requests};
+use skuld::session::Session;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::batch::{Batch, Stop};
+use crate::clients::ClientShared;
+use crate::clock;
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, outside_event, tell};
+use crate::server::ServerRef;
+use crate::server_commands::{self, Ran};
+use crate::shard::{ExecuteBatch, Shard};
+
+/// Bytes read from a socket at once, into a buffer that all connections of a thread share.
+const READ_BYTES: usize = 64 * 1024;
+/// While a batch is in flight, reading pauses beyond this many unexecuted bytes (the sender's window fills instead).
+const READ_AHEAD_BYTES: usize = 1024 * 1024;
+/// Buffers larger than this are given back when they are empty.
+const KEEP_BYTES: usize = 32 * 1024;
+
+/// A batch is back from the shards.
+pub struct BatchExecuted {
+    pub batch: Box<Batch>,
+    pub stop: Stop,
+}
+
+/// Bytes for this client that it did not ask for with a command of its own (pushes).
+pub struct Deliver {
+    pub bytes: Vec<u8>,
+}
+
+/// Close the connection, at once or after the replies due.
+pub struct Kill {
+    pub after_replies: bool,
+}
+
+crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2);
+
+/// A client's socket.
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn poll_read(&mut self, cx: &mut std::task::Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut std::task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(s) => Pin::new(s).poll_write(cx, bytes),
+            Self::Unix(s) => Pin::new(s).poll_write(cx, bytes),
+        }
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(s) => s.try_write(bytes),
+            Self::Unix(s) => s.try_write(bytes),
+        }
+    }
+}
+
+/// The actor.
+pub struct Connection {
+    id: ActorId,
+    server: ServerRef,
+    shared: Arc<ClientShared>,
+    shard: Addr<Shard>,
+    stream: Stream,
+    decoder: Decoder,
+    /// Bytes read and not handed to a batch yet.
+    input: Vec<u8>,
+    /// What the decoder found in `input`.
+    requests: Requests,
+    spare_requests: Requests,
+    protocol_error: Option<ProtocolError>,
+    /// The batch while it is here, that is, while nothing is in flight.
+    batch: Option<Box<Batch>>,
+    /// Replies the socket did not take yet.
+    output: Vec<u8>,
+    written: usize,
+    /// When the output went over the soft limit, if it is.
+    over_soft_since: Option<clock::Tick>,
+    /// The peer will send nothing more.
+    ended: bool,
+    /// Close once the output is written.
+    closing: bool,
+    closed: bool,
+    waker: Option<std::task::Waker>,
+}
+
+impl Connection {
+    /// Makes the connection of an accepted socket. Call inside `Connection::create`.
+    pub fn new(
+        id: ActorId,
+        server: ServerRef,
+        shared: Arc<ClientShared>,
+        shard: Addr<Shard>,
+        stream: Stream,
+        session: Session,
+        address: Addr<Connection>,
+    ) -> Self {
+        let batch = Box::new(Batch {
+            session,
+            shared: shared.clone(),
+            connection: address,
+            input: Vec::new(),
+            requests: Requests::default(),
+            next: 0,
+            output: Vec::new(),
+            protocol_error: None,
+        });
+        Self {
+            id,
+            server,
+            shared,
+            shard,
+            stream,
+            decoder: Decoder::default(),
+            input: Vec::new(),
+            requests: Requests::default(),
+            spare_requests: Requests::default(),
+            protocol_error: None,
+            batch: Some(batch),
+            output: Vec::new(),
+            written: 0,
+            over_soft_since: None,
+            ended: false,
+            closing: false,
+            closed: false,
+            waker: None,
+        }
+    }
+
+    fn close(&mut self, ctx: &mut Context<Self>) {
+        if !self.closed {
+            self.closed = true;
+            self.server.clients.remove(self.shared.id);
+            ctx.stop();
+        }
+    }
+
+    /// Takes what a read brought.
+    fn on_bytes(&mut self, bytes: &[u8]) {
+        let stats = &self.server.stats;
+        stats.total_net_input_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        stats.total_reads_processed.fetch_add(1, Ordering::Relaxed);
+        crate::stats::bump(&self.shared.net_in, bytes.len() as u64);
+        if !self.closing {
+            self.input.extend_from_slice(bytes);
+        }
+    }
+
+    /// Sends a batch on its way if none is and something is complete.
+    fn dispatch(&mut self, ctx: &mut Context<Self>) {
+        if self.closing || self.batch.is_none() || self.input.is_empty() {
+            return;
+        }
+        let now = clock::tick();
+        outside_event(self.id, now);
+        let config = self.server.config.load();
+        let Some(mut batch) = self.batch.take() else { return };
+        if self.protocol_error.is_none() {
+            let limits = DecodeLimits {
+                bulk_max: config.proto_max_bulk_len as i64,
+                authenticated: batch.session.authenticated,
+            };
+            self.protocol_error = self.decoder.decode(&mut self.input, limits, &mut self.requests).err();
+        }
+        if self.requests.is_empty() && self.protocol_error.is_none() {
+            let over = self.input.len() as u64 > config.client_query_buffer_limit;
+            self.batch = Some(batch);
+            if over {
+                self.over_query_limit(ctx);
+            }
+            return;
+        }
+        let complete = self.decoder.complete_bytes();
+        self.decoder.rebase(&mut self.requests, &mut self.spare_requests);
+        std::mem::swap(&mut batch.requests, &mut self.requests);
+        std::mem::swap(&mut self.requests, &mut self.spare_requests);
+        self.spare_requests.clear();
+        batch.input.clear();
+        if complete == self.input.len() {
+            std::mem::swap(&mut batch.input, &mut self.input);
+        } else if self.protocol_error.is_some() || complete * 2 >= self.input.len() {
+            let rest = self.input.split_off(complete);
+            std::mem::swap(&mut batch.input, &mut self.input);
+            self.input = rest;
+        } else {
+            batch.input.extend_from_slice(&self.input[..complete]);
+            self.input.drain(..complete);
+        }
+        batch.next = 0;
+        batch.protocol_error = self.protocol_error.take();
+        self.shared.last_interaction_ms.store(clock::unix_us(now) / 1000, Ordering::Relaxed);
+        self.shared.query_bytes.store(self.input.len() as u64, Ordering::Relaxed);
+        tell(&self.shard, ExecuteBatch(batch));
+    }
+
+    fn over_query_limit(&mut self, ctx: &mut Context<Self>) {
+        self.server.stats.client_query_buffer_limit_disconnections.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            "Closing client that reached max query buffer length: id={} addr={}",
+            self.shared.id,
+            self.shared.peer
+        );
+        self.close(ctx);
+    }
+
+    /// Queues bytes for the socket, writing what it takes at once.
+    fn send(&mut self, bytes: &mut Vec<u8>, ctx: &mut Context<Self>) {
+        if bytes.is_empty() {
+            return;
+        }
+        crate::stats::bump(&self.shared.net_out, bytes.len() as u64);
+        let stats = &self.server.stats;
+        stats.total_net_output_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let mut done = 0;
+        if self.output.is_empty() {
+            stats.total_writes_processed.fetch_add(1, Ordering::Relaxed);
+            while done < bytes.len() {
+                match self.stream.try_write(&bytes[done..]) {
+                    Ok(n) => done += n,
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => return self.close(ctx),
+                }
+            }
+        }
+        if done < bytes.len() {
+            if self.output.is_empty() && done == 0 {
+                std::mem::swap(&mut self.output, bytes);
+            } else {
+                self.output.extend_from_slice(&bytes[done..]);
+            }
+            self.check_output_limit(ctx);
+            // The future that watches the socket must start to watch for writability.
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+        bytes.clear();
+        if bytes.capacity() > KEEP_BYTES {
+            *bytes = Vec::new();
+        }
+    }
+
+    fn check_output_limit(&mut self, ctx: &mut Context<Self>) {
+        let waiting = (self.output.len() - self.written) as u64;
+        self.shared.output_bytes.store(waiting, Ordering::Relaxed);
+        let config = self.server.config.load();
+        let limit = &config.client_output_buffer_limit[0];
+        let now = clock::tick();
+        let over_soft = limit.soft > 0 && waiting > limit.soft;
+        self.over_soft_since = if over_soft { self.over_soft_since.or(Some(now)) } else { None };
+        let too_long = self
+            .over_soft_since
+            .is_some_and(|since| clock::micros_between(since, now) / 1_000_000 > limit.soft_seconds);
+        if (limit.hard > 0 && waiting > limit.hard) || too_long {
+            self.server.stats.client_output_buffer_limit_disconnections.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer limits.",
+                self.shared.id,
+                self.shared.peer
+            );
+            self.close(ctx);
+        }
+    }
+
+    fn output_is_empty(&self) -> bool {
+        self.output.is_empty()
+    }
+
+    /// Closes if that was asked for and everything due is written.
+    fn settle(&mut self, ctx: &mut Context<Self>) {
+        if self.output_is_empty() && (self.closing || (self.ended && self.batch.is_some())) {
+            self.close(ctx);
+        }
+    }
+
+    /// Goes on with a batch: done, or one of its commands is ours to run.
+    fn resume(&mut self, mut batch: Box<Batch>, stop: Stop, ctx: &mut Context<Self>) {
+        match stop {
+            Stop::NeedsServer => {
+                let server = self.server.clone();
+                match server_commands::run(server, batch) {
+                    Ran::Now(batch) => self.after_server_command(batch, ctx),
+                    Ran::Later(future) => {
+                        let future = future.into_actor(self).map(|batch, connection, ctx| {
+                            connection.after_server_command(batch, ctx);
+                        });
+                        ctx.spawn(future);
+                    }
+                }
+                return;
+            }
+            Stop::Killed => return self.close(ctx),
+            Stop::Done => {}
+        }
+        if let Some(error) = batch.protocol_error.take() {
+            let mut reply =
+                skuld::resp::Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
+            reply.error(&format!("ERR Protocol error: {error}"));
+            batch.output = reply.into_bytes();
+            self.server.stats.count_error(b"ERR ");
+            self.closing = true;
+            tracing::debug!(
+                "Protocol error ({error}) from client id={} addr={}",
+                self.shared.id,
+                self.shared.peer
+            );
+        }
+        if batch.session.close_after_reply {
+            self.closing = true;
+        }
+        let mut output = std::mem::take(&mut batch.output);
+        self.send(&mut output, ctx);
+        batch.output = output;
+        batch.requests.clear();
+        if batch.input.capacity() > KEEP_BYTES {
+            batch.input = Vec::new();
+        }
+        if self.input.is_empty() && self.input.capacity() > KEEP_BYTES {
+            self.input = Vec::new();
+        }
+        self.batch = Some(batch);
+        self.settle(ctx);
+        self.dispatch(ctx);
+    }
+
+    fn after_server_command(&mut self, mut batch: Box<Batch>, ctx: &mut Context<Self>) {
+        batch.next += 1;
+        batch.shared.publish(&batch.session);
+        if batch.next < batch.requests.len() && !batch.session.close_after_reply {
+            tell(&self.shard, ExecuteBatch(batch));
+        } else {
+            self.resume(batch, Stop::Done, ctx);
+        }
+    }
+}
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        // The default of 16 only matters for `try_send`, which nobody uses here.
+        ctx.spawn(SocketFuture);
+    }
+}
+
+impl TracedActor for Connection {
+    const KIND: ActorKind = ActorKind::Connection;
+
+    fn id(&self) -> ActorId {
+        self.id
+    }
+}
+
+/// Watches the connection's socket for as long as the actor lives.
+struct SocketFuture;
+
+thread_local! {
+    static SCRATCH: std::cell::RefCell<Box<[u8]>> = std::cell::RefCell::new(vec![0; READ_BYTES].into());
+}
+
+impl ActorFuture<Connection> for SocketFuture {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        connection: &mut Connection,
+        ctx: &mut Context<Connection>,
+        task: &mut std::task::Context<'_>,
+    ) -> Poll<()> {
+        while !connection.output.is_empty() && !connection.closed {
+            let written = connection.written;
+            match connection.stream.poll_write(task, &connection.output[written..]) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(n)) => {
+                    connection.written += n;
+                    if connection.written == connection.output.len() {
+                        connection.written = 0;
+                        connection.output.clear();
+                        if connection.output.capacity() > KEEP_BYTES {
+                            connection.output = Vec::new();
+                        }
+                        connection.over_soft_since = None;
+                    }
+                    let waiting = (connection.output.len() - connection.written) as u64;
+                    connection.shared.output_bytes.store(waiting, Ordering::Relaxed);
+                }
+                Poll::Ready(Err(_)) => connection.close(ctx),
+            }
+        }
+        connection.settle(ctx);
+        SCRATCH.with(|scratch| {
+            let mut scratch = scratch.borrow_mut();
+            while !connection.closed && !connection.ended {
+                if connection.batch.is_none() && connection.input.len() > READ_AHEAD_BYTES {
+                    break;
+                }
+                let mut buf = ReadBuf::new(&mut scratch);
+                match connection.stream.poll_read(task, &mut buf) {
+                    Poll::Pending => break,
+                    Poll::Ready(Err(_)) => connection.close(ctx),
+                    Poll::Ready(Ok(())) if buf.filled().is_empty() => {
+                        connection.ended = true;
+                        connection.settle(ctx);
+                    }
+                    Poll::Ready(Ok(())) => {
+                        connection.on_bytes(buf.filled());
+                        connection.dispatch(ctx);
+                    }
+                }
+            }
+        });
+        if connection.waker.as_ref().is_none_or(|w| !w.will_wake(task.waker())) {
+            connection.waker = Some(task.waker().clone());
+        }
+        if connection.closed { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Receive<BatchExecuted> for Connection {
+    fn receive(&mut self, BatchExecuted { batch, stop }: BatchExecuted, ctx: &mut Context<Self>) {
+        self.resume(batch, stop, ctx);
+    }
+}
+
+impl Receive<Deliver> for Connection {
+    fn receive(&mut self, Deliver { mut bytes }: Deliver, ctx: &mut Context<Self>) {
+        self.send(&mut bytes, ctx);
+    }
+}
+
+impl Receive<Kill> for Connection {
+    fn receive(&mut self, Kill { after_replies }: Kill, ctx: &mut Context<Self>) {
+        if after_replies {
+            self.closing = true;
+            self.settle(ctx);
+        } else {
+            self.close(ctx);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Runs one command of the engine: checks that hold where a command executes, the clock, the counters. Used by a
+//! shard on its own keyspace and by units on the parts they gathered.
+
+use std::sync::Arc;
+
+use skuld::commands::Command;
+use skuld::commands::context::{CommandError, Context};
+use skuld::commands::spec::ARBITRARY_KEYS;
+use skuld::commands::{Handler, check};
+use skuld::config::Config;
+use skuld::effects::{Effects, Grouping};
+use skuld::expiry::rules::Situation;
+use skuld::keyspace::part::unpack_deadline;
+use skuld::keyspace::{Access, ExpiryRules, Keyspace, Touch};
+use skuld::resp::Reply;
+use skuld::rng::Rng;
+use skuld::session::{ReplyMode, Session};
+use skuld::slot::Slot;
+
+use crate::batch::Batch;
+use crate::clock::{self, Tick};
+use crate::server::ServerRef;
+use crate::stats::CommandStats;
+
+/// What running commands needs beside a keyspace. One per shard.
+pub struct Executor {
+    pub server: ServerRef,
+    pub config: Arc<Config>,
+    pub effects: Effects,
+    pub rng: Rng,
+    pub commands: Arc<[CommandStats]>,
+    /// Arguments of the command being run; kept to reuse its capacity.
+    args: Vec<&'static [u8]>,
+}
+
+/// What the executor says about the next request of a batch.
+pub enum Resolved {
+    /// An engine command whose checks passed.
+    Run(&'static Command),
+    /// To be run by the connection; its checks passed.
+    Server,
+    /// Refused; the error reply is written.
+    Refused,
+}
+
+impl Executor {
+    pub fn new(server: ServerRef, commands: Arc<[CommandStats]>, seed: u64) -> Self {
+        let config = server.config.load_full();
+        Self { server, config, effects: Effects::default(), rng: Rng::new(seed), commands, args: Vec::new() }
+    }
+
+    /// Takes the configuration of now; called once per batch slice.
+    pub fn refresh(&mut self) {
+        let current = self.server.config.load();
+        if !Arc::ptr_eq(&current, &self.config) {
+            self.config = Arc::clone(&current);
+        }
+    }
+
+    /// Looks the batch's next request up and tests whether it may run here and now.
+    pub fn resolve(&mut self, batch: &mut Batch) -> Resolved {
+        let mut args = std::mem::take(&mut self.args);
+        let resolved = {
+            let args = borrow_args(&mut args, &batch.input, batch.requests.args(batch.next));
+            match check::admit(&self.server.table, args, &batch.session) {
+                Ok(command) => match command.spec.handler {
+                    Handler::Engine(_) => Resolved::Run(command),
+                    _ => Resolved::Server,
+                },
+                Err((command, error)) => {
+                    self.refuse(&mut batch.output, &mut batch.session, command, &error);
+                    Resolved::Refused
+                }
+            }
+        };
+        args.clear();
+        self.args = args;
+        resolved
+    }
+
+    fn refuse(
+        &self,
+        output: &mut Vec<u8>,
+        session: &mut Session,
+        command: Option<&'static Command>,
+        error: &CommandError,
+    ) {
+        let from = output.len();
+        let mut reply = Reply::with_buffer(std::mem::take(output), session.protocol);
+        error.write_to(&mut reply);
+        *output = reply.into_bytes();
+        self.server.stats.count_error(&output[from + 1..]);
+        if let Some(command) = command {
+            crate::stats::bump(&self.commands[usize::from(command.id)].rejected, 1);
+        }
+        settle_reply_mode(output, from, session);
+    }
+
+    /// Runs the batch's next request, which [`Executor::resolve`] admitted, on `keyspace`. `at` is when the command
+    /// before it ended; returns when this one did.
+    pub fn run(
+        &mut self,
+        keyspace: &mut Keyspace,
+        batch: &mut Batch,
+        command: &'static Command,
+        at: Tick,
+    ) -> Tick {
+        let Handler::Engine(function) = command.spec.handler else {
+            unreachable!("`resolve` sends only engine commands here");
+        };
+        let now_us = clock::unix_us(at);
+        let config = Arc::clone(&self.config);
+        let mut args_store = std::mem::take(&mut self.args);
+        let from = batch.output.len();
+        let mut reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
+        let dirty_before = self.effects.dirty;
+        let db_before = batch.session.db;
+        let result = {
+            let args = borrow_args(&mut args_store, &batch.input, batch.requests.args(batch.next));
+            let rules = Situation {
+                import_mode: config.import_mode,
+                import_source: batch.session.import_source,
+                ..Situation::default()
+            }
+            .rules();
+            let mut context = Context {
+                args,
+                spec: command.spec,
+                db: Access {
+                    keyspace,
+                    effects: &mut self.effects,
+                    db: batch.session.db,
+                    now: now_us / 1000,
+                    rules,
+                    touch: touch(&config, now_us / 1_000_000),
+                    lazy_expire: config.lazyfree_lazy_expire,
+                    client_no_touch: batch.session.no_touch,
+                },
+                session: &mut batch.session,
+                reply: &mut reply,
+                config: &config,
+                rng: &mut self.rng,
+                now_us,
+            };
+            let result = function(&mut context);
+            let grouping =
+                if command.flags.has(ARBITRARY_KEYS) { Grouping::Apart } else { Grouping::Together };
+            self.effects.finish_command(db_before, args, dirty_before, grouping);
+            result
+        };
+        args_store.clear();
+        self.args = args_store;
+        if let Err(error) = &result {
+            // A command that fails half-way has written nothing worth keeping.
+            reply.truncate(from);
+            error.write_to(&mut reply);
+        }
+        let errors = reply.take_errors();
+        batch.output = reply.into_bytes();
+        let end = clock::tick();
+        let stats = &self.commands[usize::from(command.id)];
+        if errors > 0 {
+            crate::stats::bump(&stats.failed, 1);
+            self.server.stats.count_error(&batch.output[from + 1..]);
+        }
+        stats.record(clock::nanos_between(at, end), config.latency_tracking);
+        if batch.session.reply_mode != ReplyMode::On {
+            settle_reply_mode(&mut batch.output, from, &mut batch.session);
+        }
+        end
+    }
+}
+
+/// CLIENT REPLY OFF and SKIP: drops what was written from `from` on if nobody wants it.
+pub fn settle_reply_mode(output: &mut Vec<u8>, from: usize, session: &mut Session) {
+    match session.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off => output.truncate(from),
+        ReplyMode::SkipNext => {
+            output.truncate(from);
+            session.reply_mode = ReplyMode::Skip;
+        }
+        ReplyMode::Skip => {
+            output.truncate(from);
+            session.reply_mode = ReplyMode::On;
+        }
+    }
+}
+
+fn touch(config: &Config, now_s: i64) -> Touch {
+    let lfu = config.maxmemory_policy.is_lfu();
+    Touch {
+        clock: if lfu { (now_s / 60) as u32 & 0xffff } else { now_s as u32 & 0xff_ffff },
+        lfu,
+        lfu_log_factor: config.lfu_log_factor as u32,
+        lfu_decay_minutes: config.lfu_decay_time as u32,
+    }
+}
+
+/// Fills `store` with the argument slices of one request, for as long as `input` is borrowed.
+fn borrow_args<'a>(
+    store: &'a mut Vec<&'static [u8]>,
+    input: &'a [u8],
+    spans: &[skuld::resp::decode::Span],
+) -> &'a [&'a [u8]] {
+    store.clear();
+    for span in spans {
+        let slice: &'a [u8] = &input[span.start..span.start + span.len];
+        // SAFETY: only the lifetime changes. The vector is borrowed for 'a together with the slices, hands them out
+        // as 'a only, and every caller clears it before the borrow of `input` ends.
+        store.push(unsafe { std::mem::transmute::<&'a [u8], &'static [u8]>(slice) });
+    }
+    store
+}
+
+/// What one slice of active expiry did.
+pub struct Scanned {
+    pub removed: u64,
+    /// The time was over before the due keys were.
+    pub more_due: bool,
+}
+
+impl Executor {
+    /// Removes keys whose deadline has passed, earliest first, while `within` says there is time. Items of slots that
+    /// a unit holds come back to the index.
+    pub fn scan_expired(
+        &mut self,
+        keyspace: &mut Keyspace,
+        is_held: impl Fn(Slot) -> bool,
+        within: impl Fn(Tick) -> bool,
+    ) -> Scanned {
+        /// Items between two looks at the clock.
+        const ITEMS_PER_LOOK: usize = 16;
+        let mut scanned = Scanned { removed: 0, more_due: false };
+        let mut held = Vec::new();
+        loop {
+            let at = clock::tick();
+            if !within(at) {
+                scanned.more_due = true;
+                break;
+            }
+            let now = clock::unix_us(at) / 1000;
+            let mut taken = 0;
+            while taken < ITEMS_PER_LOOK {
+                let Some((deadline, item)) = keyspace.parts_mut()[0].wheel_mut().pop_due(now) else { break };
+                taken += 1;
+                let (name, slot, _) = unpack_deadline(item);
+                if is_held(slot) {
+                    held.push((deadline, item));
+                    continue;
+                }
+                let part = &keyspace.parts()[0];
+                let Some(db) = part.database_named(name) else { continue };
+                let Some(key) = part.due_key(db, item, now) else { continue };
+                let mut access = Access {
+                    keyspace,
+                    effects: &mut self.effects,
+                    db,
+                    now,
+                    rules: ExpiryRules::default(),
+                    touch: Touch::default(),
+                    lazy_expire: self.config.lazyfree_lazy_expire,
+                    client_no_touch: true,
+                };
+                access.expire_key(db, &key);
+                self.effects.propagation.close_group(Grouping::Apart);
+                scanned.removed += 1;
+            }
+            if taken < ITEMS_PER_LOOK {
+                break;
+            }
+        }
+        for (deadline, item) in held {
+            keyspace.parts_mut()[0].wheel_mut().insert(deadline, item);
+        }
+        scanned
+    }
+}

@@ -1,0 +1,107 @@
+//! Cadence and budget of active expiry. The scanner sleeps until the next deadline any shard knows of, then lets the
+//! shards remove what is due, slice by slice; it never looks at keys itself.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use crate::clock;
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
+use crate::server::ServerRef;
+use crate::shard::ScanExpired;
+
+/// Time one scan of one shard may take, microseconds.
+const SLICE_US: u64 = 100;
+/// Longest sleep: bounds how late a key expires whose deadline was set while the scanner slept.
+const SLEEP_MS_MAX: i64 = 5;
+/// Sleep while no shard has any deadline.
+const IDLE_MS: i64 = 100;
+
+/// What a shard did with a [`ScanExpired`].
+pub struct ScannedExpired {
+    pub shard: u16,
+    pub removed: u64,
+    /// The budget ended before the due keys did.
+    pub more_due: bool,
+    /// Earliest deadline left, Unix milliseconds.
+    pub next_deadline: Option<i64>,
+    pub spent_us: u64,
+}
+
+/// Time to look at a shard again.
+pub struct ScanDue {
+    pub shard: u16,
+}
+
+crate::receives!(ExpiryScanner: ScannedExpired = 0, ScanDue = 1);
+
+/// The actor.
+pub struct ExpiryScanner {
+    id: ActorId,
+    server: ServerRef,
+}
+
+impl ExpiryScanner {
+    pub fn new(server: ServerRef) -> Self {
+        Self { id: next_actor(ActorKind::ExpiryScanner), server }
+    }
+
+    fn scan(&self, shard: u16, ctx: &mut Context<Self>) {
+        let config = self.server.config.load();
+        if self.server.active_expire.load(Ordering::Relaxed) && !config.import_mode {
+            tell(self.server.shard(shard), ScanExpired { budget_us: SLICE_US, reply: ctx.address() });
+        } else {
+            self.look_again(shard, IDLE_MS, ctx);
+        }
+    }
+
+    fn look_again(&self, shard: u16, after_ms: i64, ctx: &mut Context<Self>) {
+        let id = self.id;
+        ctx.run_later(Duration::from_millis(after_ms.max(1) as u64), move |_, ctx| {
+            crate::envelope::outside_event(id, clock::tick());
+            tell(&ctx.address(), ScanDue { shard });
+        });
+    }
+}
+
+impl Actor for ExpiryScanner {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        for shard in 0..self.server.workers {
+            self.look_again(shard, 1, ctx);
+        }
+    }
+}
+
+impl TracedActor for ExpiryScanner {
+    const KIND: ActorKind = ActorKind::ExpiryScanner;
+
+    fn id(&self) -> ActorId {
+        self.id
+    }
+}
+
+impl Receive<ScanDue> for ExpiryScanner {
+    fn receive(&mut self, ScanDue { shard }: ScanDue, ctx: &mut Context<Self>) {
+        self.scan(shard, ctx);
+    }
+}
+
+impl Receive<ScannedExpired> for ExpiryScanner {
+    fn receive(&mut self, scanned: ScannedExpired, ctx: &mut Context<Self>) {
+        let stats = &self.server.stats;
+        stats.expire_cycle_micros.fetch_add(scanned.spent_us, Ordering::Relaxed);
+        if scanned.more_due {
+            stats.expired_time_cap_reached.fetch_add(1, Ordering::Relaxed);
+            // The rest comes in slices of its own, with as much time for others in between.
+            return self.look_again(scanned.shard, 1, ctx);
+        }
+        let sleep = match scanned.next_deadline {
+            None => SLEEP_MS_MAX,
+            Some(deadline) => (deadline + 1 - clock::unix_ms()).clamp(1, SLEEP_MS_MAX),
+        };
+        self.look_again(scanned.shard, sleep, ctx);
+    }
+}

@@ -1,0 +1,358 @@
+//! Accepts connections and places them on the workers, round robin.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use actix::prelude::*;
+use skuld::config::Config;
+use skuld::session::Session;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::clients::{ClientNames, ClientShared, flag};
+use crate::clock;
+use crate::connection::{Connection, Stream};
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
+use crate::server::ServerRef;
+
+/// A socket was accepted.
+pub struct Accepted {
+    pub socket: AcceptedSocket,
+}
+
+/// What was accepted.
+pub enum AcceptedSocket {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+/// Accept no more; sent when the server shuts down.
+pub struct StopAccepting;
+
+crate::receives!(Listener: Accepted = 0, StopAccepting = 1);
+
+/// The sockets the server listens on, bound before any data is loaded so that a taken port is known at once.
+#[derive(Default)]
+pub struct Bound {
+    pub tcp: Vec<std::net::TcpListener>,
+    pub unix: Option<std::os::unix::net::UnixListener>,
+}
+
+/// Binds all addresses of the configuration.
+///
+/// # Errors
+/// The text to log when the server cannot listen as configured.
+pub fn bind(config: &Config) -> Result<Bound, String> {
+    let mut bound = Bound::default();
+    if config.port != 0 {
+        let mut last_error = None;
+        for address in &config.bind {
+            let address = address.to_str();
+            let (optional, host) = match address.strip_prefix('-') {
+                Some(rest) => (true, rest),
+                None => (false, &*address),
+            };
+            match listen_tcp(host, config.port as u16, config) {
+                Ok(socket) => bound.tcp.push(socket),
+                Err(e) if optional => last_error = Some((address.clone().into_owned(), e)),
+                Err(e) => {
+                    tracing::warn!(
+                        "Warning: Could not create server TCP listening socket {host}:{}: {e}",
+                        config.port
+                    );
+                    return Err(format!("Failed listening on port {} (tcp), aborting.", config.port));
+                }
+            }
+        }
+        if let (true, Some((address, e))) = (bound.tcp.is_empty(), last_error) {
+            tracing::warn!(
+                "Warning: Could not create server TCP listening socket {address}:{}: {e}",
+                config.port
+            );
+            return Err(format!("Failed listening on port {} (tcp), aborting.", config.port));
+        }
+    }
+    if !config.unixsocket.is_empty() {
+        let path = &*config.unixsocket.to_str();
+        let _ = std::fs::remove_file(path);
+        let listener = std::os::unix::net::UnixListener::bind(path)
+            .map_err(|e| format!("Failed opening Unix socket: bind: {e}"))?;
+        listener.set_nonblocking(true).map_err(|e| format!("Failed opening Unix socket: {e}"))?;
+        if config.unixsocketperm != 0 {
+            use std::os::unix::fs::PermissionsExt;
+            let permissions = std::fs::Permissions::from_mode(config.unixsocketperm as u32);
+            std::fs::set_permissions(path, permissions)
+                .map_err(|e| format!("Failed opening Unix socket: {e}"))?;
+        }
+        bound.unix = Some(listener);
+    }
+    Ok(bound)
+}
+
+fn listen_tcp(host: &str, port: u16, config: &Config) -> io::Result<std::net::TcpListener> {
+    let address: SocketAddr = match host {
+        "*" => SocketAddr::from(([0, 0, 0, 0], port)),
+        "::*" => SocketAddr::from(([0u16; 8], port)),
+        host => (host, port)
+            .to_socket_addrs()?
+            .next()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address"))?,
+    };
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if config.socket_mark_id != 0 {
+        socket.set_mark(config.socket_mark_id as u32)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(config.tcp_backlog as i32)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// The actor.
+pub struct Listener {
+    id: ActorId,
+    server: ServerRef,
+    workers: Vec<ArbiterHandle>,
+    next_worker: usize,
+    bound: Option<Bound>,
+    tasks: Vec<SpawnHandle>,
+}
+
+impl Listener {
+    pub fn new(server: ServerRef, workers: Vec<ArbiterHandle>, bound: Bound) -> Self {
+        Self {
+            id: next_actor(ActorKind::Listener),
+            server,
+            workers,
+            next_worker: 0,
+            bound: Some(bound),
+            tasks: Vec::new(),
+        }
+    }
+
+    fn accept_loops(&mut self, bound: Bound, ctx: &mut Context<Self>) -> io::Result<()> {
+        let id = self.id;
+        for std in bound.tcp {
+            let listener = TcpListener::from_std(std)?;
+            let address = ctx.address();
+            self.tasks.push(
+                ctx.spawn(
+                    async move {
+                        loop {
+                            match listener.accept().await {
+                                Ok((stream, peer)) => {
+                                    outside_event(id, clock::tick());
+                                    tell(&address, Accepted { socket: AcceptedSocket::Tcp(stream, peer) });
+                                }
+                                Err(e) => pause_after_accept_error(e).await,
+                            }
+                        }
+                    }
+                    .into_actor(self),
+                ),
+            );
+        }
+        if let Some(std) = bound.unix {
+            let listener = UnixListener::from_std(std)?;
+            let address = ctx.address();
+            self.tasks.push(
+                ctx.spawn(
+                    async move {
+                        loop {
+                            match listener.accept().await {
+                                Ok((stream, _)) => {
+                                    outside_event(id, clock::tick());
+                                    tell(&address, Accepted { socket: AcceptedSocket::Unix(stream) });
+                                }
+                                Err(e) => pause_after_accept_error(e).await,
+                            }
+                        }
+                    }
+                    .into_actor(self),
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether the server takes this client, or what to tell it.
+    fn refusal(&self, socket: &AcceptedSocket) -> Option<&'static [u8]> {
+        let config = self.server.config.load();
+        if self.server.clients.len() >= config.maxclients as usize {
+            return Some(b"-ERR max number of clients reached\r\n");
+        }
+        if let AcceptedSocket::Tcp(_, peer) = socket {
+            let loopback = match peer.ip() {
+                std::net::IpAddr::V4(ip) => ip.is_loopback(),
+                std::net::IpAddr::V6(ip) => {
+                    ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
+                }
+            };
+            if config.protected_mode && config.requirepass.is_empty() && !loopback {
+                return Some(PROTECTED_MODE);
+            }
+        }
+        None
+    }
+}
+
+const PROTECTED_MODE: &[u8] = b"-DENIED Running in protected mode because protected mode is enabled and no password is \
+set for the default user. In this mode connections are only accepted from the loopback interface. If you want to \
+connect from external computers, you may adopt one of the following solutions: 1) Disable protected mode by sending \
+the command 'CONFIG SET protected-mode no' from the loopback interface by connecting from the same host the server is \
+running, however MAKE SURE it's not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this \
+change permanent. 2) Alternatively you can just disable the protected mode by editing the configuration file, and \
+setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just \
+for testing, restart it with the '--protected-mode no' option. 4) Set up an authentication password for the default \
+user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from \
+the outside.\r\n";
+
+/// Out of file descriptors and the like: accepting again at once would spin.
+async fn pause_after_accept_error(error: io::Error) {
+    tracing::warn!("Accepting client connection: {error}");
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+}
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        if let Some(bound) = self.bound.take()
+            && let Err(e) = self.accept_loops(bound, ctx)
+        {
+            tracing::error!("Cannot watch the listening sockets: {e}");
+            std::process::exit(1);
+        }
+    }
+}
+
+impl TracedActor for Listener {
+    const KIND: ActorKind = ActorKind::Listener;
+
+    fn id(&self) -> ActorId {
+        self.id
+    }
+}
+
+impl Receive<StopAccepting> for Listener {
+    fn receive(&mut self, _: StopAccepting, ctx: &mut Context<Self>) {
+        for task in self.tasks.drain(..) {
+            ctx.cancel_future(task);
+        }
+    }
+}
+
+impl Receive<Accepted> for Listener {
+    fn receive(&mut self, Accepted { socket }: Accepted, _: &mut Context<Self>) {
+        let stats = &self.server.stats;
+        if let Some(line) = self.refusal(&socket) {
+            stats.rejected_connections.fetch_add(1, Ordering::Relaxed);
+            // Best effort, as in Valkey: the line fits any socket buffer, and the client is closed either way.
+            let _ = match &socket {
+                AcceptedSocket::Tcp(s, _) => s.try_write(line),
+                AcceptedSocket::Unix(s) => s.try_write(line),
+            };
+            return;
+        }
+        stats.total_connections_received.fetch_add(1, Ordering::Relaxed);
+        let worker = self.next_worker;
+        self.next_worker = (worker + 1) % self.workers.len();
+        let server = self.server.clone();
+        // A socket belongs to the runtime it was registered with, so it moves as a plain one.
+        let unregistered = match socket {
+            AcceptedSocket::Tcp(s, peer) => s.into_std().map(|s| Unregistered::Tcp(s, peer)),
+            AcceptedSocket::Unix(s) => s.into_std().map(Unregistered::Unix),
+        };
+        match unregistered {
+            Ok(socket) => {
+                self.workers[worker].spawn_fn(move || place(server, worker as u16, socket));
+            }
+            Err(e) => tracing::warn!("Error registering fd event for the new client connection: {e}"),
+        }
+    }
+}
+
+enum Unregistered {
+    Tcp(std::net::TcpStream, SocketAddr),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// Starts the connection's actor on the thread it runs on from now on.
+fn place(server: ServerRef, worker: u16, socket: Unregistered) {
+    let id = next_actor(ActorKind::Connection);
+    let config = server.config.load_full();
+    let (stream, peer, local, fd, unix_socket) = match socket {
+        Unregistered::Tcp(s, peer) => {
+            let _ = s.set_nodelay(true);
+            if config.tcp_keepalive > 0 {
+                let idle = std::time::Duration::from_secs(config.tcp_keepalive as u64);
+                let third = std::time::Duration::from_secs((config.tcp_keepalive as u64 / 3).max(1));
+                let _ = SockRef::from(&s).set_tcp_keepalive(
+                    &TcpKeepalive::new().with_time(idle).with_interval(third).with_retries(3),
+                );
+            }
+            let local = s.local_addr().map(text_of).unwrap_or_default();
+            let fd = s.as_raw_fd();
+            match TcpStream::from_std(s) {
+                Ok(s) => (Stream::Tcp(s), text_of(peer), local, fd, false),
+                Err(_) => return,
+            }
+        }
+        Unregistered::Unix(s) => {
+            let path = config.unixsocket.to_str().into_owned();
+            let fd = s.as_raw_fd();
+            match UnixStream::from_std(s) {
+                Ok(s) => (Stream::Unix(s), format!("{path}:0"), format!("{path}:0"), fd, true),
+                Err(_) => return,
+            }
+        }
+    };
+    let client_id = server.clients.next_id();
+    let mut session = Session::new(client_id);
+    session.authenticated = config.requirepass.is_empty();
+    session.peer = peer.into();
+    session.local = local.into();
+    session.unix_socket = unix_socket;
+    let shard = server.shard(worker).clone();
+    Connection::create(move |ctx| {
+        let now_ms = clock::unix_ms();
+        let shared = Arc::new(ClientShared {
+            id: client_id,
+            peer: session.peer.clone(),
+            local: session.local.clone(),
+            fd,
+            unix_socket,
+            connected_ms: now_ms,
+            last_interaction_ms: AtomicI64::new(now_ms),
+            db: AtomicU32::new(0),
+            last_command: AtomicU32::new(u32::MAX),
+            flags: AtomicU32::new(if session.authenticated { flag::AUTHENTICATED } else { 0 }),
+            resp: AtomicU32::new(2),
+            query_bytes: AtomicU64::new(0),
+            query_free: AtomicU64::new(0),
+            argv_bytes: AtomicU64::new(0),
+            output_bytes: AtomicU64::new(0),
+            net_in: AtomicU64::new(0),
+            net_out: AtomicU64::new(0),
+            commands: AtomicU64::new(0),
+            killed: AtomicBool::new(false),
+            names: Mutex::new(ClientNames { user: session.user.clone(), ..ClientNames::default() }),
+            connection: ctx.address(),
+        });
+        server.clients.insert(shared.clone());
+        Connection::new(id, server, shared, shard, stream, session, ctx.address())
+    });
+}
+
+/// An address as Valkey prints it: IPv6 in brackets.
+fn text_of(address: SocketAddr) -> String {
+    address.to_string()
+}

@@ -1,0 +1,129 @@
+//! The reaper frees what is too large to free on a shard's thread. It has a thread of its own and works in slices, so
+//! that it can be asked how much is left.
+//!
+//! Invariant: what is here is unreachable: no client can see it, no shard will ask for it back.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+use actix::prelude::*;
+use skuld::effects::Garbage;
+use skuld::keyspace::Entry;
+use skuld::keyspace::table::Table;
+
+use crate::continue_later::continue_later;
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
+use crate::server::ServerRef;
+use crate::shard::Shard;
+
+/// Entries freed before other messages get a turn.
+const SLICE_ENTRIES: usize = 4096;
+
+/// Free these.
+pub struct Reap {
+    pub garbage: Vec<Garbage>,
+    /// Whom to tell when it is done, and the ticket to name.
+    pub done: Option<(Addr<Shard>, u64)>,
+}
+
+/// All garbage of a [`Reap`] with this ticket is freed.
+pub struct Reaped {
+    pub ticket: u64,
+}
+
+/// Go on freeing.
+pub struct ContinueReaping;
+
+crate::receives!(Reaper: Reap = 0, ContinueReaping = 1);
+
+enum Work {
+    Table(Table<Entry>),
+    Garbage(Garbage),
+    Tell(Addr<Shard>, u64),
+}
+
+/// The actor.
+pub struct Reaper {
+    id: ActorId,
+    server: ServerRef,
+    queue: VecDeque<Work>,
+    /// A `ContinueReaping` is on its way.
+    running: bool,
+}
+
+impl Reaper {
+    pub fn new(server: ServerRef) -> Self {
+        Self { id: next_actor(ActorKind::Reaper), server, queue: VecDeque::new(), running: false }
+    }
+
+    fn freed(&self, objects: u64) {
+        self.server.stats.lazyfree_pending_objects.fetch_sub(objects, Ordering::Relaxed);
+        self.server.stats.lazyfreed_objects.fetch_add(objects, Ordering::Relaxed);
+    }
+
+    fn step(&mut self, ctx: &mut Context<Self>) {
+        match self.queue.pop_front() {
+            None => {}
+            Some(Work::Tell(shard, ticket)) => tell(&shard, Reaped { ticket }),
+            Some(Work::Garbage(garbage)) => {
+                drop(garbage);
+                self.freed(1);
+            }
+            Some(Work::Table(mut table)) => {
+                let mut freed = 0;
+                let more = table.take_some(SLICE_ENTRIES, &mut |entry| {
+                    freed += 1;
+                    drop(entry);
+                });
+                self.freed(freed);
+                if more {
+                    self.queue.push_front(Work::Table(table));
+                }
+            }
+        }
+        self.running = !self.queue.is_empty();
+        if self.running {
+            continue_later(self, ContinueReaping, ctx);
+        }
+    }
+}
+
+impl Actor for Reaper {
+    type Context = Context<Self>;
+}
+
+impl TracedActor for Reaper {
+    const KIND: ActorKind = ActorKind::Reaper;
+
+    fn id(&self) -> ActorId {
+        self.id
+    }
+}
+
+impl Receive<Reap> for Reaper {
+    fn receive(&mut self, Reap { garbage, done }: Reap, ctx: &mut Context<Self>) {
+        for item in garbage {
+            match item {
+                Garbage::Tables(tables) => {
+                    let objects: usize = tables.iter().map(Table::len).sum();
+                    self.server.stats.lazyfree_pending_objects.fetch_add(objects as u64, Ordering::Relaxed);
+                    self.queue.extend(tables.into_iter().map(Work::Table));
+                }
+                other => {
+                    self.server.stats.lazyfree_pending_objects.fetch_add(1, Ordering::Relaxed);
+                    self.queue.push_back(Work::Garbage(other));
+                }
+            }
+        }
+        self.queue.extend(done.map(|(shard, ticket)| Work::Tell(shard, ticket)));
+        if !self.running {
+            self.step(ctx);
+        }
+    }
+}
+
+impl Receive<ContinueReaping> for Reaper {
+    fn receive(&mut self, _: ContinueReaping, ctx: &mut Context<Self>) {
+        self.step(ctx);
+    }
+}

@@ -1,0 +1,50 @@
+//! Which shard a command belongs to, with several workers.
+
+use skuld::commands::Command;
+use skuld::commands::keys::{KeyList, KeyShape, keys_of};
+use skuld::commands::spec::Scope;
+use skuld::slot::{Slot, slot_of};
+
+use crate::batch::Batch;
+
+/// Where a command runs.
+pub enum Route {
+    /// It touches no keys.
+    Anywhere,
+    /// It touches keys of these slots (not empty).
+    Slots(Vec<Slot>),
+    /// It walks one shard (SCAN with its cursor).
+    Shard(u16),
+    /// It needs everything.
+    All,
+}
+
+/// Routes the batch's next request.
+pub fn route(command: &'static Command, batch: &Batch, workers: u16) -> Route {
+    match command.spec.scope {
+        Scope::AllSlots => Route::All,
+        Scope::Cursor => {
+            let cursor = skuld::commands::check::cursor_of(batch.arg(batch.next, 1)).unwrap_or(0);
+            Route::Shard((cursor % skuld::slot::SLOTS as u64) as u16 % workers)
+        }
+        Scope::Session => Route::Anywhere,
+        Scope::Keys => {
+            let args = batch.requests.args(batch.next);
+            if command.shape == KeyShape::First {
+                return Route::Slots(vec![slot_of(batch.arg(batch.next, 1))]);
+            }
+            let words: Vec<&[u8]> = args.iter().map(|s| &batch.input[s.start..s.start + s.len]).collect();
+            let mut keys = KeyList::new();
+            // Keys that could be told before an error route a request that will be refused there.
+            let _ = keys_of(command, &words, &mut keys);
+            let mut slots: Vec<Slot> = Vec::new();
+            for key in &keys {
+                let slot = slot_of(words[key.position as usize]);
+                if !slots.contains(&slot) {
+                    slots.push(slot);
+                }
+            }
+            if slots.is_empty() { Route::Anywhere } else { Route::Slots(slots) }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What all actors of the process share: read-mostly state, addresses, counters.
+//!
+//! Invariant: nothing here guards keys; no guard or lock of this module is held across a send.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use actix::Addr;
+use arc_swap::ArcSwap;
+use skuld::commands::Table;
+use skuld::config::Config;
+
+use crate::clients::Clients;
+use crate::reaper::Reaper;
+use crate::replication_log::ReplicationLog;
+use crate::shard::Shard;
+use crate::stats::Stats;
+
+/// The process-wide state, one per server.
+pub struct Server {
+    pub config: ArcSwap<Config>,
+    pub table: Table,
+    pub clients: Clients,
+    pub stats: Stats,
+    /// The shards, in worker order; set once before the first connection is accepted.
+    pub shards: OnceLock<Vec<Addr<Shard>>>,
+    pub reaper: OnceLock<Addr<Reaper>>,
+    pub replication_log: OnceLock<Addr<ReplicationLog>>,
+    /// Held while a unit's `Reserve` messages are enqueued, so that every shard sees units in the same order.
+    pub unit_order: Mutex<()>,
+    pub run_id: String,
+    pub started_ms: i64,
+    /// The configuration file, absolute, if one was given.
+    pub config_file: Option<String>,
+    pub executable: String,
+    /// Unix milliseconds of the last successful save (LASTSAVE).
+    pub last_save_ms: AtomicI64,
+    /// Changes since the last save.
+    pub dirty: AtomicU64,
+    pub shutting_down: AtomicBool,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: AtomicBool,
+    /// Workers, fixed at start.
+    pub workers: u16,
+}
+
+impl Server {
+    pub fn shard(&self, index: u16) -> &Addr<Shard> {
+        &self.shards.get().expect("set before the first connection")[usize::from(index)]
+    }
+
+    pub fn shards(&self) -> &[Addr<Shard>] {
+        self.shards.get().expect("set before the first connection")
+    }
+
+    pub fn reaper(&self) -> &Addr<Reaper> {
+        self.reaper.get().expect("set before the first shard runs")
+    }
+
+    pub fn replication_log(&self) -> &Addr<ReplicationLog> {
+        self.replication_log.get().expect("set before the first shard runs")
+    }
+}
+
+/// A shared handle to the server.
+pub type ServerRef = Arc<Server>;

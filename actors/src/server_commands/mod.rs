@@ -1,0 +1,85 @@
+//! Commands that need what belongs to actors: other clients, the configuration, figures of all shards. The
+//! connection runs them between two batches; each is a barrier in its client's program order.
+
+mod actor;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use skuld::commands::Command;
+use skuld::commands::context::CommandError;
+use skuld::resp::Reply;
+
+use crate::batch::Batch;
+use crate::clock;
+use crate::executor::settle_reply_mode;
+use crate::server::ServerRef;
+
+/// How far a server command got.
+pub enum Ran {
+    /// Its reply is in the batch.
+    Now(Box<Batch>),
+    /// It waits for other actors.
+    Later(Pin<Box<dyn Future<Output = Box<Batch>>>>),
+}
+
+/// The request being run, its arguments copied so that it can outlive the batch's turn.
+pub struct Request {
+    pub server: ServerRef,
+    pub command: &'static Command,
+    pub args: Vec<Vec<u8>>,
+    pub reply: Reply,
+}
+
+/// The result of a server command: its reply is in the request's writer, or it is refused.
+pub type Outcome = Result<(), CommandError>;
+
+impl Request {
+    /// Argument `index` in lower case, for subcommand dispatch.
+    pub fn is_word(&self, index: usize, word: &str) -> bool {
+        self.args.get(index).is_some_and(|a| a.eq_ignore_ascii_case(word.as_bytes()))
+    }
+}
+
+/// Runs request `next` of the batch.
+pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
+    let args = batch.owned_args(batch.next);
+    let words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    let Ok(command) = skuld::commands::check::admit(&server.table, &words, &batch.session) else {
+        // The shard admitted it a moment ago; only the session could have changed, and it did not.
+        return Ran::Now(batch);
+    };
+    let from = batch.output.len();
+    let reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
+    let request = Request { server, command, args, reply };
+    let start = clock::tick();
+    Ran::Later(Box::pin(async move {
+        let mut request = request;
+        let result = dispatch(&mut request, &mut batch).await;
+        if let Err(error) = &result {
+            request.reply.truncate(from);
+            error.write_to(&mut request.reply);
+        }
+        let errors = request.reply.take_errors();
+        batch.output = request.reply.into_bytes();
+        request.server.stats.record_server_command(
+            usize::from(request.command.id),
+            clock::nanos_between(start, clock::tick()),
+            errors > 0,
+        );
+        if errors > 0 {
+            request.server.stats.count_error(&batch.output[from + 1..]);
+        }
+        settle_reply_mode(&mut batch.output, from, &mut batch.session);
+        batch
+    }))
+}
+
+async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
+    let name = request.command.spec.name;
+    match name.split('|').next().unwrap_or(name) {
+        "actor" => actor::run(request, batch).await,
+        "shutdown" => crate::shutdown::command(request).await,
+        _ => Err(CommandError::text(format!("ERR the command '{name}' is not connected to the server yet"))),
+    }
+}

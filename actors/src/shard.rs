@@ -1,0 +1,501 @@
+//! A shard: owner of the keys of its slots.
+//!
+//! ```text
+//!            ExecuteBatch             own keys            BatchExecuted
+//! Connection ------------> [ Shard ] ---------> run -----------------> Connection
+//!                              |  keys of one other shard: ExecuteBatch goes there
+//!                              |  keys of several shards: a unit
+//!                              v
+//!          Reserve to all of them --> Granted (slot tables move here) --> run --> Return
+//! ```
+//!
+//! Invariant: the keys of a slot are in this shard's keyspace or in the one unit that reserved the slot.
+//! Invariant: `Append` leaves before the replies of the batch that caused it.
+//! Invariant: batches that touch reserved slots wait, in order of arrival; no other batch does.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use actix::prelude::*;
+use skuld::commands::Command;
+use skuld::keyspace::{Keyspace, Part};
+use skuld::slot::Slot;
+
+use crate::batch::{Batch, Stop};
+use crate::clock::{self, Tick};
+use crate::connection::BatchExecuted;
+use crate::continue_later::continue_later;
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
+use crate::executor::{Executor, Resolved};
+use crate::reaper::{Reap, Reaped};
+use crate::replication_log::Append;
+use crate::routing::{self, Route};
+use crate::server::ServerRef;
+use crate::stats::CommandStats;
+
+/// Longest a batch runs before other tasks of the arbiter get a turn, microseconds.
+const SLICE_US_MAX: u64 = 100;
+
+/// Execute a client's commands and send the batch back.
+pub struct ExecuteBatch(pub Box<Batch>);
+
+/// Move these slots' tables out to a unit as soon as no earlier unit holds any of them.
+pub struct Reserve {
+    pub unit: UnitId,
+    pub slots: Slots,
+    pub coordinator: Addr<Shard>,
+}
+
+/// The tables a unit asked one shard for.
+pub struct Granted {
+    pub unit: UnitId,
+    pub part: Part,
+}
+
+/// The tables come back.
+pub struct Return {
+    pub unit: UnitId,
+    pub part: Part,
+}
+
+/// Go on with batches that used up their slice.
+pub struct ContinueBatches;
+
+/// Remove keys whose deadline has passed, within the budget.
+pub struct ScanExpired {
+    /// Longest time to spend, microseconds.
+    pub budget_us: u64,
+    pub reply: Addr<crate::expiry_scanner::ExpiryScanner>,
+}
+
+/// Ask what INFO and others show about this shard.
+pub struct DescribeShard {
+    pub reply: tokio::sync::oneshot::Sender<ShardDescription>,
+}
+
+/// Figures of one shard.
+#[derive(Clone, Debug, Default)]
+pub struct ShardDescription {
+    pub index: u16,
+    /// Per database: keys, expires, average time to live in milliseconds.
+    pub databases: Vec<(u64, u64, i64)>,
+    /// Bytes of slot tables without entries.
+    pub table_bytes: u64,
+    pub wheel_items: u64,
+    pub parked: u64,
+    pub units: u64,
+}
+
+crate::receives!(Shard:
+    ExecuteBatch = 0,
+    Reserve = 1,
+    Granted = 2,
+    Return = 3,
+    ContinueBatches = 4,
+    ScanExpired = 5,
+    DescribeShard = 6,
+    Reaped = 7,
+);
+
+/// Names a unit within the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UnitId(u64);
+
+/// The slots a unit needs of one shard.
+#[derive(Clone, Debug)]
+pub enum Slots {
+    All,
+    Some(Vec<Slot>),
+}
+
+impl Slots {
+    fn overlaps(&self, other: &Slots) -> bool {
+        match (self, other) {
+            (Slots::All, _) | (_, Slots::All) => true,
+            (Slots::Some(a), Slots::Some(b)) => a.iter().any(|s| b.contains(s)),
+        }
+    }
+
+    fn contains_any(&self, slots: &[Slot]) -> bool {
+        match self {
+            Slots::All => true,
+            Slots::Some(own) => slots.iter().any(|s| own.contains(s)),
+        }
+    }
+}
+
+/// A unit this shard coordinates, until all its tables are here.
+struct PendingUnit {
+    batch: Box<Batch>,
+    command: &'static Command,
+    parts: Vec<Option<Part>>,
+    missing: usize,
+}
+
+/// The actor.
+pub struct Shard {
+    id: ActorId,
+    index: u16,
+    server: ServerRef,
+    executor: Executor,
+    keyspace: Keyspace,
+    /// What units hold of this shard's slots.
+    held: Vec<(UnitId, Slots)>,
+    /// Reservations not granted yet, in the order all shards see.
+    waiting: VecDeque<Reserve>,
+    /// Units coordinated here.
+    units: HashMap<UnitId, PendingUnit>,
+    next_unit: u64,
+    /// Batches whose next command needs reserved slots.
+    parked: VecDeque<Box<Batch>>,
+    /// Batches that used up their slice.
+    preempted: VecDeque<Box<Batch>>,
+    /// Batches waiting for the reaper to finish what they dropped (FLUSHALL SYNC).
+    awaiting_reaper: HashMap<u64, Box<Batch>>,
+    next_reap: u64,
+}
+
+impl Shard {
+    pub fn new(index: u16, server: ServerRef, commands: Arc<[CommandStats]>, seed: u64) -> Self {
+        let workers = server.workers;
+        Self {
+            id: next_actor(ActorKind::Shard),
+            index,
+            executor: Executor::new(server.clone(), commands, seed),
+            server,
+            keyspace: Keyspace::of_shard(Part::new(index, workers)),
+            held: Vec::new(),
+            waiting: VecDeque::new(),
+            units: HashMap::new(),
+            next_unit: 0,
+            parked: VecDeque::new(),
+            preempted: VecDeque::new(),
+            awaiting_reaper: HashMap::new(),
+            next_reap: 0,
+        }
+    }
+
+    fn finish(&mut self, mut batch: Box<Batch>, stop: Stop) {
+        batch.shared.publish(&batch.session);
+        self.perform_effects();
+        let connection = batch.connection.clone();
+        if batch.session.close_after_reply {
+            batch.next = batch.requests.len();
+        }
+        tell(&connection, BatchExecuted { batch, stop });
+    }
+
+    /// Runs a batch until it is done, must go elsewhere, or has used up its slice.
+    fn advance(&mut self, mut batch: Box<Batch>, ctx: &mut Context<Self>) {
+        self.executor.refresh();
+        let started = clock::tick();
+        let mut at = started;
+        loop {
+            if batch.shared.killed.load(std::sync::atomic::Ordering::Relaxed) {
+                return self.finish(batch, Stop::Killed);
+            }
+            if batch.next == batch.requests.len() || batch.session.close_after_reply {
+                return self.finish(batch, Stop::Done);
+            }
+            if clock::micros_between(started, at) > SLICE_US_MAX && at != started {
+                self.perform_effects();
+                self.preempted.push_back(batch);
+                return continue_later(self, ContinueBatches, ctx);
+            }
+            let command = match self.executor.resolve(&mut batch) {
+                Resolved::Run(command) => command,
+                Resolved::Server => return self.finish(batch, Stop::NeedsServer),
+                Resolved::Refused => {
+                    batch.next += 1;
+                    at = clock::tick();
+                    continue;
+                }
+            };
+            if self.server.workers > 1 {
+                match routing::route(command, &batch, self.server.workers) {
+                    Route::Anywhere => {}
+                    Route::Slots(slots) => {
+                        let home = slots[0].0 % self.server.workers;
+                        if !slots.iter().all(|s| s.0 % self.server.workers == home) {
+                            return self.start_unit(batch, command, Slots::Some(slots), ctx);
+                        }
+                        if home != self.index {
+                            self.perform_effects();
+                            return tell(self.server.shard(home), ExecuteBatch(batch));
+                        }
+                        if self.held.iter().any(|(_, held)| held.contains_any(&slots)) {
+                            self.perform_effects();
+                            return self.parked.push_back(batch);
+                        }
+                    }
+                    Route::Shard(home) => {
+                        if home != self.index {
+                            self.perform_effects();
+                            return tell(self.server.shard(home), ExecuteBatch(batch));
+                        }
+                        if !self.held.is_empty() {
+                            self.perform_effects();
+                            return self.parked.push_back(batch);
+                        }
+                    }
+                    Route::All => return self.start_unit(batch, command, Slots::All, ctx),
+                }
+            }
+            at = self.executor.run(&mut self.keyspace, &mut batch, command, at);
+            crate::envelope::set_recent(at);
+            batch.next += 1;
+            if batch.session.await_reaper {
+                batch.session.await_reaper = false;
+                return self.await_reaper(batch, ctx);
+            }
+        }
+    }
+
+    /// Sends what commands dropped to the reaper and keeps the batch until it is freed.
+    fn await_reaper(&mut self, batch: Box<Batch>, ctx: &mut Context<Self>) {
+        self.next_reap += 1;
+        let ticket = self.next_reap;
+        self.awaiting_reaper.insert(ticket, batch);
+        let garbage = std::mem::take(&mut self.executor.effects.garbage);
+        self.perform_effects();
+        tell(self.server.reaper(), Reap { garbage, done: Some((ctx.address(), ticket)) });
+    }
+
+    fn start_unit(
+        &mut self,
+        batch: Box<Batch>,
+        command: &'static Command,
+        slots: Slots,
+        ctx: &mut Context<Self>,
+    ) {
+        self.perform_effects();
+        self.next_unit += 1;
+        let unit = UnitId(self.next_unit << 16 | u64::from(self.index));
+        let workers = self.server.workers;
+        let mut wanted: Vec<Option<Slots>> = vec![None; usize::from(workers)];
+        match slots {
+            Slots::All => wanted.iter_mut().for_each(|w| *w = Some(Slots::All)),
+            Slots::Some(slots) => {
+                for slot in slots {
+                    match wanted[usize::from(slot.0 % workers)].get_or_insert_with(|| Slots::Some(Vec::new()))
+                    {
+                        Slots::Some(list) if !list.contains(&slot) => list.push(slot),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        let missing = wanted.iter().flatten().count();
+        let parts = (0..workers).map(|_| None).collect();
+        self.units.insert(unit, PendingUnit { batch, command, parts, missing });
+        let server = self.server.clone();
+        let _order = server.unit_order.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (shard, slots) in wanted.into_iter().enumerate() {
+            if let Some(slots) = slots {
+                let reserve = Reserve { unit, slots, coordinator: ctx.address() };
+                tell(server.shard(shard as u16), reserve);
+            }
+        }
+    }
+
+    /// Grants every waiting reservation that overlaps neither what is held nor an earlier waiting one.
+    fn grant_waiting(&mut self) {
+        let mut index = 0;
+        while index < self.waiting.len() {
+            let slots = &self.waiting[index].slots;
+            let blocked = self.held.iter().any(|(_, held)| held.overlaps(slots))
+                || self.waiting.iter().take(index).any(|earlier| earlier.slots.overlaps(slots));
+            if blocked {
+                index += 1;
+                continue;
+            }
+            let Some(Reserve { unit, slots, coordinator }) = self.waiting.remove(index) else { return };
+            let own = &mut self.keyspace.parts_mut()[0];
+            let part = match &slots {
+                Slots::All => own.detach_all(),
+                Slots::Some(slots) => own.detach_slots(slots),
+            };
+            self.held.push((unit, slots));
+            tell(&coordinator, Granted { unit, part });
+        }
+    }
+
+    /// Runs a unit's command on the gathered tables, sends them home, and goes on with the batch.
+    fn run_unit(&mut self, unit: UnitId, pending: PendingUnit, ctx: &mut Context<Self>) {
+        let PendingUnit { mut batch, command, parts, .. } = pending;
+        let workers = self.server.workers;
+        let involved: Vec<bool> = parts.iter().map(Option::is_some).collect();
+        let parts = parts
+            .into_iter()
+            .enumerate()
+            .map(|(i, p)| p.unwrap_or_else(|| Part::new(i as u16, workers)))
+            .collect();
+        let mut keyspace = Keyspace::of_unit(parts);
+        self.executor.refresh();
+        let at = clock::tick();
+        let end = self.executor.run(&mut keyspace, &mut batch, command, at);
+        crate::envelope::set_recent(end);
+        batch.next += 1;
+        let garbage = std::mem::take(&mut self.executor.effects.garbage);
+        self.perform_effects();
+        for (index, part) in keyspace.into_parts().into_iter().enumerate() {
+            if involved[index] {
+                tell(self.server.shard(index as u16), Return { unit, part });
+            }
+        }
+        self.executor.effects.garbage = garbage;
+        if batch.session.await_reaper {
+            batch.session.await_reaper = false;
+            self.await_reaper(batch, ctx);
+        } else {
+            self.perform_effects();
+            self.advance(batch, ctx);
+        }
+    }
+
+    /// Does what the commands run so far recorded: log, counters, garbage.
+    fn perform_effects(&mut self) {
+        let effects = &mut self.executor.effects;
+        let stats = &self.server.stats;
+        let counters = std::mem::take(&mut effects.counters);
+        for (counter, by) in [
+            (&stats.keyspace_hits, counters.keyspace_hits),
+            (&stats.keyspace_misses, counters.keyspace_misses),
+            (&stats.expired_keys, counters.expired_keys),
+            (&stats.expired_fields, counters.expired_fields),
+            (&stats.evicted_keys, counters.evicted_keys),
+        ] {
+            if by > 0 {
+                counter.fetch_add(by, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        if effects.dirty > 0 {
+            self.server.dirty.fetch_add(effects.dirty, std::sync::atomic::Ordering::Relaxed);
+            effects.dirty = 0;
+        }
+        if effects.is_quiet() {
+            return;
+        }
+        if !effects.propagation.is_empty() || !effects.events.is_empty() {
+            let propagation = std::mem::take(&mut effects.propagation);
+            let events = std::mem::take(&mut effects.events);
+            tell(self.server.replication_log(), Append { shard: self.index, propagation, events });
+        }
+        effects.modified.clear();
+        if !effects.garbage.is_empty() {
+            let garbage = std::mem::take(&mut effects.garbage);
+            tell(self.server.reaper(), Reap { garbage, done: None });
+        }
+    }
+
+    fn describe(&self) -> ShardDescription {
+        let part = &self.keyspace.parts()[0];
+        ShardDescription {
+            index: self.index,
+            databases: (0..part.databases())
+                .map(|db| part.database(db).map_or((0, 0, 0), |d| (d.keys(), d.expires(), d.avg_ttl)))
+                .collect(),
+            table_bytes: (0..part.databases())
+                .filter_map(|db| part.database(db))
+                .map(|d| d.table_bytes() as u64)
+                .sum(),
+            wheel_items: part.wheel().len() as u64,
+            parked: self.parked.len() as u64,
+            units: self.units.len() as u64,
+        }
+    }
+}
+
+impl Actor for Shard {
+    type Context = Context<Self>;
+}
+
+impl TracedActor for Shard {
+    const KIND: ActorKind = ActorKind::Shard;
+
+    fn id(&self) -> ActorId {
+        self.id
+    }
+}
+
+impl Receive<ExecuteBatch> for Shard {
+    fn receive(&mut self, ExecuteBatch(batch): ExecuteBatch, ctx: &mut Context<Self>) {
+        self.advance(batch, ctx);
+    }
+}
+
+impl Receive<ContinueBatches> for Shard {
+    fn receive(&mut self, _: ContinueBatches, ctx: &mut Context<Self>) {
+        if let Some(batch) = self.preempted.pop_front() {
+            self.advance(batch, ctx);
+        }
+    }
+}
+
+impl Receive<Reserve> for Shard {
+    fn receive(&mut self, reserve: Reserve, _: &mut Context<Self>) {
+        self.waiting.push_back(reserve);
+        self.grant_waiting();
+    }
+}
+
+impl Receive<Granted> for Shard {
+    fn receive(&mut self, Granted { unit, part }: Granted, ctx: &mut Context<Self>) {
+        let pending = self.units.get_mut(&unit).expect("a unit waits until all its tables are granted");
+        let index = usize::from(part.index());
+        pending.parts[index] = Some(part);
+        pending.missing -= 1;
+        if pending.missing == 0 {
+            let pending = self.units.remove(&unit).expect("just found");
+            self.run_unit(unit, pending, ctx);
+        }
+    }
+}
+
+impl Receive<Return> for Shard {
+    fn receive(&mut self, Return { unit, part }: Return, ctx: &mut Context<Self>) {
+        self.keyspace.parts_mut()[0].attach(part);
+        self.held.retain(|(holder, _)| *holder != unit);
+        self.grant_waiting();
+        for batch in std::mem::take(&mut self.parked) {
+            self.advance(batch, ctx);
+        }
+    }
+}
+
+impl Receive<Reaped> for Shard {
+    fn receive(&mut self, Reaped { ticket }: Reaped, ctx: &mut Context<Self>) {
+        if let Some(batch) = self.awaiting_reaper.remove(&ticket) {
+            self.advance(batch, ctx);
+        }
+    }
+}
+
+impl Receive<ScanExpired> for Shard {
+    fn receive(&mut self, ScanExpired { budget_us, reply }: ScanExpired, _: &mut Context<Self>) {
+        let start = clock::tick();
+        self.executor.refresh();
+        let within = |at: Tick| clock::micros_between(start, at) < budget_us;
+        let held = &self.held;
+        let is_held = |slot| held.iter().any(|(_, slots)| slots.contains_any(&[slot]));
+        let scanned = self.executor.scan_expired(&mut self.keyspace, is_held, within);
+        self.perform_effects();
+        tell(
+            &reply,
+            crate::expiry_scanner::ScannedExpired {
+                shard: self.index,
+                removed: scanned.removed,
+                more_due: scanned.more_due,
+                next_deadline: self.keyspace.parts()[0].wheel().next_deadline_hint(),
+                spent_us: clock::micros_between(start, clock::tick()),
+            },
+        );
+    }
+}
+
+impl Receive<DescribeShard> for Shard {
+    fn receive(&mut self, DescribeShard { reply }: DescribeShard, _: &mut Context<Self>) {
+        // The asker may have gone; then nobody wants the answer.
+        let _ = reply.send(self.describe());
+    }
+}

@@ -1,0 +1,246 @@
+//! What a command did beside replying: commands to propagate, keyspace events, modified keys, values to free.
+//!
+//! A command only records; the shard performs. So the same command code serves clients, transactions, scripts, units
+//! over several shards, and the effects tests.
+
+use crate::keyspace::table::Table;
+use crate::keyspace::{Entry, Value};
+use crate::slot::Slot;
+
+/// Classes of keyspace events, the letters of `notify-keyspace-events`.
+pub mod class {
+    pub const KEYSPACE: u32 = 1 << 0; // K
+    pub const KEYEVENT: u32 = 1 << 1; // E
+    pub const GENERIC: u32 = 1 << 2; // g
+    pub const STRING: u32 = 1 << 3; // $
+    pub const LIST: u32 = 1 << 4; // l
+    pub const SET: u32 = 1 << 5; // s
+    pub const HASH: u32 = 1 << 6; // h
+    pub const ZSET: u32 = 1 << 7; // z
+    pub const EXPIRED: u32 = 1 << 8; // x
+    pub const EVICTED: u32 = 1 << 9; // e
+    pub const STREAM: u32 = 1 << 10; // t
+    pub const KEY_MISS: u32 = 1 << 11; // m
+    pub const MODULE: u32 = 1 << 13; // d
+    pub const NEW: u32 = 1 << 14; // n
+    /// What `A` stands for: all but `m` and `n`.
+    pub const ALL: u32 = GENERIC | STRING | LIST | SET | HASH | ZSET | EXPIRED | EVICTED | STREAM | MODULE;
+}
+
+/// A keyspace event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub class: u32,
+    pub name: &'static str,
+    pub db: u32,
+    pub key: Box<[u8]>,
+}
+
+/// A key whose value changed, for WATCH, client-side caching and blocked clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Modified {
+    pub db: u32,
+    pub slot: Slot,
+    pub key: Box<[u8]>,
+}
+
+/// Something large that nobody can reach any more.
+pub enum Garbage {
+    Value(Value),
+    Entry(Entry),
+    Tables(Vec<Table<Entry>>),
+}
+
+/// What is worth recording because somebody listens.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Listening {
+    /// A replication log consumer exists (replica, AOF, test).
+    pub propagation: bool,
+    /// The event classes of `notify-keyspace-events`, plus what tests ask for.
+    pub events: u32,
+    /// Somebody watches, tracks or is blocked on keys.
+    pub modified: bool,
+}
+
+/// Commands to propagate, encoded as the replication stream carries them.
+#[derive(Debug, Default)]
+pub struct Propagation {
+    pub bytes: Vec<u8>,
+    /// Database and end in `bytes` of each command.
+    pub commands: Vec<(u32, usize)>,
+    /// Ends, in `commands`, of the groups that become visible together.
+    groups: Vec<usize>,
+}
+
+impl Propagation {
+    pub fn push(&mut self, db: u32, args: &[&[u8]]) {
+        encode_command(&mut self.bytes, args);
+        self.commands.push((db, self.bytes.len()));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// Ends a unit of execution: the commands since the last call take effect together, or each alone.
+    pub fn close_group(&mut self, grouping: Grouping) {
+        let open = self.groups.last().copied().unwrap_or(0);
+        match grouping {
+            _ if open == self.commands.len() => {}
+            Grouping::Together => self.groups.push(self.commands.len()),
+            Grouping::Apart => self.groups.extend(open + 1..=self.commands.len()),
+        }
+    }
+
+    /// The groups, each a list of commands with their databases.
+    pub fn groups(&self) -> Vec<Vec<(u32, &[u8])>> {
+        let mut all = self.iter();
+        let mut out = Vec::new();
+        let mut start = 0;
+        for &end in self.groups.iter().chain([&self.commands.len()]) {
+            if end > start {
+                out.push(all.by_ref().take(end - start).collect());
+            }
+            start = end;
+        }
+        out
+    }
+
+    /// Each command with its database.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let mut start = 0;
+        self.commands.iter().map(move |&(db, end)| {
+            let command = &self.bytes[start..end];
+            start = end;
+            (db, command)
+        })
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.commands.clear();
+        self.groups.clear();
+    }
+}
+
+/// How the commands of one unit of execution reach a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// Wrapped in MULTI and EXEC if there are several.
+    Together,
+    /// One by one: side effects on arbitrary keys, and background deletions.
+    Apart,
+}
+
+/// Appends a command as an array of bulk strings.
+pub fn encode_command(out: &mut Vec<u8>, args: &[&[u8]]) {
+    let mut digits = itoa::Buffer::new();
+    out.push(b'*');
+    out.extend_from_slice(digits.format(args.len()).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for arg in args {
+        out.push(b'$');
+        out.extend_from_slice(digits.format(arg.len()).as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(arg);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Counters that commands add to and INFO shows.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Counters {
+    pub keyspace_hits: u64,
+    pub keyspace_misses: u64,
+    pub expired_keys: u64,
+    pub expired_fields: u64,
+    pub evicted_keys: u64,
+}
+
+/// The record of one command's, transaction's or script's effects.
+#[derive(Default)]
+pub struct Effects {
+    pub listening: Listening,
+    /// Changes made (INFO rdb_changes_since_last_save); a command that leaves it as it was is not propagated.
+    pub dirty: u64,
+    pub propagation: Propagation,
+    pub events: Vec<Event>,
+    pub modified: Vec<Modified>,
+    pub garbage: Vec<Garbage>,
+    pub counters: Counters,
+    /// What becomes of the command itself in the stream.
+    own: Own,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Own {
+    /// Propagated as the client sent it if it changed something.
+    #[default]
+    Verbatim,
+    /// Replaced by what the command recorded with [`Effects::rewrite`], or by nothing.
+    Replaced,
+    /// Propagated as the client sent it even if it changed nothing.
+    Forced,
+}
+
+impl Effects {
+    /// Records a command that precedes (or accompanies) the client's own, such as the deletion of an expired key.
+    pub fn also_propagate(&mut self, db: u32, args: &[&[u8]]) {
+        if self.listening.propagation {
+            self.propagation.push(db, args);
+        }
+    }
+
+    /// Propagates this instead of the client's command. Several calls propagate several commands in order.
+    pub fn rewrite(&mut self, db: u32, args: &[&[u8]]) {
+        self.own = Own::Replaced;
+        self.also_propagate(db, args);
+    }
+
+    /// Propagates nothing for the client's command itself.
+    pub fn suppress(&mut self) {
+        self.own = Own::Replaced;
+    }
+
+    /// Propagates the client's command whether or not it changed anything (FLUSHALL, PUBLISH, SCRIPT FLUSH).
+    pub fn force(&mut self) {
+        self.own = Own::Forced;
+    }
+
+    /// Closes the record of one command: `dirty_before` is [`Effects::dirty`] when it began.
+    pub fn finish_command(&mut self, db: u32, args: &[&[u8]], dirty_before: u64, grouping: Grouping) {
+        let own = std::mem::take(&mut self.own);
+        if self.listening.propagation
+            && (own == Own::Forced || (own == Own::Verbatim && self.dirty != dirty_before))
+        {
+            self.propagation.push(db, args);
+        }
+        if !self.propagation.is_empty() {
+            self.propagation.close_group(grouping);
+        }
+    }
+
+    /// Records a keyspace event if its class is listened to.
+    #[inline]
+    pub fn notify(&mut self, class: u32, name: &'static str, db: u32, key: &[u8]) {
+        if self.listening.events & class != 0 {
+            self.events.push(Event { class, name, db, key: key.into() });
+        }
+    }
+
+    /// Records that a key's value changed.
+    #[inline]
+    pub fn modified(&mut self, db: u32, slot: Slot, key: &[u8]) {
+        if self.listening.modified {
+            self.modified.push(Modified { db, slot, key: key.into() });
+        }
+    }
+
+    /// True if there is nothing for the shard to perform.
+    pub fn is_quiet(&self) -> bool {
+        self.propagation.is_empty()
+            && self.events.is_empty()
+            && self.modified.is_empty()
+            && self.garbage.is_empty()
+    }
+}

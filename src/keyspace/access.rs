@@ -1,0 +1,438 @@
+//! How commands reach keys: every lookup decides there and then what an expired key is to this client.
+
+use super::entry::{Entry, NewValue, Value};
+use super::part::pack_deadline;
+use super::{Database, Keyspace};
+use crate::effects::{Effects, Garbage, class};
+use crate::hash::hash;
+use crate::rng::Rng;
+use crate::slot::{Slot, slot_of};
+
+/// What becomes of an expired key that a command meets (spec key-lifetime.md, 0.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Treatment {
+    /// Missing, and removed now, with event, counter and propagation.
+    #[default]
+    Delete,
+    /// Missing, but left in place.
+    Hide,
+    /// A live key.
+    Show,
+}
+
+/// The treatments that hold for one command of one client (spec key-lifetime.md, 0.3 and 0.4).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExpiryRules {
+    pub read: Treatment,
+    pub write: Treatment,
+    /// Whether a deadline argument that has passed is stored instead of deleting the key at once.
+    pub store_past: bool,
+}
+
+/// How a lookup updates access times.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Touch {
+    /// LRU: the clock in seconds, 24 bits. LFU: minutes, 16 bits.
+    pub clock: u32,
+    pub lfu: bool,
+    pub lfu_log_factor: u32,
+    pub lfu_decay_minutes: u32,
+}
+
+/// Options of [`Access::lookup`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lookup {
+    /// Treat expiry as a write does.
+    pub write: bool,
+    /// Leave the access time alone (TTL, EXISTS, TYPE, OBJECT ...).
+    pub no_touch: bool,
+    /// Count neither hit nor miss.
+    pub no_stats: bool,
+    /// Publish no `keymiss`.
+    pub no_notify: bool,
+}
+
+impl Lookup {
+    /// GET and its like: touches, counts, announces misses.
+    pub const READ: Self = Self { write: false, no_touch: false, no_stats: false, no_notify: false };
+    /// EXISTS, TTL, TYPE: as [`Lookup::READ`] without touching.
+    pub const READ_NO_TOUCH: Self = Self { no_touch: true, ..Self::READ };
+    /// OBJECT: changes and announces nothing.
+    pub const QUIET: Self = Self { no_touch: true, no_stats: true, no_notify: true, write: false };
+    /// SET, INCR and their like: touches, counts nothing.
+    pub const WRITE: Self = Self { write: true, no_touch: false, no_stats: true, no_notify: true };
+}
+
+/// The deadline of a key being set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// None from now on.
+    Drop,
+    /// Whatever the key had.
+    Keep,
+    /// Unix milliseconds.
+    At(i64),
+}
+
+/// A command's hold on the keyspace: one database selected, time frozen, effects recorded.
+pub struct Access<'a> {
+    pub keyspace: &'a mut Keyspace,
+    pub effects: &'a mut Effects,
+    /// The selected database.
+    pub db: u32,
+    /// Unix milliseconds; frozen for the command (or transaction, or script).
+    pub now: i64,
+    pub rules: ExpiryRules,
+    pub touch: Touch,
+    /// Deletions by expiry are propagated as UNLINK rather than DEL (`lazyfree-lazy-expire`).
+    pub lazy_expire: bool,
+    /// The client asked not to touch access times (CLIENT NO-TOUCH).
+    pub client_no_touch: bool,
+}
+
+/// The slot and hash of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub slot: Slot,
+    pub hash: u64,
+}
+
+impl Place {
+    #[inline]
+    pub fn of(key: &[u8]) -> Self {
+        Self { slot: slot_of(key), hash: hash(key) }
+    }
+}
+
+impl<'a> Access<'a> {
+    fn find_mut(&mut self, db: u32, place: Place, key: &[u8]) -> Option<&mut Entry> {
+        self.keyspace.part_mut(place.slot).database_mut(db)?.find_mut(place.slot, place.hash, key)
+    }
+
+    /// The entry as it lies there, expired or not; changes nothing.
+    pub fn peek(&self, db: u32, key: &[u8]) -> Option<&Entry> {
+        let place = Place::of(key);
+        self.keyspace.part(place.slot).database(db)?.find(place.slot, place.hash, key)
+    }
+
+    /// Whether the entry's deadline has passed (strictly: a key lives through its last millisecond).
+    #[inline]
+    pub fn is_expired(&self, entry: &Entry) -> bool {
+        entry.expiry().is_some_and(|deadline| self.now > deadline)
+    }
+
+    /// Looks a key up in the selected database.
+    #[inline]
+    pub fn lookup(&mut self, key: &[u8], how: Lookup) -> Option<&mut Entry> {
+        self.lookup_in(self.db, key, how)
+    }
+
+    /// Looks a key up in any database.
+    pub fn lookup_in(&mut self, db: u32, key: &[u8], how: Lookup) -> Option<&mut Entry> {
+        let place = Place::of(key);
+        let (now, touch) = (self.now, self.touch);
+        let treatment = if how.write { self.rules.write } else { self.rules.read };
+        let no_touch = how.no_touch || self.client_no_touch;
+        let found: Option<*mut Entry> = self.find_mut(db, place, key).map(|e| e as *mut Entry);
+        if let Some(found) = found {
+            // SAFETY: the pointer was just made from an exclusive borrow of self, and nothing was changed since.
+            let entry = unsafe { &mut *found };
+            let expired =
+                entry.expiry().is_some_and(|deadline| now > deadline) && treatment != Treatment::Show;
+            if !expired {
+                if !no_touch {
+                    touch_entry(entry, touch);
+                }
+                if !how.no_stats {
+                    self.effects.counters.keyspace_hits += 1;
+                }
+                return Some(entry);
+            }
+            if treatment == Treatment::Delete {
+                self.expire_key(db, key);
+            }
+        }
+        if !how.no_stats {
+            self.effects.counters.keyspace_misses += 1;
+        }
+        if !how.no_notify {
+            self.effects.notify(class::KEY_MISS, "keymiss", db, key);
+        }
+        None
+    }
+
+    /// A read: [`Lookup::READ`].
+    #[inline]
+    pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
+        self.lookup(key, Lookup::READ).map(|e| &*e)
+    }
+
+    /// A write lookup: [`Lookup::WRITE`]. The caller changes the value through the entry and records what it did with
+    /// [`Access::changed`]; deadlines change only through [`Access::set_expiry`].
+    #[inline]
+    pub fn write(&mut self, key: &[u8]) -> Option<&mut Entry> {
+        self.lookup(key, Lookup::WRITE)
+    }
+
+    /// Whether the key exists for a reader, leaving access times alone.
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.lookup(key, Lookup::READ_NO_TOUCH).is_some()
+    }
+
+    /// Adds a key that is not there. Publishes `new`.
+    pub fn insert(&mut self, key: &[u8], value: NewValue<'_>, expiry: Option<i64>) -> &mut Entry {
+        self.insert_in(self.db, key, value, expiry)
+    }
+
+    /// Like [`Access::insert`], in any database.
+    pub fn insert_in(&mut self, db: u32, key: &[u8], value: NewValue<'_>, expiry: Option<i64>) -> &mut Entry {
+        let place = Place::of(key);
+        let mut entry = Entry::new(key, value, expiry);
+        entry.set_access_word(self.touch.fresh());
+        self.effects.notify(class::NEW, "new", db, key);
+        let part = self.keyspace.part_mut(place.slot);
+        part.database_or_new(db);
+        if let Some(deadline) = expiry {
+            let name = part.wheel_name(db);
+            part.wheel.insert(deadline, pack_deadline(name, place.slot, place.hash));
+        }
+        part.database_or_new(db).insert(place.slot, place.hash, entry)
+    }
+
+    /// Sets a key to a value whatever it was before, as SET does after its conditions. The old value goes to the
+    /// reaper. Publishes `new` if there was no key; the command publishes its own event.
+    pub fn set(&mut self, key: &[u8], value: NewValue<'_>, expiry: Expiry) {
+        let place = Place::of(key);
+        let db = self.db;
+        let touch = self.touch;
+        let Some(entry) = self.find_mut(db, place, key) else {
+            let deadline = match expiry {
+                Expiry::At(t) => Some(t),
+                Expiry::Drop | Expiry::Keep => None,
+            };
+            self.insert(key, value, deadline);
+            return;
+        };
+        let in_place = match &value {
+            NewValue::Str(bytes, kind) => entry.set_inline_in_place(bytes, *kind),
+            NewValue::Int(n) => entry.set_int_in_place(*n),
+            NewValue::Owned(_) => false,
+        };
+        let old = if in_place { None } else { Some(entry.replace_value(value)) };
+        entry.set_access_word(touch.fresh());
+        let had = entry.expiry();
+        if let Some(old) = old {
+            self.discard(old);
+        }
+        match expiry {
+            Expiry::Keep => {}
+            Expiry::Drop if had.is_none() => {}
+            Expiry::Drop => self.set_expiry_at(db, place, key, None),
+            Expiry::At(t) => self.set_expiry_at(db, place, key, Some(t)),
+        }
+    }
+
+    /// Sets or removes the deadline of a key that is there.
+    pub fn set_expiry(&mut self, key: &[u8], expiry: Option<i64>) {
+        self.set_expiry_at(self.db, Place::of(key), key, expiry);
+    }
+
+    fn set_expiry_at(&mut self, db: u32, place: Place, key: &[u8], expiry: Option<i64>) {
+        let part = self.keyspace.part_mut(place.slot);
+        let name = part.wheel_name(db);
+        let Some(database) = part.database_mut(db) else { return };
+        let Some(entry) = database.find_mut(place.slot, place.hash, key) else { return };
+        let had = entry.expiry();
+        entry.set_expiry(expiry);
+        database.count_deadline(place.slot, i64::from(expiry.is_some()) - i64::from(had.is_some()));
+        if had.is_some() && had != expiry {
+            part.wheel.note_stale();
+        }
+        if let Some(deadline) = expiry.filter(|_| had != expiry) {
+            part.wheel.insert(deadline, pack_deadline(name, place.slot, place.hash));
+        }
+    }
+
+    /// Removes a key from the selected database without any check; the value goes to the reaper. The command
+    /// publishes and counts.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        self.take_in(self.db, key).map(|entry| self.discard_entry(entry)).is_some()
+    }
+
+    /// Removes a key without any check and hands its entry out (RENAME, MOVE, GETDEL).
+    pub fn take(&mut self, key: &[u8]) -> Option<Entry> {
+        self.take_in(self.db, key)
+    }
+
+    /// Like [`Access::take`], from any database.
+    pub fn take_in(&mut self, db: u32, key: &[u8]) -> Option<Entry> {
+        let place = Place::of(key);
+        let part = self.keyspace.part_mut(place.slot);
+        let entry = part.database_mut(db)?.remove(place.slot, place.hash, key)?;
+        if entry.expiry().is_some() {
+            part.wheel.note_stale();
+        }
+        Some(entry)
+    }
+
+    /// Removes an expired key with all that belongs to it: event `expired`, counter, UNLINK or DEL in the stream.
+    pub fn expire_key(&mut self, db: u32, key: &[u8]) {
+        let Some(entry) = self.take_in(db, key) else { return };
+        self.effects.counters.expired_keys += 1;
+        self.propagate_deletion(db, key, self.lazy_expire);
+        self.effects.notify(class::EXPIRED, "expired", db, key);
+        self.effects.modified(db, slot_of(key), key);
+        self.discard_entry(entry);
+    }
+
+    /// Adds `UNLINK key` (or `DEL key`) to the stream.
+    pub fn propagate_deletion(&mut self, db: u32, key: &[u8], lazy: bool) {
+        let name: &[u8] = if lazy { b"UNLINK" } else { b"DEL" };
+        self.effects.also_propagate(db, &[name, key]);
+    }
+
+    /// Hands an entry to the reaper if it is large, else frees it.
+    pub fn discard_entry(&mut self, entry: Entry) {
+        if entry.free_effort() > LAZY_FREE_THRESHOLD {
+            self.effects.garbage.push(Garbage::Entry(entry));
+        }
+    }
+
+    /// Hands a value to the reaper if it is large, else frees it.
+    pub fn discard(&mut self, value: Value) {
+        if value.free_effort() > LAZY_FREE_THRESHOLD {
+            self.effects.garbage.push(Garbage::Value(value));
+        }
+    }
+
+    /// Records that a command changed a key: one more change, watchers and trackers told, event published.
+    pub fn changed(&mut self, class: u32, event: &'static str, key: &[u8]) {
+        self.effects.dirty += 1;
+        self.modified(key);
+        self.notify(class, event, key);
+    }
+
+    /// Records that a key of the selected database was modified, without event or count.
+    pub fn modified(&mut self, key: &[u8]) {
+        if self.effects.listening.modified {
+            self.effects.modified(self.db, slot_of(key), key);
+        }
+    }
+
+    /// Publishes an event about a key of the selected database.
+    pub fn notify(&mut self, class: u32, event: &'static str, key: &[u8]) {
+        self.effects.notify(class, event, self.db, key);
+    }
+
+    /// Replaces the command in the stream; see [`Effects::rewrite`].
+    pub fn rewrite(&mut self, args: &[&[u8]]) {
+        self.effects.rewrite(self.db, args);
+    }
+
+    /// Keys of the selected database, expired ones included.
+    pub fn keys(&self) -> u64 {
+        self.keyspace.keys(self.db)
+    }
+
+    /// A random entry of the selected database, expired or not.
+    pub fn random(&self, rng: &mut Rng) -> Option<&Entry> {
+        let mut n = match self.keys() {
+            0 => return None,
+            keys => rng.below(keys),
+        };
+        for part in self.keyspace.parts() {
+            let Some(database) = part.database(self.db) else { continue };
+            if n < database.keys() {
+                return database.random(part.index(), rng);
+            }
+            n -= database.keys();
+        }
+        None
+    }
+
+    /// Calls `f` for every entry of the selected database. For commands that are atomic over everything.
+    pub fn for_each(&self, f: &mut dyn FnMut(&Entry)) {
+        for part in self.keyspace.parts() {
+            let Some(database) = part.database(self.db) else { continue };
+            let mut at = Slot(0);
+            while let Some(slot) = database.next_used_slot(at, part.index()) {
+                if let Some(table) = database.slot(slot) {
+                    table.table().iter().for_each(&mut *f);
+                }
+                at = Slot(slot.0 + 1);
+            }
+        }
+    }
+
+    /// Empties one database, handing its tables to the reaper. Returns how many keys it had.
+    pub fn flush(&mut self, db: u32) -> u64 {
+        let mut keys = 0;
+        let mut tables = Vec::new();
+        for part in self.keyspace.parts_mut() {
+            if let Some(database) = part.take_database(db) {
+                keys += database.keys();
+                tables.extend(Database::into_tables(*database));
+            }
+        }
+        if !tables.is_empty() {
+            self.effects.garbage.push(Garbage::Tables(tables));
+        }
+        keys
+    }
+}
+
+/// Values that take more steps than this to free go to the reaper.
+pub const LAZY_FREE_THRESHOLD: usize = 64;
+
+impl Touch {
+    /// The access word of an entry made now. A new key starts with an LFU counter of 5, or it would be evicted
+    /// before it had a chance.
+    #[inline]
+    pub fn fresh(self) -> u32 {
+        const LFU_INITIAL: u32 = 5;
+        if self.lfu { ((self.clock & 0xffff) << 8) | LFU_INITIAL } else { self.clock & 0xff_ffff }
+    }
+}
+
+#[inline]
+fn touch_entry(entry: &mut Entry, touch: Touch) {
+    let word = entry.access_word();
+    let lanes = word & 0xff00_0000;
+    let new = if touch.lfu { lfu_touch(word & 0xff_ffff, touch) } else { touch.clock & 0xff_ffff };
+    if lanes | new != word {
+        entry.set_access_word(lanes | new);
+    }
+}
+
+/// The counter after decay: one less for every `lfu_decay_minutes` since the last access.
+pub fn lfu_decayed(word: u32, touch: Touch) -> u32 {
+    let (last, counter) = ((word >> 8) & 0xffff, word & 0xff);
+    if touch.lfu_decay_minutes == 0 {
+        return counter;
+    }
+    let elapsed = (touch.clock & 0xffff).wrapping_sub(last) & 0xffff;
+    counter.saturating_sub(elapsed / touch.lfu_decay_minutes)
+}
+
+/// Decays, then increments with probability `1 / ((counter - 5) * factor + 1)`. The draw is a hash of the word and a
+/// counter of draws, so the engine stays free of entropy.
+fn lfu_touch(word: u32, touch: Touch) -> u32 {
+    use std::cell::Cell;
+    thread_local!(static DRAWS: Cell<u64> = const { Cell::new(0x9e37_79b9_7f4a_7c15) });
+    let mut counter = lfu_decayed(word, touch);
+    if counter < 255 {
+        let draw = DRAWS.with(|d| {
+            let mut x = d.get();
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            d.set(x);
+            (x >> 11) as f64 / (1u64 << 53) as f64
+        });
+        let base = f64::from(counter.saturating_sub(5));
+        if draw < 1.0 / (base * f64::from(touch.lfu_log_factor) + 1.0) {
+            counter += 1;
+        }
+    }
+    ((touch.clock & 0xffff) << 8) | counter
+}

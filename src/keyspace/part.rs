@@ -1,0 +1,422 @@
+//! The slot tables of one shard, or those of them that a unit has reserved.
+
+use super::entry::Entry;
+use super::table::Table;
+use crate::expiry::wheel::Wheel;
+use crate::rng::Rng;
+use crate::slot::{SLOTS, Slot};
+
+/// Slots whose key counts are summed, so that finding the n-th key skips most empty ones.
+const GROUP: usize = 128;
+
+/// The keys of one slot of one database.
+#[derive(Default)]
+pub struct SlotTable {
+    pub(super) table: Table<Entry>,
+    /// Entries with a deadline.
+    pub(super) expires: u32,
+}
+
+impl SlotTable {
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    pub fn table(&self) -> &Table<Entry> {
+        &self.table
+    }
+
+    /// The entries, for whoever frees them.
+    pub fn into_table(self) -> Table<Entry> {
+        self.table
+    }
+}
+
+enum Slots {
+    /// All slots of a shard, by `slot / workers`.
+    Dense(Box<[SlotTable]>),
+    /// The few that a unit holds, by slot.
+    Sparse(Vec<(Slot, SlotTable)>),
+}
+
+/// One database of one part.
+pub struct Database {
+    slots: Slots,
+    workers: u16,
+    keys: u64,
+    expires: u64,
+    /// Keys per [`GROUP`] consecutive dense slots; unused when sparse.
+    groups: Vec<u32>,
+    /// Never reused within a part.
+    id: u32,
+    /// Running mean of remaining times to live, milliseconds (INFO keyspace).
+    pub avg_ttl: i64,
+}
+
+impl Database {
+    fn dense(workers: u16, id: u32) -> Self {
+        let n = SLOTS.div_ceil(usize::from(workers));
+        Self {
+            slots: Slots::Dense((0..n).map(|_| SlotTable::default()).collect()),
+            workers,
+            keys: 0,
+            expires: 0,
+            groups: vec![0; n.div_ceil(GROUP)],
+            id,
+            avg_ttl: 0,
+        }
+    }
+
+    fn sparse(workers: u16) -> Self {
+        Self {
+            slots: Slots::Sparse(Vec::new()),
+            workers,
+            keys: 0,
+            expires: 0,
+            groups: Vec::new(),
+            id: 0,
+            avg_ttl: 0,
+        }
+    }
+
+    pub fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    pub fn expires(&self) -> u64 {
+        self.expires
+    }
+
+    #[inline]
+    pub fn slot(&self, slot: Slot) -> Option<&SlotTable> {
+        match &self.slots {
+            Slots::Dense(tables) => Some(&tables[slot.index() / usize::from(self.workers)]),
+            Slots::Sparse(tables) => tables.iter().find(|(s, _)| *s == slot).map(|(_, t)| t),
+        }
+    }
+
+    #[inline]
+    fn slot_mut(&mut self, slot: Slot) -> Option<&mut SlotTable> {
+        match &mut self.slots {
+            Slots::Dense(tables) => Some(&mut tables[slot.index() / usize::from(self.workers)]),
+            Slots::Sparse(tables) => tables.iter_mut().find(|(s, _)| *s == slot).map(|(_, t)| t),
+        }
+    }
+
+    #[inline]
+    pub fn find(&self, slot: Slot, hash: u64, key: &[u8]) -> Option<&Entry> {
+        self.slot(slot)?.table.find(hash, key)
+    }
+
+    #[inline]
+    pub fn find_mut(&mut self, slot: Slot, hash: u64, key: &[u8]) -> Option<&mut Entry> {
+        self.slot_mut(slot)?.table.find_mut(hash, key)
+    }
+
+    fn count(&mut self, slot: Slot, keys: i64, expires: i64) {
+        self.keys = self.keys.wrapping_add_signed(keys);
+        self.expires = self.expires.wrapping_add_signed(expires);
+        if let Some(group) = self.groups.get_mut(slot.index() / usize::from(self.workers) / GROUP) {
+            *group = group.wrapping_add_signed(keys as i32);
+        }
+    }
+
+    /// Adds an entry whose key is not in the slot.
+    pub fn insert(&mut self, slot: Slot, hash: u64, entry: Entry) -> &mut Entry {
+        let expires = i64::from(entry.expiry().is_some());
+        self.count(slot, 1, expires);
+        if matches!(&self.slots, Slots::Sparse(tables) if tables.iter().all(|(s, _)| *s != slot))
+            && let Slots::Sparse(tables) = &mut self.slots
+        {
+            tables.push((slot, SlotTable::default()));
+        }
+        let table = self.slot_mut(slot).expect("a sparse slot was just made, a dense one always is there");
+        table.expires += expires as u32;
+        table.table.insert_new(hash, entry)
+    }
+
+    pub fn remove(&mut self, slot: Slot, hash: u64, key: &[u8]) -> Option<Entry> {
+        let table = self.slot_mut(slot)?;
+        let entry = table.table.remove(hash, key)?;
+        let expires = i64::from(entry.expiry().is_some());
+        table.expires -= expires as u32;
+        self.count(slot, -1, -expires);
+        Some(entry)
+    }
+
+    /// Accounts for a deadline that was added to (`+1`) or removed from (`-1`) an entry of the slot.
+    pub fn count_deadline(&mut self, slot: Slot, by: i64) {
+        if let Some(table) = self.slot_mut(slot) {
+            table.expires = table.expires.wrapping_add_signed(by as i32);
+        }
+        self.count(slot, 0, by);
+    }
+
+    /// Moves a slot's table out, leaving an empty one.
+    pub fn take_slot(&mut self, slot: Slot) -> SlotTable {
+        let table = self.slot_mut(slot).map(std::mem::take).unwrap_or_default();
+        self.count(slot, -(table.len() as i64), -i64::from(table.expires));
+        table
+    }
+
+    /// Puts a table that was taken back; the slot must be empty.
+    fn put_slot(&mut self, slot: Slot, table: SlotTable) {
+        self.count(slot, table.len() as i64, i64::from(table.expires));
+        match &mut self.slots {
+            Slots::Dense(tables) => {
+                let place = &mut tables[slot.index() / usize::from(self.workers)];
+                debug_assert!(place.is_empty());
+                *place = table;
+            }
+            Slots::Sparse(tables) => tables.push((slot, table)),
+        }
+    }
+
+    /// The first slot at or after `from` (in this part's order) that holds keys.
+    pub fn next_used_slot(&self, from: Slot, index: u16) -> Option<Slot> {
+        let workers = usize::from(self.workers);
+        match &self.slots {
+            Slots::Sparse(tables) => {
+                tables.iter().filter(|(s, t)| *s >= from && !t.is_empty()).map(|(s, _)| *s).min()
+            }
+            Slots::Dense(tables) => {
+                let mut local = from.index().saturating_sub(usize::from(index)).div_ceil(workers);
+                while local < tables.len() {
+                    if local % GROUP == 0 && self.groups[local / GROUP] == 0 {
+                        local += GROUP;
+                    } else if tables[local].is_empty() {
+                        local += 1;
+                    } else {
+                        return Some(Slot((local * workers + usize::from(index)) as u16));
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// The slot that holds the `n`-th key in slot order; `n` is below [`Database::keys`].
+    pub fn slot_of_nth(&self, mut n: u64, index: u16) -> Option<Slot> {
+        match &self.slots {
+            Slots::Sparse(tables) => tables.iter().find_map(|(s, t)| {
+                let len = t.len() as u64;
+                if n < len {
+                    return Some(*s);
+                }
+                n -= len;
+                None
+            }),
+            Slots::Dense(tables) => {
+                let group = self.groups.iter().position(|&g| {
+                    let here = n < u64::from(g);
+                    if !here {
+                        n -= u64::from(g);
+                    }
+                    here
+                })?;
+                (group * GROUP..tables.len()).find_map(|local| {
+                    let len = tables[local].len() as u64;
+                    if n < len {
+                        return Some(Slot((local * usize::from(self.workers) + usize::from(index)) as u16));
+                    }
+                    n -= len;
+                    None
+                })
+            }
+        }
+    }
+
+    /// A random entry, each about as likely as any other.
+    pub fn random(&self, index: u16, rng: &mut Rng) -> Option<&Entry> {
+        if self.keys == 0 {
+            return None;
+        }
+        let slot = self.slot_of_nth(rng.below(self.keys), index)?;
+        self.slot(slot)?.table.random(&mut || rng.next_u64())
+    }
+
+    /// All tables, for whoever frees them in slices.
+    pub fn into_tables(self) -> Vec<Table<Entry>> {
+        match self.slots {
+            Slots::Dense(tables) => {
+                tables.into_vec().into_iter().filter(|t| !t.is_empty()).map(SlotTable::into_table).collect()
+            }
+            Slots::Sparse(tables) => tables.into_iter().map(|(_, t)| t.table).collect(),
+        }
+    }
+
+    /// Bytes of the tables' own allocations, without the entries.
+    pub fn table_bytes(&self) -> usize {
+        let own = |t: &SlotTable| std::mem::size_of::<SlotTable>() + t.table.heap_bytes();
+        match &self.slots {
+            Slots::Dense(tables) => tables.iter().map(own).sum(),
+            Slots::Sparse(tables) => tables.iter().map(|(_, t)| own(t)).sum(),
+        }
+    }
+}
+
+/// All databases of the slots `s` with `s % workers == index`, or of some of those slots.
+pub struct Part {
+    index: u16,
+    workers: u16,
+    sparse: bool,
+    databases: Vec<Option<Box<Database>>>,
+    next_id: u32,
+    /// Deadlines, newest included; in a unit's part only those the unit set.
+    pub(crate) wheel: Wheel,
+}
+
+/// What the wheel stores: database (see [`Part::wheel_name`]), slot and the low half of the key's hash, which names
+/// its bucket.
+pub fn pack_deadline(db: u32, slot: Slot, hash: u64) -> u64 {
+    (u64::from(db) << 46) | (u64::from(slot.0) << 32) | u64::from(hash as u32)
+}
+
+/// The inverse of [`pack_deadline`]: database, slot, low half of the hash.
+pub fn unpack_deadline(item: u64) -> (u32, Slot, u32) {
+    ((item >> 46) as u32, Slot((item >> 32) as u16 & (SLOTS as u16 - 1)), item as u32)
+}
+
+impl Part {
+    /// The part of shard `index` of `workers`, empty.
+    pub fn new(index: u16, workers: u16) -> Self {
+        Self { index, workers, sparse: false, databases: Vec::new(), next_id: 0, wheel: Wheel::new(0) }
+    }
+
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    pub fn workers(&self) -> u16 {
+        self.workers
+    }
+
+    pub fn owns(&self, slot: Slot) -> bool {
+        slot.0 % self.workers == self.index
+    }
+
+    pub fn wheel_mut(&mut self) -> &mut Wheel {
+        &mut self.wheel
+    }
+
+    pub fn wheel(&self) -> &Wheel {
+        &self.wheel
+    }
+
+    /// Number of databases that have been made so far, empty ones below them included.
+    pub fn databases(&self) -> u32 {
+        self.databases.len() as u32
+    }
+
+    #[inline]
+    pub fn database(&self, db: u32) -> Option<&Database> {
+        self.databases.get(db as usize)?.as_deref()
+    }
+
+    #[inline]
+    pub fn database_mut(&mut self, db: u32) -> Option<&mut Database> {
+        self.databases.get_mut(db as usize)?.as_deref_mut()
+    }
+
+    /// The database, made now if it did not exist.
+    #[inline]
+    pub fn database_or_new(&mut self, db: u32) -> &mut Database {
+        let at = db as usize;
+        if at >= self.databases.len() {
+            self.databases.resize_with(at + 1, || None);
+        }
+        let (workers, sparse, next_id) = (self.workers, self.sparse, &mut self.next_id);
+        self.databases[at].get_or_insert_with(|| {
+            *next_id += 1;
+            Box::new(if sparse { Database::sparse(workers) } else { Database::dense(workers, *next_id) })
+        })
+    }
+
+    /// Takes a whole database away, leaving none.
+    pub fn take_database(&mut self, db: u32) -> Option<Box<Database>> {
+        self.databases.get_mut(db as usize)?.take()
+    }
+
+    pub(super) fn swap_databases(&mut self, a: u32, b: u32) {
+        let needed = a.max(b) as usize + 1;
+        if self.databases.len() < needed {
+            self.databases.resize_with(needed, || None);
+        }
+        self.databases.swap(a as usize, b as usize);
+    }
+
+    /// What the wheel calls a database: its identity, which SWAPDB moves along and a flush renews, so that neither
+    /// has to touch the wheel. A unit's part uses the number and is translated when it is attached.
+    #[inline]
+    pub fn wheel_name(&self, db: u32) -> u32 {
+        if self.sparse { db } else { self.database(db).map_or(u32::MAX, |d| d.id) }
+    }
+
+    /// The number of the database the wheel calls `name`, if it still exists.
+    pub fn database_named(&self, name: u32) -> Option<u32> {
+        self.databases.iter().position(|d| d.as_ref().is_some_and(|d| d.id == name)).map(|i| i as u32)
+    }
+
+    /// The key an item of the wheel stands for, if it is there and its deadline is before `now`.
+    pub fn due_key(&self, db: u32, item: u64, now: i64) -> Option<Box<[u8]>> {
+        let (_, slot, low) = unpack_deadline(item);
+        let table = &self.database(db)?.slot(slot)?.table;
+        let entry = table
+            .find_by_low_hash(low, &mut |entry| entry.expiry().is_some_and(|deadline| deadline < now))?;
+        Some(entry.key().into())
+    }
+
+    /// Moves the tables of some slots, over all databases, out into a part of their own.
+    pub fn detach_slots(&mut self, slots: &[Slot]) -> Part {
+        let mut out = Part { sparse: true, ..Part::new(self.index, self.workers) };
+        for db in 0..self.databases() {
+            let Some(database) = self.database_mut(db) else { continue };
+            for &slot in slots {
+                if database.slot(slot).is_some_and(|t| !t.is_empty()) {
+                    let table = database.take_slot(slot);
+                    out.database_or_new(db).put_slot(slot, table);
+                }
+            }
+        }
+        out
+    }
+
+    /// Moves everything out, leaving this part without databases.
+    pub fn detach_all(&mut self) -> Part {
+        Part {
+            databases: std::mem::take(&mut self.databases),
+            next_id: self.next_id,
+            ..Part::new(self.index, self.workers)
+        }
+    }
+
+    /// Takes back what [`Part::detach_slots`] or [`Part::detach_all`] gave away, deadlines set meanwhile included.
+    pub fn attach(&mut self, part: Part) {
+        let Part { sparse, databases, mut wheel, next_id, .. } = part;
+        if !sparse {
+            debug_assert!(self.databases.iter().all(Option::is_none));
+            self.databases = databases;
+            self.next_id = next_id;
+            wheel.drain(&mut |deadline, item| self.wheel.insert(deadline, item));
+            return;
+        }
+        for (db, database) in databases.into_iter().enumerate() {
+            let Some(database) = database else { continue };
+            let Slots::Sparse(tables) = database.slots else { continue };
+            for (slot, table) in tables {
+                if !table.is_empty() {
+                    self.database_or_new(db as u32).put_slot(slot, table);
+                }
+            }
+        }
+        wheel.drain(&mut |deadline, item| {
+            let (db, slot, hash) = unpack_deadline(item);
+            let name = self.wheel_name(db);
+            self.wheel.insert(deadline, pack_deadline(name, slot, u64::from(hash)));
+        });
+    }
+}

@@ -1,0 +1,535 @@
+//! Requests: arrays of bulk strings, and inline commands.
+//!
+//! The decoder never copies arguments. It records, as byte ranges of the connection's read buffer, every complete
+//! command the buffer holds, and remembers how far it got inside an incomplete one, so that each byte is looked at
+//! once however the bytes arrive.
+
+use memchr::memchr;
+
+/// Longest inline request, and longest length line (Valkey's PROTO_INLINE_MAX_SIZE).
+pub const INLINE_MAX_BYTES: usize = 64 * 1024;
+/// Most arguments of a command from a client that has not authenticated.
+pub const UNAUTHENTICATED_ARGS_MAX: i64 = 10;
+/// Longest argument from a client that has not authenticated.
+pub const UNAUTHENTICATED_BULK_MAX: i64 = 16_384;
+/// Most arguments of any command.
+pub const MULTIBULK_ARGS_MAX: i64 = i32::MAX as i64;
+
+/// One argument: a range of the read buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub start: usize,
+    pub len: usize,
+}
+
+/// One command: a range of the batch's spans, and the bytes it took on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub first_arg: u32,
+    pub args: u32,
+    /// Bytes of the request as it came, framing included (COMMANDLOG, CLIENT LIST tot-net-in).
+    pub wire_bytes: usize,
+}
+
+/// The complete commands one read brought.
+#[derive(Debug, Default)]
+pub struct Requests {
+    pub spans: Vec<Span>,
+    pub requests: Vec<Request>,
+}
+
+impl Requests {
+    pub fn clear(&mut self) {
+        self.spans.clear();
+        self.requests.clear();
+    }
+
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// The spans of request `index`.
+    pub fn args(&self, index: usize) -> &[Span] {
+        let r = self.requests[index];
+        &self.spans[r.first_arg as usize..(r.first_arg + r.args) as usize]
+    }
+}
+
+/// What a client may send at most.
+#[derive(Clone, Copy, Debug)]
+pub struct DecodeLimits {
+    /// `proto-max-bulk-len`, bytes.
+    pub bulk_max: i64,
+    pub authenticated: bool,
+}
+
+/// A frame that cannot be a request. The text follows `-ERR Protocol error: ` in the reply, after which the
+/// connection is closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    #[error("too big inline request")]
+    InlineTooBig,
+    #[error("unbalanced quotes in request")]
+    UnbalancedQuotes,
+    #[error("too big mbulk count string")]
+    MultibulkCountTooBig,
+    #[error("invalid multibulk length")]
+    InvalidMultibulkLength,
+    #[error("unauthenticated multibulk length")]
+    UnauthenticatedMultibulkLength,
+    #[error("too big bulk count string")]
+    BulkCountTooBig,
+    #[error("expected '$', got '{}'", *.0 as char)]
+    ExpectedDollar(u8),
+    #[error("invalid bulk length")]
+    InvalidBulkLength,
+    #[error("unauthenticated bulk length")]
+    UnauthenticatedBulkLength,
+}
+
+/// Where the decoder stands inside the read buffer.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// First byte not consumed yet.
+    pos: usize,
+    /// First byte of the request being decoded.
+    request_start: usize,
+    /// Arguments still missing in the current multibulk request; 0 between requests.
+    args_missing: i64,
+    /// Length of the argument whose bytes are awaited; None while its length line is.
+    bulk_len: Option<usize>,
+    /// First span of the request being decoded.
+    first_span: usize,
+}
+
+impl Decoder {
+    /// Decodes as many complete requests as `buf` holds, appending them to `out`.
+    ///
+    /// On an error the requests before the bad frame are in `out` and still to be executed.
+    pub fn decode(
+        &mut self,
+        buf: &mut [u8],
+        limits: DecodeLimits,
+        out: &mut Requests,
+    ) -> Result<(), ProtocolError> {
+        loop {
+            if self.args_missing == 0 {
+                self.request_start = self.pos;
+                self.first_span = out.spans.len();
+                match buf.get(self.pos) {
+                    None => return Ok(()),
+                    Some(b'*') => match self.multibulk_head(buf, limits)? {
+                        Step::Incomplete => return Ok(()),
+                        Step::Complete => {}
+                    },
+                    Some(_) => {
+                        match self.inline(buf, out)? {
+                            Step::Incomplete => return Ok(()),
+                            Step::Complete => {}
+                        }
+                        continue;
+                    }
+                }
+            }
+            while self.args_missing > 0 {
+                match self.argument(buf, limits, out)? {
+                    Step::Incomplete => return Ok(()),
+                    Step::Complete => {}
+                }
+            }
+            self.finish(out);
+        }
+    }
+
+    /// Bytes consumed by complete requests and by the complete arguments of an incomplete one.
+    pub fn position(&self) -> usize {
+        self.pos
+    }
+
+    /// How many bytes in front of the buffer belong to complete requests: the connection hands these away and keeps
+    /// the rest. After it removed them it must call [`Decoder::rebase`].
+    pub fn complete_bytes(&self) -> usize {
+        self.request_start
+    }
+
+    /// Bytes the argument being read still needs beyond what `buf_len` holds, so that the reader can make room once.
+    pub fn wanted(&self, buf_len: usize) -> usize {
+        self.bulk_len.map_or(0, |len| (self.pos + len + 2).saturating_sub(buf_len))
+    }
+
+    /// Tells the decoder that the first [`Decoder::complete_bytes`] bytes were removed from the buffer and complete
+    /// requests taken out of `out`; spans of an incomplete request are moved to the front of `rest`.
+    pub fn rebase(&mut self, out: &mut Requests, rest: &mut Requests) {
+        let shift = self.request_start;
+        rest.clear();
+        if self.args_missing > 0 {
+            rest.spans.extend(
+                out.spans[self.first_span..].iter().map(|s| Span { start: s.start - shift, len: s.len }),
+            );
+            out.spans.truncate(self.first_span);
+        }
+        self.first_span = 0;
+        self.pos -= shift;
+        self.request_start = 0;
+    }
+
+    fn finish(&mut self, out: &mut Requests) {
+        let args = out.spans.len() - self.first_span;
+        if args > 0 {
+            out.requests.push(Request {
+                first_arg: self.first_span as u32,
+                args: args as u32,
+                wire_bytes: self.pos - self.request_start,
+            });
+        }
+        self.request_start = self.pos;
+    }
+
+    /// The `*<count>\r\n` line.
+    fn multibulk_head(&mut self, buf: &[u8], limits: DecodeLimits) -> Result<Step, ProtocolError> {
+        let Some(line) = length_line(&buf[self.pos..]) else {
+            return if buf.len() - self.pos > INLINE_MAX_BYTES {
+                Err(ProtocolError::MultibulkCountTooBig)
+            } else {
+                Ok(Step::Incomplete)
+            };
+        };
+        let count = crate::resp::decode::parse_integer(&buf[self.pos + 1..self.pos + line])
+            .filter(|&n| n <= MULTIBULK_ARGS_MAX)
+            .ok_or(ProtocolError::InvalidMultibulkLength)?;
+        if count > UNAUTHENTICATED_ARGS_MAX && !limits.authenticated {
+            return Err(ProtocolError::UnauthenticatedMultibulkLength);
+        }
+        self.pos += line + 2;
+        self.args_missing = count.max(0);
+        self.bulk_len = None;
+        Ok(Step::Complete)
+    }
+
+    /// One `$<len>\r\n<bytes>\r\n`.
+    fn argument(
+        &mut self,
+        buf: &[u8],
+        limits: DecodeLimits,
+        out: &mut Requests,
+    ) -> Result<Step, ProtocolError> {
+        let len = match self.bulk_len {
+            Some(len) => len,
+            None => {
+                let rest = &buf[self.pos..];
+                let Some(line) = length_line(rest) else {
+                    return if rest.len() > INLINE_MAX_BYTES {
+                        Err(ProtocolError::BulkCountTooBig)
+                    } else {
+                        Ok(Step::Incomplete)
+                    };
+                };
+                if rest[0] != b'$' {
+                    return Err(ProtocolError::ExpectedDollar(rest[0]));
+                }
+                let len = parse_integer(&rest[1..line])
+                    .filter(|&n| n >= 0 && n <= limits.bulk_max)
+                    .ok_or(ProtocolError::InvalidBulkLength)?;
+                if len > UNAUTHENTICATED_BULK_MAX && !limits.authenticated {
+                    return Err(ProtocolError::UnauthenticatedBulkLength);
+                }
+                self.pos += line + 2;
+                self.bulk_len = Some(len as usize);
+                len as usize
+            }
+        };
+        if buf.len() - self.pos < len + 2 {
+            return Ok(Step::Incomplete);
+        }
+        out.spans.push(Span { start: self.pos, len });
+        self.pos += len + 2;
+        self.bulk_len = None;
+        self.args_missing -= 1;
+        Ok(Step::Complete)
+    }
+
+    /// One line of blank-separated words, possibly quoted. Unquoting only ever shortens, so the words are written
+    /// back into the line's own bytes.
+    fn inline(&mut self, buf: &mut [u8], out: &mut Requests) -> Result<Step, ProtocolError> {
+        let Some(newline) = memchr(b'\n', &buf[self.pos..]) else {
+            return if buf.len() - self.pos > INLINE_MAX_BYTES {
+                Err(ProtocolError::InlineTooBig)
+            } else {
+                Ok(Step::Incomplete)
+            };
+        };
+        let start = self.pos;
+        let mut line_len = newline;
+        if line_len > 0 && buf[start + line_len - 1] == b'\r' {
+            line_len -= 1;
+        }
+        let spans = &mut out.spans;
+        let ok = split_words_in_place(&mut buf[start..start + line_len], |word_start, len| {
+            spans.push(Span { start: start + word_start, len });
+        });
+        if !ok {
+            out.spans.truncate(self.first_span);
+            return Err(ProtocolError::UnbalancedQuotes);
+        }
+        self.pos = start + newline + 1;
+        self.finish(out);
+        Ok(Step::Complete)
+    }
+}
+
+enum Step {
+    Complete,
+    Incomplete,
+}
+
+/// Length of the line at the front of `bytes` without its CRLF, if both its ends are there. As in Valkey the line
+/// ends at the first CR, and the byte after it is taken for the LF whatever it is.
+fn length_line(bytes: &[u8]) -> Option<usize> {
+    let cr = memchr(b'\r', bytes)?;
+    (bytes.len() >= cr + 2).then_some(cr)
+}
+
+/// A decimal integer without blanks, plus sign, or superfluous zeros.
+pub fn parse_integer(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, text),
+    };
+    match digits {
+        [] => return None,
+        [b'0'] => return (!negative).then_some(0),
+        [b'0', ..] => return None,
+        _ => {}
+    }
+    if digits.len() > 19 {
+        return None;
+    }
+    let mut n: u64 = 0;
+    for &d in digits {
+        if !d.is_ascii_digit() {
+            return None;
+        }
+        n = n.checked_mul(10)?.checked_add(u64::from(d - b'0'))?;
+    }
+    if negative {
+        (n <= i64::MAX as u64 + 1).then(|| (n as i64).wrapping_neg())
+    } else {
+        i64::try_from(n).ok()
+    }
+}
+
+fn is_blank(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+}
+
+/// Splits a line into words as Valkey's command line and configuration files do: blanks separate, `'...'` is literal
+/// but for `\'`, `"..."` knows `\n \r \t \b \a \xHH \\ \"`, and a closing quote must be followed by a blank.
+/// Reports each word as a range of `line`, whose bytes are overwritten by the unquoted words. False if quotes are
+/// unbalanced.
+fn split_words_in_place(line: &mut [u8], mut word: impl FnMut(usize, usize)) -> bool {
+    let mut read = 0;
+    loop {
+        while read < line.len() && is_blank(line[read]) {
+            read += 1;
+        }
+        // A NUL ends the line for Valkey, which treats it as a C string.
+        if read >= line.len() || line[read] == 0 {
+            return true;
+        }
+        let start = read;
+        let mut write = start;
+        loop {
+            match line.get(read).copied() {
+                None | Some(0) => break,
+                Some(b) if is_blank(b) => break,
+                Some(b'"') => {
+                    read += 1;
+                    loop {
+                        let Some(b) = line.get(read).copied().filter(|&b| b != 0) else { return false };
+                        if b == b'\\'
+                            && line.get(read + 1) == Some(&b'x')
+                            && hex_pair(line, read + 2).is_some()
+                        {
+                            line[write] = hex_pair(line, read + 2).unwrap_or(0);
+                            read += 4;
+                        } else if b == b'\\' && line.get(read + 1).is_some_and(|&c| c != 0) {
+                            line[write] = match line[read + 1] {
+                                b'n' => b'\n',
+                                b'r' => b'\r',
+                                b't' => b'\t',
+                                b'b' => 8,
+                                b'a' => 7,
+                                other => other,
+                            };
+                            read += 2;
+                        } else if b == b'"' {
+                            if line.get(read + 1).is_some_and(|&c| c != 0 && !is_blank(c)) {
+                                return false;
+                            }
+                            read += 1;
+                            break;
+                        } else {
+                            line[write] = b;
+                            read += 1;
+                        }
+                        write += 1;
+                    }
+                    break;
+                }
+                Some(b'\'') => {
+                    read += 1;
+                    loop {
+                        let Some(b) = line.get(read).copied().filter(|&b| b != 0) else { return false };
+                        if b == b'\\' && line.get(read + 1) == Some(&b'\'') {
+                            line[write] = b'\'';
+                            read += 2;
+                        } else if b == b'\'' {
+                            if line.get(read + 1).is_some_and(|&c| c != 0 && !is_blank(c)) {
+                                return false;
+                            }
+                            read += 1;
+                            break;
+                        } else {
+                            line[write] = b;
+                            read += 1;
+                        }
+                        write += 1;
+                    }
+                    break;
+                }
+                Some(b) => {
+                    line[write] = b;
+                    write += 1;
+                    read += 1;
+                }
+            }
+        }
+        word(start, write - start);
+    }
+}
+
+fn hex_pair(line: &[u8], at: usize) -> Option<u8> {
+    let high = (*line.get(at)? as char).to_digit(16)?;
+    let low = (*line.get(at + 1)? as char).to_digit(16)?;
+    Some((high * 16 + low) as u8)
+}
+
+/// [`split_words_in_place`] for callers that want owned words. None if quotes are unbalanced.
+pub fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut copy = line.to_vec();
+    let mut ranges = Vec::new();
+    split_words_in_place(&mut copy, |start, len| ranges.push((start, len)))
+        .then(|| ranges.iter().map(|&(start, len)| copy[start..start + len].to_vec()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: DecodeLimits = DecodeLimits { bulk_max: 512 << 20, authenticated: true };
+
+    fn words(buf: &[u8], out: &Requests) -> Vec<Vec<String>> {
+        (0..out.len())
+            .map(|i| {
+                out.args(i)
+                    .iter()
+                    .map(|s| String::from_utf8_lossy(&buf[s.start..s.start + s.len]).into())
+                    .collect()
+            })
+            .collect()
+    }
+
+    fn decode(text: &[u8]) -> (Vec<Vec<String>>, Result<(), ProtocolError>) {
+        let mut buf = text.to_vec();
+        let mut out = Requests::default();
+        let result = Decoder::default().decode(&mut buf, LIMITS, &mut out);
+        (words(&buf, &out), result)
+    }
+
+    #[test]
+    fn arrays_and_inline_requests_mix() {
+        let (got, result) = decode(
+            b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n\r\n*0\r\n*-1\r\nSET \"a b\" 'c\\'d' \"\\x41\\n\"\n",
+        );
+        assert_eq!(result, Ok(()));
+        assert_eq!(got, [vec!["GET", "k"], vec!["PING"], vec!["SET", "a b", "c'd", "A\n"]]);
+    }
+
+    #[test]
+    fn bad_frames_are_named() {
+        let error = |text: &[u8]| decode(text).1.map_err(|e| e.to_string());
+        assert_eq!(error(b"*1\r\n+OK\r\n"), Err("expected '$', got '+'".into()));
+        assert_eq!(error(b"*x\r\n"), Err("invalid multibulk length".into()));
+        assert_eq!(error(b"*2147483648\r\n"), Err("invalid multibulk length".into()));
+        assert_eq!(error(b"*1\r\n$-1\r\n"), Err("invalid bulk length".into()));
+        assert_eq!(error(b"*1\r\n$999999999999\r\n"), Err("invalid bulk length".into()));
+        assert_eq!(error(b"SET \"a\n"), Err("unbalanced quotes in request".into()));
+        assert_eq!(error(&[b'a'; 70_000]), Err("too big inline request".into()));
+        assert_eq!(
+            error(&[b"*".as_slice(), &[b'1'; 70_000]].concat()),
+            Err("too big mbulk count string".into())
+        );
+    }
+
+    #[test]
+    fn strangers_may_send_little() {
+        let limits = DecodeLimits { authenticated: false, ..LIMITS };
+        let error = |text: &[u8]| {
+            Decoder::default()
+                .decode(&mut text.to_vec(), limits, &mut Requests::default())
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(error(b"*11\r\n"), Err("unauthenticated multibulk length".into()));
+        assert_eq!(error(b"*1\r\n$16385\r\n"), Err("unauthenticated bulk length".into()));
+        assert_eq!(error(b"*10\r\n$16384\r\n"), Ok(()));
+    }
+
+    proptest! {
+        /// However the bytes are cut, the same requests come out, also when complete ones are taken away in between.
+        #[test]
+        fn cuts_do_not_matter(
+            commands in prop::collection::vec(prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 1..5), 1..8),
+            cuts in prop::collection::vec(1usize..12, 1..200),
+        ) {
+            let mut wire = Vec::new();
+            for c in &commands {
+                wire.extend(format!("*{}\r\n", c.len()).bytes());
+                for a in c {
+                    wire.extend(format!("${}\r\n", a.len()).bytes());
+                    wire.extend(a);
+                    wire.extend(b"\r\n");
+                }
+            }
+            let mut decoder = Decoder::default();
+            let (mut buf, mut got) = (Vec::new(), Vec::new());
+            let (mut out, mut rest) = (Requests::default(), Requests::default());
+            let mut at = 0;
+            let mut cuts = cuts.into_iter().cycle();
+            while at < wire.len() {
+                let n = cuts.next().expect("cycle").min(wire.len() - at);
+                buf.extend(&wire[at..at + n]);
+                at += n;
+                decoder.decode(&mut buf, LIMITS, &mut out).expect("valid");
+                for i in 0..out.len() {
+                    got.push(out.args(i).iter().map(|s| buf[s.start..s.start + s.len].to_vec()).collect::<Vec<_>>());
+                }
+                let complete = decoder.complete_bytes();
+                decoder.rebase(&mut out, &mut rest);
+                buf.drain(..complete);
+                std::mem::swap(&mut out, &mut rest);
+            }
+            prop_assert_eq!(got, commands);
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut buf = bytes;
+            let _ = Decoder::default().decode(&mut buf, LIMITS, &mut Requests::default());
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The part of a client that commands read and change. It travels with the client's batch as a value, so that the
+//! shard executing the batch needs to ask nobody.
+
+use crate::resp::Protocol;
+
+/// Whether replies are wanted (CLIENT REPLY).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// The reply of the next command is not wanted (set while CLIENT REPLY SKIP itself runs).
+    SkipNext,
+    /// The reply of this command is not wanted.
+    Skip,
+}
+
+/// A client's session.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The command asked to be answered only when what it dropped is freed (FLUSHALL SYNC).
+    pub await_reaper: bool,
+    /// Never reused within a process.
+    pub id: u64,
+    pub db: u32,
+    pub protocol: Protocol,
+    pub authenticated: bool,
+    pub user: std::sync::Arc<str>,
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO lib-name and lib-ver.
+    pub lib_name: Vec<u8>,
+    pub lib_ver: Vec<u8>,
+    pub reply_mode: ReplyMode,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
+    /// CLIENT IMPORT-SOURCE.
+    pub import_source: bool,
+    /// CLIENT CAPA redirect.
+    pub capa_redirect: bool,
+    /// READONLY on a cluster replica.
+    pub readonly: bool,
+    /// ASKING: the next command may use a slot being imported.
+    pub asking: bool,
+    /// Close the connection once the replies so far are sent (QUIT, protocol errors).
+    pub close_after_reply: bool,
+    /// `address:port` of the peer or path of the unix socket.
+    pub peer: std::sync::Arc<str>,
+    /// `address:port` the client connected to.
+    pub local: std::sync::Arc<str>,
+    pub unix_socket: bool,
+}
+
+impl Session {
+    pub fn new(id: u64) -> Self {
+        Self {
+            await_reaper: false,
+            id,
+            db: 0,
+            protocol: Protocol::Resp2,
+            authenticated: true,
+            user: "default".into(),
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_ver: Vec::new(),
+            reply_mode: ReplyMode::On,
+            no_touch: false,
+            no_evict: false,
+            import_source: false,
+            capa_redirect: false,
+            readonly: false,
+            asking: false,
+            close_after_reply: false,
+            peer: "".into(),
+            local: "".into(),
+            unix_socket: false,
+        }
+    }
+}
