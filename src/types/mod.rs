@@ -86,6 +86,3 @@ pub mod hash {
 pub mod zset {
     pub use super::Pending as ZSet;
 }
-pub mod stream {
-    pub use super::Pending as Stream;
-}
