@@ -4,6 +4,8 @@
 pub mod argument;
 pub mod check;
 pub mod context;
+pub mod help;
+pub mod introspection;
 pub mod key_spec;
 pub mod keys;
 pub mod refusals;

@@ -1,7 +1,7 @@
 //! ACL commands.
 
-use crate::commands::Handler;
 use crate::commands::spec::*;
+use crate::commands::{Handler, help};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[command("acl", -2, Group::Server, "6.0.0")
@@ -51,7 +51,7 @@ static ACL_SUBCOMMANDS: [CommandSpec; 13] = [
         .summary("Describes the subcommands.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("acl|list", 2, Group::Server, "6.0.0")
         .summary("Lists the users as lines of an ACL file.")
         .complexity("O(N), N being the number of users")

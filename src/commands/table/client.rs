@@ -1,7 +1,7 @@
 //! CLIENT and its subcommands.
 
-use crate::commands::Handler;
 use crate::commands::spec::*;
+use crate::commands::{Handler, help};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[command("client", -2, Group::Connection, "2.4.0")
@@ -42,7 +42,7 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
         .complexity("O(1)")
         .flags(LOADING | STALE)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("client|id", 2, Group::Connection, "5.0.0")
         .summary("Tells the ID of this connection.")
         .complexity("O(1)")

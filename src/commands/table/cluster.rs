@@ -1,7 +1,7 @@
 //! Cluster commands.
 
-use crate::commands::Handler;
 use crate::commands::spec::*;
+use crate::commands::{Handler, help};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -141,7 +141,7 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
         .summary("Describes the subcommands.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("cluster|info", 2, Group::Cluster, "3.0.0")
         .summary("Describes the state of the cluster as this node sees it.")
         .complexity("O(1)")

@@ -1,7 +1,7 @@
 //! Commands on keys of any type.
 
-use crate::commands::Handler;
 use crate::commands::spec::*;
+use crate::commands::{Handler, help};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -434,7 +434,7 @@ static OBJECT_SUBCOMMANDS: [CommandSpec; 5] = [
         .complexity("O(1)")
         .flags(LOADING | STALE)
         .acl(Categories::KEYSPACE)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("object|idletime", 3, Group::Generic, "2.2.3")
         .summary("Tells for how many seconds a key has not been used.")
         .complexity("O(1)")

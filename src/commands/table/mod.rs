@@ -116,8 +116,8 @@ impl Command {
         commands().get(usize::from(id))
     }
 
-    /// Whether this server has it: a row without a handler, and a container without any such subcommand, is only
-    /// known by name.
+    /// Whether this server has it: a row without a handler, and a container without any such subcommand besides
+    /// HELP, is only known by name.
     pub fn is_built(&self) -> bool {
         self.built
     }
@@ -143,15 +143,19 @@ pub fn commands() -> &'static [Command] {
         for spec in GROUPS.iter().copied().flatten() {
             let id = all.len() as u16; // COMMAND_COUNT fits
             let children = id + 1..id + 1 + spec.subcommands.len() as u16;
-            let built = if matches!(spec.handler, Handler::Container) {
-                spec.subcommands.iter().any(|sub| !matches!(sub.handler, Handler::Missing))
-            } else {
-                !matches!(spec.handler, Handler::Missing)
+            // A container that could do nothing but explain itself is not there yet, whether or not HELP would work.
+            let built = match spec.handler {
+                Handler::Missing => false,
+                Handler::Container => spec
+                    .subcommands
+                    .iter()
+                    .any(|sub| sub.short_name() != "help" && !matches!(sub.handler, Handler::Missing)),
+                Handler::Engine(_) | Handler::Server => true,
             };
             all.push(command_of(id, spec, None, children, built));
             for sub in spec.subcommands {
                 let sub_id = all.len() as u16;
-                let built = !matches!(sub.handler, Handler::Missing);
+                let built = built && !matches!(sub.handler, Handler::Missing);
                 all.push(command_of(sub_id, sub, Some(id), sub_id..sub_id, built));
             }
         }

@@ -1,7 +1,7 @@
 //! Publish/subscribe commands.
 
-use crate::commands::Handler;
 use crate::commands::spec::*;
+use crate::commands::{Handler, help};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -80,7 +80,7 @@ static PUBSUB_SUBCOMMANDS: [CommandSpec; 6] = [
         .summary("Describes the subcommands.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("pubsub|numpat", 2, Group::Pubsub, "2.8.0")
         .summary("Counts the patterns that have subscribers.")
         .complexity("O(1)")

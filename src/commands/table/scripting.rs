@@ -1,7 +1,7 @@
 //! Scripts and functions.
 
-use crate::commands::Handler;
 use crate::commands::spec::*;
+use crate::commands::{Handler, help};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -157,7 +157,7 @@ static FUNCTION_SUBCOMMANDS: [CommandSpec; 9] = [
         .complexity("O(1)")
         .flags(LOADING | STALE)
         .acl(Categories::SCRIPTING)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("function|kill", 2, Group::Scripting, "7.0.0")
         .summary("Stops the function that is running.")
         .complexity("O(1)")
@@ -243,7 +243,7 @@ static SCRIPT_SUBCOMMANDS: [CommandSpec; 7] = [
         .complexity("O(1)")
         .flags(LOADING | STALE)
         .acl(Categories::SCRIPTING)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("script|kill", 2, Group::Scripting, "2.6.0")
         .summary("Stops the script that is running.")
         .complexity("O(1)")

@@ -1,7 +1,7 @@
 //! Commands about the server.
 
-use crate::commands::Handler;
 use crate::commands::spec::*;
+use crate::commands::{Handler, help, introspection};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -28,7 +28,7 @@ pub static ROWS: &[CommandSpec] = &[
         .acl(Categories::CONNECTION)
         .tips(&["nondeterministic_output_order"])
         .subcommands(&COMMAND_SUBCOMMANDS)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(introspection::command)),
     command("commandlog", -2, Group::Server, "8.1.0")
         .summary("Groups the commands of the command log.")
         .complexity("Depends on subcommand.")
@@ -263,7 +263,7 @@ static COMMAND_SUBCOMMANDS: [CommandSpec; 7] = [
         .complexity("O(1)")
         .flags(LOADING | STALE)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(introspection::count)),
     command("command|docs", -2, Group::Server, "7.0.0")
         .summary("Documents commands.")
         .complexity("O(N), N being the number of commands asked for")
@@ -271,27 +271,27 @@ static COMMAND_SUBCOMMANDS: [CommandSpec; 7] = [
         .acl(Categories::CONNECTION)
         .tips(&["nondeterministic_output_order"])
         .arguments(&[string("command-name").optional().multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(introspection::docs)),
     command("command|getkeys", -3, Group::Server, "2.8.13")
         .summary("Finds the keys in a command line.")
         .complexity("O(N), N being the number of words")
         .flags(LOADING | STALE)
         .acl(Categories::CONNECTION)
         .arguments(&[string("command"), string("arg").optional().multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(introspection::getkeys)),
     command("command|getkeysandflags", -3, Group::Server, "7.0.0")
         .summary("Finds the keys in a command line and what happens to them.")
         .complexity("O(N), N being the number of words")
         .flags(LOADING | STALE)
         .acl(Categories::CONNECTION)
         .arguments(&[string("command"), string("arg").optional().multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(introspection::getkeysandflags)),
     command("command|help", 2, Group::Server, "5.0.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("command|info", -2, Group::Server, "2.8.13")
         .summary("Describes commands.")
         .complexity("O(N), N being the number of commands asked for")
@@ -300,7 +300,7 @@ static COMMAND_SUBCOMMANDS: [CommandSpec; 7] = [
         .tips(&["nondeterministic_output_order"])
         .history(&[("7.0.0", "Without an argument all commands are described.")])
         .arguments(&[string("command-name").optional().multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(introspection::info)),
     command("command|list", -2, Group::Server, "7.0.0")
         .summary("Lists command names.")
         .complexity("O(N), N being the number of commands")
@@ -317,7 +317,7 @@ static COMMAND_SUBCOMMANDS: [CommandSpec; 7] = [
         )
         .token("FILTERBY")
         .optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(introspection::list)),
 ];
 
 static COMMANDLOG_SUBCOMMANDS: [CommandSpec; 4] = [
@@ -342,7 +342,7 @@ static COMMANDLOG_SUBCOMMANDS: [CommandSpec; 4] = [
         .summary("Describes the subcommands.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("commandlog|len", 3, Group::Server, "8.1.0")
         .summary("Counts the entries of a command log.")
         .complexity("O(1)")
@@ -385,7 +385,7 @@ static CONFIG_SUBCOMMANDS: [CommandSpec; 5] = [
         .summary("Describes the subcommands.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("config|resetstat", 2, Group::Server, "2.0.0")
         .summary("Sets the statistics back to zero.")
         .complexity("O(1)")
@@ -426,7 +426,7 @@ static LATENCY_SUBCOMMANDS: [CommandSpec; 7] = [
         .summary("Describes the subcommands.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("latency|histogram", -2, Group::Server, "7.0.0")
         .summary("Shows the distribution of command run times.")
         .complexity("O(N), N being the number of commands shown")
@@ -466,7 +466,7 @@ static MEMORY_SUBCOMMANDS: [CommandSpec; 6] = [
         .summary("Describes the subcommands.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("memory|malloc-stats", 2, Group::Server, "4.0.0")
         .summary("Reports the statistics of the allocator.")
         .complexity("Depends on how much memory is allocated; may be slow")
@@ -499,7 +499,7 @@ static MODULE_SUBCOMMANDS: [CommandSpec; 5] = [
         .summary("Describes the subcommands.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("module|list", 2, Group::Server, "4.0.0")
         .summary("Lists the loaded modules.")
         .complexity("O(N), N being the number of modules")
@@ -547,7 +547,7 @@ static SLOWLOG_SUBCOMMANDS: [CommandSpec; 4] = [
         .summary("Describes the subcommands.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("slowlog|len", 2, Group::Server, "2.2.12")
         .summary("Counts the entries of the slow log.")
         .complexity("O(1)")
@@ -578,7 +578,7 @@ static ACTOR_SUBCOMMANDS: [CommandSpec; 8] = [
         .summary("Describes the subcommands.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("actor|histogram", -2, Group::Server, "9.1.0")
         .summary("Shows how long messages waited and ran.")
         .complexity("O(N), N being the number of actors and messages shown")

@@ -1,7 +1,7 @@
 //! Stream commands.
 
-use crate::commands::Handler;
 use crate::commands::spec::*;
+use crate::commands::{Handler, help};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -294,7 +294,7 @@ static XGROUP_SUBCOMMANDS: [CommandSpec; 6] = [
         .complexity("O(1)")
         .flags(LOADING | STALE)
         .acl(Categories::STREAM)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("xgroup|setid", -5, Group::Stream, "5.0.0")
         .summary("Sets the last delivered ID of a group.")
         .complexity("O(1)")
@@ -339,7 +339,7 @@ static XINFO_SUBCOMMANDS: [CommandSpec; 4] = [
         .complexity("O(1)")
         .flags(LOADING | STALE)
         .acl(Categories::STREAM)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(help::command)),
     command("xinfo|stream", -3, Group::Stream, "5.0.0")
         .summary("Describes a stream.")
         .complexity("O(1)")
