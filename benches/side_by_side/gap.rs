@@ -1,0 +1,107 @@
+//! The longest silence a probing client notices while another client asks for something big.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::load::fill;
+use crate::median;
+use crate::servers::{Binaries, Kind, Server};
+
+const KEYS: u64 = 500_000;
+const VALUE: &str = "SET key:%k xxxxxxxxxxxxxxxx";
+
+/// Name, and what the busy client does to a server that holds [`KEYS`] keys.
+type Deed = (&'static str, fn(&Server));
+
+fn ask(server: &Server, request: &str) {
+    let mut stream = server.connect();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("timeout");
+    stream.write_all(request.as_bytes()).expect("request");
+    let mut buf = vec![0; 1 << 20];
+    let mut total = 0;
+    loop {
+        let n = stream.read(&mut buf).expect("reply");
+        total += n;
+        // The probe's own sentinel: a PING is sent along, and its reply ends the exchange.
+        if n == 0 || buf[..n].ends_with(b"+PONG\r\n") {
+            assert!(total > 7, "no reply to {request}");
+            return;
+        }
+    }
+}
+
+const DEEDS: &[Deed] = &[
+    ("at rest", |_| std::thread::sleep(Duration::from_millis(300))),
+    ("FLUSHALL SYNC of 500,000", |s| ask(s, "FLUSHALL SYNC\r\nPING\r\n")),
+    ("FLUSHALL ASYNC of 500,000", |s| ask(s, "FLUSHALL ASYNC\r\nPING\r\n")),
+    ("KEYS * over 500,000", |s| ask(s, "KEYS *\r\nPING\r\n")),
+    ("growing by 500,000", |s| fill(s, "SET more:%k xxxxxxxxxxxxxxxx", KEYS)),
+    ("UNLINK of 500,000, 100 at a time", |s| {
+        let mut request = String::new();
+        for chunk in 0..KEYS / 100 {
+            request.push_str("UNLINK");
+            for n in 0..100 {
+                request.push_str(&format!(" key:{:012}", chunk * 100 + n));
+            }
+            request.push_str("\r\n");
+        }
+        let mut stream = s.connect();
+        let mut reader = stream.try_clone().expect("clone");
+        let replies = std::thread::spawn(move || {
+            let (mut buf, mut seen) = (vec![0; 1 << 16], 0);
+            while seen < KEYS / 100 {
+                let n = reader.read(&mut buf).expect("replies");
+                assert!(n > 0, "closed");
+                seen += buf[..n].iter().filter(|&&b| b == b'\n').count() as u64;
+            }
+        });
+        stream.write_all(request.as_bytes()).expect("requests");
+        replies.join().expect("replies");
+    }),
+];
+
+/// Probes until told to stop; the longest round trip, microseconds.
+fn probe(mut stream: TcpStream, stop: &AtomicBool) -> f64 {
+    let mut longest = Duration::ZERO;
+    let mut reply = [0; 64];
+    while !stop.load(Ordering::Relaxed) {
+        let start = Instant::now();
+        stream.write_all(b"GET probe\r\n").expect("probe");
+        let n = stream.read(&mut reply).expect("probe reply");
+        assert!(n > 0, "the server closed the probe");
+        longest = longest.max(start.elapsed());
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    longest.as_secs_f64() * 1e6
+}
+
+fn measure(binaries: &Binaries, kind: Kind, deed: &Deed, workers: u32) -> f64 {
+    let server = Server::start(binaries, kind, workers);
+    fill(&server, VALUE, KEYS);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (stream, flag) = (server.connect(), stop.clone());
+    let prober = std::thread::spawn(move || probe(stream, &flag));
+    std::thread::sleep(Duration::from_millis(50));
+    (deed.1)(&server);
+    std::thread::sleep(Duration::from_millis(50));
+    stop.store(true, Ordering::Relaxed);
+    prober.join().expect("the probe ends")
+}
+
+pub fn run(binaries: &Binaries, runs: usize, workers: u32) {
+    println!("\n| longest gap of a probing client, us: median (all runs) | Skuld | Valkey |");
+    println!("|---|---|---|");
+    for deed in DEEDS {
+        let figures =
+            |kind| -> Vec<f64> { (0..runs).map(|_| measure(binaries, kind, deed, workers)).collect() };
+        let (ours, theirs) = (figures(Kind::Skuld), figures(Kind::Valkey));
+        let show = |f: &[f64]| {
+            let all: Vec<String> = f.iter().map(|v| format!("{v:.0}")).collect();
+            format!("{:.0} ({})", median(f.to_vec()), all.join(" "))
+        };
+        println!("| {} | {} | {} |", deed.0, show(&ours), show(&theirs));
+    }
+}

@@ -1,0 +1,165 @@
+//! Starting one of the two servers alone on processor 0, and reading what the kernel knows about it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Skuld,
+    Valkey,
+}
+
+/// Where the two servers and the allocator Valkey ships with are.
+pub struct Binaries {
+    skuld: PathBuf,
+    valkey: PathBuf,
+    jemalloc: Option<PathBuf>,
+}
+
+impl Binaries {
+    /// Skuld as cargo built it; Valkey from `VALKEY_SERVER` or as the tests fetched it; Debian's jemalloc, because
+    /// the reference binary was built without one and would look worse than what people run.
+    pub fn find() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let valkey = std::env::var_os("VALKEY_SERVER").map_or_else(
+            || {
+                let fetch = Command::new("bash").arg(root.join("tests/fetch-valkey.sh")).status();
+                assert!(fetch.is_ok_and(|s| s.success()), "cannot fetch the reference server");
+                root.join("target/valkey/valkey-server")
+            },
+            PathBuf::from,
+        );
+        let jemalloc = PathBuf::from("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2");
+        let jemalloc = jemalloc.exists().then_some(jemalloc);
+        if jemalloc.is_none() {
+            eprintln!("warning: libjemalloc2 is not installed; the reference runs with libc's malloc");
+        }
+        let skuld = std::env::var_os("SKULD_SERVER")
+            .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_skuld-server")), PathBuf::from);
+        Self { skuld, valkey, jemalloc }
+    }
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    pub port: u16,
+    _dir: Dir,
+}
+
+struct Dir(PathBuf);
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Pins the calling thread (or the process about to be executed) to processors `from..to`.
+pub fn pin(from: usize, to: usize) -> std::io::Result<()> {
+    let mut set = nix::sched::CpuSet::new();
+    for cpu in from..to {
+        set.set(cpu)?;
+    }
+    Ok(nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set)?)
+}
+
+impl Server {
+    /// Starts a server on processor 0 (Skuld with several workers: on all of them) and waits until it answers.
+    pub fn start(binaries: &Binaries, kind: Kind, workers: u32) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a free port")
+            .port();
+        let dir = std::env::temp_dir().join(format!("skuld-bench-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory for the server");
+        let mut command = match kind {
+            Kind::Skuld => Command::new(&binaries.skuld),
+            Kind::Valkey => Command::new(&binaries.valkey),
+        };
+        command.args(["--port", &port.to_string(), "--save", "", "--bind", "127.0.0.1"]);
+        command.args(["--enable-debug-command", "yes", "--dir"]).arg(&dir);
+        let mut processors = 1;
+        match kind {
+            Kind::Skuld => {
+                command.args(["--worker-threads", &workers.to_string()]);
+                processors = workers.max(1) as usize;
+            }
+            Kind::Valkey => {
+                if let Some(jemalloc) = &binaries.jemalloc {
+                    command.env("LD_PRELOAD", jemalloc);
+                }
+            }
+        }
+        // SAFETY: only calls sched_setaffinity, which is async-signal-safe.
+        unsafe {
+            command.pre_exec(move || pin(0, processors));
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server starts");
+        let server = Self { child, port, _dir: Dir(dir) };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Ok(mut s) = TcpStream::connect(("127.0.0.1", port)) {
+                let mut reply = [0; 7];
+                if s.write_all(b"PING\r\n").is_ok()
+                    && s.read_exact(&mut reply).is_ok()
+                    && &reply == b"+PONG\r\n"
+                {
+                    return server;
+                }
+            }
+            assert!(Instant::now() < deadline, "{kind:?} does not answer");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// User and system time of all its threads so far, microseconds.
+    pub fn cpu_us(&self) -> (f64, f64) {
+        // Per-thread runtimes have nanoseconds, but not split; /proc/pid/stat splits, in ticks. Scale the split to
+        // the exact sum.
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the server lives");
+        let fields: Vec<&str> = stat.rsplit(") ").next().expect("stat has fields").split(' ').collect();
+        let ticks = |i: usize| fields[i].parse::<f64>().expect("a number");
+        (ticks(11) * 10_000.0, ticks(12) * 10_000.0)
+    }
+
+    /// Resident bytes.
+    pub fn resident(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the server lives");
+        let line = status.lines().find(|l| l.starts_with("VmRSS")).expect("VmRSS");
+        line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).expect("kB") * 1024
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server accepts");
+        stream.set_nodelay(true).expect("nodelay");
+        stream
+    }
+}
+
+/// What this was measured on.
+pub fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu
+        .lines()
+        .find(|l| l.starts_with("model name"))
+        .and_then(|l| l.split(": ").nth(1))
+        .unwrap_or("unknown processor")
+        .to_owned();
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{model}, {cores} processors, Linux {}", kernel.trim())
+}
