@@ -62,7 +62,7 @@ impl Executor {
         let mut args = std::mem::take(&mut self.args);
         let resolved = {
             let args = borrow_args(&mut args, &batch.input, batch.requests.args(batch.next));
-            match check::admit(&self.server.table, args, &batch.session) {
+            match check::admit(self.server.table, args, &batch.session) {
                 Ok(command) => match command.spec.handler {
                     Handler::Engine(_) => Resolved::Run(command),
                     _ => Resolved::Server,

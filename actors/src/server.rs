@@ -19,7 +19,7 @@ use crate::stats::Stats;
 /// The process-wide state, one per server.
 pub struct Server {
     pub config: ArcSwap<Config>,
-    pub table: Table,
+    pub table: &'static Table,
     pub clients: Clients,
     pub stats: Stats,
     /// The shards, in worker order; set once before the first connection is accepted.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
+use skuld::commands::Table;
 use skuld::config::Config;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -107,8 +108,7 @@ fn run(config: Config, bound: Bound) {
     // A fresh cell cannot be taken.
     let _ = stats.commands.set(commands.clone());
     let server: ServerRef = Arc::new(Server {
-        table: skuld::commands::Table::with_renames(&[])
-            .unwrap_or_else(|_| fail("the command table is broken")),
+        table: command_table(&config),
         clients: Clients::default(),
         stats,
         shards: OnceLock::new(),
@@ -193,4 +193,15 @@ async fn wait_for_signals(server: &ServerRef) {
         _ = int.recv() => tracing::warn!("Received SIGINT scheduling shutdown..."),
     }
     shutdown::finish(server);
+}
+
+/// Puts the command table with the configuration's renames into effect.
+fn command_table(config: &Config) -> &'static Table {
+    let renames: Vec<(&[u8], &[u8])> =
+        config.renamed_commands.iter().map(|(old, new)| (old.as_bytes(), new.as_bytes())).collect();
+    let renamed = Table::with_renames(&renames).unwrap_or_else(|error| fail(&error.to_string()));
+    if skuld::commands::table::install(renamed).is_err() {
+        fail("the command table was used before it was configured");
+    }
+    skuld::commands::table()
 }

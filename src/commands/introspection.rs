@@ -358,3 +358,59 @@ fn write_argument(argument: &Argument, reply: &mut Reply) {
         write_arguments(argument.arguments, reply);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::table::commands;
+    use crate::resp::Protocol;
+
+    fn row(name: &str) -> &'static Command {
+        commands().iter().find(|command| command.name == name).unwrap_or_else(|| panic!("no row {name}"))
+    }
+
+    fn written(protocol: Protocol, write: impl FnOnce(&mut Reply)) -> String {
+        let mut reply = Reply::new(protocol);
+        write(&mut reply);
+        String::from_utf8(reply.into_bytes()).expect("ASCII")
+    }
+
+    /// Recorded from Valkey 9.1.2, here with line ends as blanks.
+    #[test]
+    fn command_info_has_the_bytes_of_valkey_in_both_protocols() {
+        let resp2 = "*10 $5 xread :-4 *3 +readonly +blocking +movablekeys :0 :0 :0 *4 +@read +@stream +@slow \
+                     +@blocking *0 *1 *6 $5 flags *2 +RO +access $12 begin_search *4 $4 type $7 keyword $4 spec *4 \
+                     $7 keyword $7 STREAMS $9 startfrom :1 $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey \
+                     :-1 $7 keystep :1 $5 limit :2 *0 ";
+        let bytes = written(Protocol::Resp2, |reply| write_info(row("xread"), reply));
+        assert_eq!(bytes.replace("\r\n", " "), resp2);
+        let resp3 = "*10 $8 spublish :3 ~4 +pubsub +loading +stale +fast :1 :1 :1 ~2 +@pubsub +@fast ~0 ~1 %3 \
+                     $5 flags ~1 +not_key $12 begin_search %2 $4 type $5 index $4 spec %1 $5 index :1 $9 find_keys \
+                     %2 $4 type $5 range $4 spec %3 $7 lastkey :0 $7 keystep :1 $5 limit :0 *0 ";
+        let bytes = written(Protocol::Resp3, |reply| write_info(row("spublish"), reply));
+        assert_eq!(bytes.replace("\r\n", " "), resp3);
+    }
+
+    /// As above; the prose, which is ours, is cut out.
+    #[test]
+    fn command_docs_have_the_bytes_of_valkey_around_the_prose() {
+        let docs = &row("cluster|slaves").docs;
+        let (summary, complexity) = (docs.summary, docs.complexity);
+        let resp3 = format!(
+            "%8 $7 summary ${} {summary} $5 since $5 3.0.0 $5 group $7 cluster $10 complexity ${} {complexity} \
+             $9 doc_flags ~1 +deprecated $16 deprecated_since $5 5.0.0 $11 replaced_by $18 `CLUSTER REPLICAS` \
+             $9 arguments *1 %3 $4 name $7 node-id $4 type $6 string $12 display_text $7 node-id ",
+            summary.len(),
+            complexity.len()
+        );
+        let bytes = written(Protocol::Resp3, |reply| write_docs(row("cluster|slaves"), reply));
+        assert_eq!(bytes.replace("\r\n", " "), resp3);
+
+        let set = row("set").docs.arguments;
+        let condition = set.iter().find(|argument| argument.name == "condition").expect("SET has one");
+        let bytes = written(Protocol::Resp2, |reply| write_argument(condition, reply));
+        let start = "*8 $4 name $9 condition $4 type $5 oneof $5 flags *1 +optional $9 arguments *3 \
+                     *10 $4 name $2 nx $4 type $10 pure-token $12 display_text $2 nx $5 token $2 NX $5 since $6 2.6.12 ";
+        assert!(bytes.replace("\r\n", " ").starts_with(start), "{bytes}");
+    }
+}

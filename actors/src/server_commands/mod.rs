@@ -45,7 +45,7 @@ impl Request {
 pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
     let args = batch.owned_args(batch.next);
     let words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    let Ok(command) = skuld::commands::check::admit(&server.table, &words, &batch.session) else {
+    let Ok(command) = skuld::commands::check::admit(server.table, &words, &batch.session) else {
         // The shard admitted it a moment ago; only the session could have changed, and it did not.
         return Ran::Now(batch);
     };

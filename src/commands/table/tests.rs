@@ -253,7 +253,27 @@ fn rows_without_a_handler_are_unknown_to_clients() {
 }
 
 #[test]
-fn an_unknown_name_cannot_be_renamed() {
-    let error = Table::with_renames(&[(b"nosuch", b"x")]).map(|_| ());
-    assert_eq!(error, Err(RenameError::NoSuchCommand));
+fn a_renamed_command_is_found_by_its_new_name_only_and_keeps_its_subcommands() {
+    let long = b"a-name-that-is-longer-than-the-thirty-two-bytes-of-a-packed-name";
+    for new in [&b"Cmd"[..], long] {
+        let table = Table::with_renames(&[(b"COMMAND", new)]).expect("renamed");
+        let found = table.lookup(&new.to_ascii_uppercase()).expect("under its new name");
+        assert_eq!(found.name, "command");
+        assert!(table.lookup(b"command").is_none());
+        assert_eq!(table.lookup_request(&[new, b"count"]).map(|sub| sub.name), Ok("command|count"));
+        assert_eq!(table.iter().filter(|command| command.name == "command").count(), 1);
+    }
+    assert!(original_table().lookup(b"command").is_some());
+}
+
+#[test]
+fn renaming_to_nothing_removes_and_names_are_taken_only_once() {
+    let removed = Table::with_renames(&[(b"command", b"")]).expect("removed");
+    assert!(removed.lookup(b"command").is_none());
+    let refusal = |renames: &[(&[u8], &[u8])]| Table::with_renames(renames).err();
+    assert_eq!(refusal(&[(b"command", b"GET")]), Some(RenameError::NameTaken));
+    assert_eq!(refusal(&[(b"command", b"x"), (b"get", b"X")]), Some(RenameError::NameTaken));
+    assert_eq!(refusal(&[(b"command", b""), (b"command", b"x")]), Some(RenameError::NoSuchCommand));
+    assert_eq!(refusal(&[(b"nosuch", b"x")]), Some(RenameError::NoSuchCommand));
+    assert_eq!(refusal(&[(b"get", b"set2"), (b"set", b"get")]), None, "a freed name may be used");
 }
