@@ -19,7 +19,7 @@ pub trait Choice: Copy + PartialEq + 'static {
 }
 
 macro_rules! choices {
-    ($($(#[$meta:meta])* $enum:ident { $($name:literal => $variant:ident),+ $(; also $($other:literal => $target:ident),+)? })*) => {
+    ($($(#[$meta:meta])* $enum:ident { $($name:literal => $variant:ident),+ })*) => {
         $(
             $(#[$meta])*
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ macro_rules! choices {
 
             impl Choice for $enum {
                 const NAMES: &'static [(&'static str, $enum)] =
-                    &[$(($name, $enum::$variant),)+ $($(($other, $enum::$target),)+)?];
+                    &[$(($name, $enum::$variant)),+];
             }
         )*
     };
@@ -58,8 +58,6 @@ choices! {
     }
     /// When appended commands are forced to the disk.
     AppendFsync { "everysec" => EverySecond, "always" => Always, "no" => No }
-    /// How the kernel's out-of-memory score is set.
-    OomScoreAdj { "no" => No, "yes" => Relative, "absolute" => Absolute; also "relative" => Relative }
     /// What new users may do with channels.
     AclPubsubDefault { "allchannels" => AllChannels, "resetchannels" => ResetChannels }
     /// Who may use a guarded feature.
@@ -86,6 +84,25 @@ choices! {
     TlsAuthClientsUser { "CN" => CommonName, "URI" => Uri, "off" => Off }
     /// Whether parts of one pipeline that touch different shards may run at the same time. Skuld's own.
     PipelineOrder { "program" => Program, "relaxed" => Relaxed }
+}
+
+/// How the kernel's out-of-memory score is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OomScoreAdj {
+    No,
+    /// `oom-score-adj-values` are added to the score the process began with.
+    Relative,
+    /// They are the score.
+    Absolute,
+}
+
+impl Choice for OomScoreAdj {
+    const NAMES: &'static [(&'static str, OomScoreAdj)] = &[
+        ("no", OomScoreAdj::No),
+        ("yes", OomScoreAdj::Relative),
+        ("relative", OomScoreAdj::Relative),
+        ("absolute", OomScoreAdj::Absolute),
+    ];
 }
 
 impl MaxmemoryPolicy {

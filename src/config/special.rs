@@ -40,6 +40,16 @@ fn join<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(" ")
 }
 
+fn join_bytes(items: &[Text]) -> Vec<u8> {
+    items.iter().map(Text::as_bytes).collect::<Vec<_>>().join(&b' ')
+}
+
+/// A word as it stands, or quoted if a file could not hold it so.
+fn quote_if_needed(word: &[u8]) -> Vec<u8> {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"'\\".contains(byte);
+    if !word.is_empty() && word.iter().all(plain) { word.to_vec() } else { quote(word) }
+}
+
 fn line(text: String) -> Vec<u8> {
     text.into_bytes()
 }
@@ -93,10 +103,10 @@ pub static CLIENT_OUTPUT_BUFFER_LIMIT: Special = Special {
     },
     set: |config, words, _| {
         let mut limits = config.client_output_buffer_limit;
-        for group in words.chunks(4) {
-            let [class, hard, soft, soft_seconds] = group else {
-                return Err("Wrong number of arguments in buffer limit configuration.".into());
-            };
+        let (groups, []) = words.as_chunks::<4>() else {
+            return Err("Wrong number of arguments in buffer limit configuration.".into());
+        };
+        for [class, hard, soft, soft_seconds] in groups {
             let class = match class.to_ascii_lowercase().as_slice() {
                 b"normal" => CLASS_NORMAL,
                 b"slave" | b"replica" => CLASS_REPLICA,
@@ -187,27 +197,34 @@ fn rewrite_addresses(name: &str, addresses: &[Text], default: &[Text]) -> Rewrit
     if addresses == default {
         return Rewrite::Remove;
     }
-    let value = if addresses.is_empty() { "\"\"".to_string() } else { join(addresses) };
-    Rewrite::always(line(format!("{name} {value}")))
+    let mut text = name.as_bytes().to_vec();
+    if addresses.is_empty() {
+        text.extend_from_slice(b" \"\"");
+    }
+    for address in addresses {
+        text.push(b' ');
+        text.extend(quote_if_needed(address.as_bytes()));
+    }
+    Rewrite::always(text)
 }
 
 pub static BIND: Special = Special {
     syntax: "up to 16 addresses; a leading - means \"if it exists here\"",
-    get: |config| line(join(&config.bind)),
+    get: |config| join_bytes(&config.bind),
     set: |config, words, _| set_addresses(&mut config.bind, words),
     rewrite: |config, default| rewrite_addresses("bind", &config.bind, &default.bind),
 };
 
 pub static RDMA_BIND: Special = Special {
     syntax: "up to 16 addresses",
-    get: |config| line(join(&config.rdma_bind)),
+    get: |config| join_bytes(&config.rdma_bind),
     set: |config, words, _| set_addresses(&mut config.rdma_bind, words),
     rewrite: |config, default| rewrite_addresses("rdma-bind", &config.rdma_bind, &default.rdma_bind),
 };
 
 pub static ADMIN_BIND: Special = Special {
     syntax: "up to 16 addresses",
-    get: |config| line(join(&config.admin_bind)),
+    get: |config| join_bytes(&config.admin_bind),
     set: |config, words, _| set_addresses(&mut config.admin_bind, words),
     rewrite: |config, default| rewrite_addresses("admin-bind", &config.admin_bind, &default.admin_bind),
 };
@@ -222,7 +239,7 @@ pub struct PrimaryAddress {
 pub static REPLICAOF: Special = Special {
     syntax: "host and port, or no one",
     get: |config| match &config.replicaof {
-        Some(primary) => line(format!("{} {}", primary.host, primary.port)),
+        Some(primary) => [primary.host.as_bytes(), format!(" {}", primary.port).as_bytes()].concat(),
         None => Vec::new(),
     },
     set: |config, words, _| {
@@ -239,7 +256,10 @@ pub static REPLICAOF: Special = Special {
     rewrite: |config, _| match &config.replicaof {
         // In a cluster the bus says who follows whom.
         Some(primary) if !config.cluster_enabled => {
-            Rewrite::always(line(format!("replicaof {} {}", primary.host, primary.port)))
+            let host = quote_if_needed(primary.host.as_bytes());
+            Rewrite::always(
+                [b"replicaof ", host.as_slice(), format!(" {}", primary.port).as_bytes()].concat(),
+            )
         }
         _ => Rewrite::Remove,
     },

@@ -453,11 +453,21 @@ mod random {
             Kind::Text { .. } => {
                 [&b"a"[..], b"with blank", b"\"'\\\n\x01\xff", b"", b"x.y"].map(<[u8]>::to_vec).to_vec()
             }
-            Kind::Special(_) => {
-                [&b"1 2 3"[..], b"60 5", b"host 7", b"", b"save now", b"K", b"normal 1kb 2 3", b"5", b"auto"]
-                    .map(<[u8]>::to_vec)
-                    .to_vec()
-            }
+            Kind::Special(_) => [
+                &b"1 2 3"[..],
+                b"60 5",
+                b"host 7",
+                b"",
+                b"save now",
+                b"\"\'a 7",
+                b"\xff\n 7",
+                b"K",
+                b"normal 1kb 2 3",
+                b"5",
+                b"auto",
+            ]
+            .map(<[u8]>::to_vec)
+            .to_vec(),
         };
         prop_oneof![3 => proptest::sample::select(words), 1 => Just(default)].boxed()
     }

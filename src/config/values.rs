@@ -69,12 +69,11 @@ pub fn parse_octal(text: &[u8]) -> Option<i64> {
     i64::from_str_radix(std::str::from_utf8(text).ok()?, 8).ok()
 }
 
-/// Parses a decimal fraction; anything but a plain number (hexadecimal, "nan") is refused.
+/// Parses a decimal number or the word "inf"; "nan", hexadecimal, and digits too many for a double are refused.
 pub fn parse_fraction(text: &[u8]) -> Option<f64> {
-    if !text.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte)) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    let overflow = number.is_infinite() && text.iter().any(u8::is_ascii_digit);
+    (!number.is_nan() && !overflow).then_some(number)
 }
 
 /// Writes a fraction with at most six decimals and no trailing zeros.
