@@ -34,8 +34,10 @@ pub fn configuration_file() -> String {
                 out += &format!("{} {}\n", row.name, String::from_utf8_lossy(&row.get(&config)))
             }
             Rewrite::Lines(lines) => {
+                // Saying `io-threads` at all sets the number of workers.
+                let mark = if row.name == "io-threads" { "# " } else { "" };
                 for (line, _) in lines {
-                    out += &format!("{}\n", String::from_utf8_lossy(&line));
+                    out += &format!("{mark}{}\n", String::from_utf8_lossy(&line));
                 }
             }
         }

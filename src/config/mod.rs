@@ -39,7 +39,7 @@ pub use load::{
     Files, Layers, Loaded, NoFiles, ReadLine, Source, Sources, Statement, Strictness, parse_text,
 };
 pub use problem::{ConfigProblem, Origin, format_fatal};
-pub use rewrite::rewrite;
+pub use rewrite::{Additions, rewrite};
 pub use special::{BufferLimit, CLASS_NORMAL, CLASS_PUBSUB, CLASS_REPLICA, PrimaryAddress};
 pub use table::{Config, TABLE, find};
 pub use text::Text;

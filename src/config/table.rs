@@ -6,6 +6,8 @@
 //! /// what it does, in the words of valkey.conf
 //! field: type = default, "name" | "alias", kind(bounds), [FLAGS], effect;
 //! ```
+//! After a change, run `cargo test -p skuld --lib regenerate_documents -- --ignored`.
+//!
 //! Names, bounds, flags and defaults are those of Valkey 9.1.2, read off the running server.
 
 use super::checks;
@@ -194,7 +196,7 @@ directives! {
         bind_source_addr: Text = Text::default(), "bind-source-addr", optional, [], HONOURED;
         /// TCP port for clients; 0 to not listen on TCP.
         port: u16 = 6379, "port", number(0, u16::MAX), [], HONOURED;
-        /// Refuse clients from other machines while no password is set and no address is bound explicitly.
+        /// Refuse clients from other machines while the default user has no password.
         protected_mode: bool = true, "protected-mode", bool, [], HONOURED;
         /// How many connections the kernel may queue before they are accepted.
         tcp_backlog: u32 = 511, "tcp-backlog", number(0, INT_MAX), [IMMUTABLE], HONOURED;

@@ -377,7 +377,7 @@ mod rewriting {
 
     fn rewritten(old: &str, config: &Config, users: &[&str]) -> String {
         let users: Vec<Vec<u8>> = users.iter().map(|line| line.as_bytes().to_vec()).collect();
-        String::from_utf8(rewrite(old.as_bytes(), config, Some(&users))).expect("text")
+        String::from_utf8(rewrite(old.as_bytes(), config, Some(&users), Additions::Changed)).expect("text")
     }
 
     #[test]
@@ -435,6 +435,53 @@ mod rewriting {
         let thrice = rewritten(&twice, &config, &[]);
         assert_eq!(twice, thrice);
         assert_eq!(twice.trim_end(), once.trim_end());
+    }
+}
+
+/// The texts that are made from the table. If one of these fails, run
+/// `cargo test -p skuld --lib regenerate_documents -- --ignored` and look at the difference.
+mod documents {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn path(name: &str) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+    }
+
+    fn read(name: &str) -> String {
+        std::fs::read_to_string(path(name)).expect("a file of this project")
+    }
+
+    /// The page with the section about directives made anew.
+    fn page_with_table(page: &str) -> String {
+        const BEGIN: &str = "<!-- begin directives (made from src/config/table.rs) -->\n";
+        const END: &str = "<!-- end directives -->";
+        let (before, rest) = page.split_once(BEGIN).expect("a mark before the table");
+        let (_, after) = rest.split_once(END).expect("a mark behind the table");
+        format!("{before}{BEGIN}{}{END}{after}", docs::compatibility_table())
+    }
+
+    #[test]
+    fn the_commented_file_is_in_step_and_changes_nothing() {
+        let text = read("valkey.conf");
+        assert_eq!(text, docs::configuration_file());
+        let config = load(&text).expect("it loads");
+        assert!(config.same_values(&Config::default()));
+        assert_eq!(config.requested_workers(), None);
+    }
+
+    #[test]
+    fn the_compatibility_page_is_in_step() {
+        let page = read("docs/compatibility.md");
+        assert_eq!(page, page_with_table(&page));
+    }
+
+    #[test]
+    #[ignore = "writes files"]
+    fn regenerate_documents() {
+        std::fs::write(path("valkey.conf"), docs::configuration_file()).expect("writable");
+        let page = page_with_table(&read("docs/compatibility.md"));
+        std::fs::write(path("docs/compatibility.md"), page).expect("writable");
     }
 }
 
@@ -496,6 +543,7 @@ mod random {
         fn rewritten_files_read_back(
             changes in proptest::collection::vec(any_change(), 0..40),
             old in proptest::collection::vec((0..TABLE.len(), "[ -~]{0,10}"), 0..20),
+            additions in proptest::sample::select(vec![Additions::Changed, Additions::All]),
         ) {
             let mut config = Config::default();
             for (row, value) in &changes {
@@ -511,7 +559,7 @@ mod random {
                 config.replicaof = None;
             }
             let old: String = old.iter().map(|(at, value)| format!("{} {value}\n", TABLE[*at].name)).collect();
-            let new = rewrite(old.as_bytes(), &config, None);
+            let new = rewrite(old.as_bytes(), &config, None, additions);
             let back = load_bytes(&new);
             let back = back.unwrap_or_else(|problems| panic!("{problems:?} in {}", String::from_utf8_lossy(&new)));
             prop_assert!(back.same_values(&config), "{}", String::from_utf8_lossy(&new));
