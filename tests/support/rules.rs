@@ -108,6 +108,7 @@ pub fn rule_for(command: &[Vec<u8>]) -> Rule {
         "sscan" | "hscan" | "zscan" if word(2) != "0" => Rule::ScanPage,
         "scan" | "sscan" => Rule::Scan,
         "hscan" if has("novalues") => Rule::Scan,
+        "zscan" if has("noscores") => Rule::Scan,
         "hscan" | "zscan" => Rule::ScanPairs,
         "randomkey" => Rule::Kind,
         "spop" | "srandmember" | "hrandfield" | "zrandmember" => Rule::Shape,
@@ -148,6 +149,7 @@ pub fn keys_deciding_order(command: &[Vec<u8>]) -> &[Vec<u8>] {
 pub fn has_no_order(command: &[Vec<u8>], encoding: &[u8]) -> bool {
     match command[0].to_ascii_lowercase().as_slice() {
         b"sunion" | b"sdiff" => encoding != b"intset",
+        b"sort" | b"sort_ro" => encoding == b"hashtable" || encoding == b"skiplist",
         b"dump" => encoding == b"hashtable" || encoding == b"stream",
         _ => encoding == b"hashtable",
     }
