@@ -319,13 +319,6 @@ impl Config {
         Ok(())
     }
 
-    /// The number of worker threads asked for by `worker-threads` or, if that is not given, by `io-threads`; `None`
-    /// to choose by the number of CPUs.
-    pub fn requested_workers(&self) -> Option<u32> {
-        let by_io_threads = || (self.sources.of("io-threads") != Source::Default).then_some(self.io_threads);
-        self.worker_threads.or_else(by_io_threads)
-    }
-
     /// Whether all values are the same, wherever they came from.
     pub fn same_values(&self, other: &Config) -> bool {
         Config { sources: Sources::default(), ..self.clone() }

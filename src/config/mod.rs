@@ -8,6 +8,7 @@
 //! - [`split`]: words and quotes of a line
 //! - [`load`], [`environment`], [`arguments`], [`problem`]: from layers of text to a `Config`, or to a list of problems
 //! - [`access`]: CONFIG GET and CONFIG SET; [`rewrite`]: CONFIG REWRITE
+//! - `derived`: settings that follow from several directives
 //! - [`docs`]: `valkey.conf` and the compatibility table, made from the same rows
 //!
 //! Invariant: whatever bytes come in, the answer is a value or a refusal, never a panic.
@@ -16,6 +17,7 @@ pub mod access;
 pub mod arguments;
 pub mod checks;
 pub mod choices;
+mod derived;
 pub mod directive;
 pub mod docs;
 pub mod environment;
