@@ -78,6 +78,28 @@ impl Executor {
         resolved
     }
 
+    /// How expired keys look to a client now.
+    pub fn rules(&self, session: &Session) -> ExpiryRules {
+        rules(&self.config, session)
+    }
+
+    /// Answers the batch's next request with an array whose elements are encoded already.
+    pub fn reply_array(
+        &mut self,
+        batch: &mut Batch,
+        command: &'static Command,
+        count: usize,
+        elements: Vec<u8>,
+    ) {
+        let from = batch.output.len();
+        let mut reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
+        reply.array(count);
+        reply.raw(&elements);
+        batch.output = reply.into_bytes();
+        self.commands[usize::from(command.id)].record(0, false);
+        settle_reply_mode(&mut batch.output, from, &mut batch.session);
+    }
+
     fn refuse(
         &self,
         output: &mut Vec<u8>,
@@ -117,12 +139,7 @@ impl Executor {
         let db_before = batch.session.db;
         let result = {
             let args = borrow_args(&mut args_store, &batch.input, batch.requests.args(batch.next));
-            let rules = Situation {
-                import_mode: config.import_mode,
-                import_source: batch.session.import_source,
-                ..Situation::default()
-            }
-            .rules();
+            let rules = rules(&config, &batch.session);
             let mut context = Context {
                 args,
                 spec: command.spec,
@@ -169,6 +186,16 @@ impl Executor {
         }
         end
     }
+}
+
+/// How expired keys look to this client now.
+fn rules(config: &Config, session: &Session) -> ExpiryRules {
+    Situation {
+        import_mode: config.import_mode,
+        import_source: session.import_source,
+        ..Situation::default()
+    }
+    .rules()
 }
 
 /// CLIENT REPLY OFF and SKIP: drops what was written from `from` on if nobody wants it.

@@ -10,7 +10,7 @@
 //! ## Code map
 //! - [`envelope`]: the envelope around messages, histograms, trace ring
 //! - [`connection`], [`batch`], [`listener`], [`clients`]: clients
-//! - [`shard`], [`executor`], [`routing`]: keys
+//! - [`shard`], [`executor`], [`routing`], [`names`]: keys
 //! - [`reaper`], [`expiry_scanner`], [`evictor`], [`replication_log`]: what happens behind the clients' backs
 //! - [`server`], [`stats`], [`server_commands`]: what all share, and the commands that show and change it
 //! - [`memory`], [`log`], [`clock`], [`shutdown`]: the process
@@ -30,6 +30,7 @@ mod expiry_scanner;
 mod listener;
 mod log;
 mod memory;
+mod names;
 mod reaper;
 mod replication_log;
 mod routing;

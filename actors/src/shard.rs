@@ -18,7 +18,8 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use skuld::commands::Command;
-use skuld::keyspace::{Keyspace, Part};
+use skuld::commands::spec::WRITE;
+use skuld::keyspace::{Keyspace, Part, Treatment};
 use skuld::slot::Slot;
 
 use crate::batch::{Batch, Stop};
@@ -27,6 +28,7 @@ use crate::connection::BatchExecuted;
 use crate::continue_later::continue_later;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
 use crate::executor::{Executor, Resolved};
+use crate::names::{NamesJob, NamesWanted};
 use crate::reaper::{Reap, Reaped};
 use crate::replication_log::Append;
 use crate::routing::{self, Route};
@@ -56,7 +58,27 @@ pub struct Granted {
 pub struct Return {
     pub unit: UnitId,
     pub part: Part,
+    /// The unit was the cut of a KEYS: collect the names as they are now.
+    pub names: Option<CollectNames>,
 }
+
+/// Whom to send the names of a KEYS, and which.
+#[derive(Clone)]
+pub struct CollectNames {
+    pub coordinator: Addr<Shard>,
+    pub ticket: u64,
+    pub wanted: NamesWanted,
+}
+
+/// One shard's names, encoded as bulk strings.
+pub struct NamesCollected {
+    pub ticket: u64,
+    pub names: Vec<u8>,
+    pub count: usize,
+}
+
+/// Go on collecting names.
+pub struct ContinueNames;
 
 /// Go on with batches that used up their slice.
 pub struct ContinueBatches;
@@ -95,6 +117,8 @@ crate::receives!(Shard:
     ScanExpired = 5,
     DescribeShard = 6,
     Reaped = 7,
+    NamesCollected = 8,
+    ContinueNames = 9,
 );
 
 /// Names a unit within the process.
@@ -132,6 +156,15 @@ struct PendingUnit {
     missing: usize,
 }
 
+/// A KEYS whose names are being collected.
+struct PendingNames {
+    batch: Box<Batch>,
+    command: &'static Command,
+    names: Vec<u8>,
+    count: usize,
+    missing: usize,
+}
+
 /// The actor.
 pub struct Shard {
     id: ActorId,
@@ -153,6 +186,13 @@ pub struct Shard {
     /// Batches waiting for the reaper to finish what they dropped (FLUSHALL SYNC).
     awaiting_reaper: HashMap<u64, Box<Batch>>,
     next_reap: u64,
+    /// The table's KEYS, which is collected in slices.
+    keys_command: Option<u16>,
+    /// Names this shard is collecting.
+    collecting: Vec<(CollectNames, NamesJob)>,
+    /// KEYS commands this shard answers.
+    pending_names: HashMap<u64, PendingNames>,
+    next_names: u64,
 }
 
 impl Shard {
@@ -172,6 +212,10 @@ impl Shard {
             preempted: VecDeque::new(),
             awaiting_reaper: HashMap::new(),
             next_reap: 0,
+            keys_command: skuld::commands::table().lookup(b"keys").map(|c| c.id),
+            collecting: Vec::new(),
+            pending_names: HashMap::new(),
+            next_names: 0,
         }
     }
 
@@ -241,6 +285,13 @@ impl Shard {
                     Route::All => return self.start_unit(batch, command, Slots::All, ctx),
                 }
             }
+            if Some(command.id) == self.keys_command {
+                return self.start_names(batch, command, ctx);
+            }
+            if !self.collecting.is_empty() && command.flags.has(WRITE) && !self.visit_before(&batch, command) {
+                self.perform_effects();
+                return self.parked.push_back(batch);
+            }
             at = self.executor.run(&mut self.keyspace, &mut batch, command, at);
             crate::envelope::set_recent(at);
             batch.next += 1;
@@ -248,6 +299,89 @@ impl Shard {
                 batch.session.await_reaper = false;
                 return self.await_reaper(batch, ctx);
             }
+        }
+    }
+
+    /// Lets the running KEYS see the slots a write is about to change. False if it may change all of them.
+    fn visit_before(&mut self, batch: &Batch, command: &'static Command) -> bool {
+        match routing::route(command, batch, self.server.workers) {
+            Route::Slots(slots) => {
+                self.visit_names(&slots);
+                true
+            }
+            Route::Anywhere => true,
+            Route::Shard(_) | Route::All => false,
+        }
+    }
+
+    fn visit_names(&mut self, slots: &[Slot]) {
+        let part = &self.keyspace.parts()[0];
+        for (_, job) in &mut self.collecting {
+            slots.iter().for_each(|&slot| job.visit(part, slot));
+        }
+    }
+
+    /// Begins a KEYS on this shard alone.
+    fn start_names(&mut self, batch: Box<Batch>, command: &'static Command, ctx: &mut Context<Self>) {
+        self.perform_effects();
+        let collect = self.names_of(batch, command, 1, ctx);
+        self.collect_names(collect, ctx);
+    }
+
+    /// Takes note of a KEYS that `shards` shards will answer.
+    fn names_of(
+        &mut self,
+        batch: Box<Batch>,
+        command: &'static Command,
+        shards: usize,
+        ctx: &mut Context<Self>,
+    ) -> CollectNames {
+        self.next_names += 1;
+        let ticket = self.next_names;
+        let wanted = NamesWanted {
+            db: batch.session.db,
+            pattern: batch.arg(batch.next, 1).to_vec(),
+            now: clock::unix_ms(),
+            show_expired: self.executor.rules(&batch.session).read == Treatment::Show,
+        };
+        let pending = PendingNames { batch, command, names: Vec::new(), count: 0, missing: shards };
+        self.pending_names.insert(ticket, pending);
+        CollectNames { coordinator: ctx.address(), ticket, wanted }
+    }
+
+    fn collect_names(&mut self, collect: CollectNames, ctx: &mut Context<Self>) {
+        let job = NamesJob::new(collect.wanted.clone());
+        self.collecting.push((collect, job));
+        if self.collecting.len() == 1 {
+            self.advance_names(ctx);
+        }
+    }
+
+    /// Gives each KEYS a share of one slice.
+    fn advance_names(&mut self, ctx: &mut Context<Self>) {
+        let share = SLICE_US_MAX / self.collecting.len().max(1) as u64;
+        let mut index = 0;
+        while index < self.collecting.len() {
+            if self.collecting[index].1.advance(&self.keyspace, clock::tick(), share) {
+                let (collect, job) = self.collecting.remove(index);
+                let count = job.count;
+                let names = job.into_names();
+                tell(&collect.coordinator, NamesCollected { ticket: collect.ticket, names, count });
+            } else {
+                index += 1;
+            }
+        }
+        if self.collecting.is_empty() {
+            self.grant_waiting();
+            self.retry_parked(ctx);
+        } else {
+            continue_later(self, ContinueNames, ctx);
+        }
+    }
+
+    fn retry_parked(&mut self, ctx: &mut Context<Self>) {
+        for batch in std::mem::take(&mut self.parked) {
+            self.advance(batch, ctx);
         }
     }
 
@@ -304,12 +438,16 @@ impl Shard {
         while index < self.waiting.len() {
             let slots = &self.waiting[index].slots;
             let blocked = self.held.iter().any(|(_, held)| held.overlaps(slots))
+                || (matches!(slots, Slots::All) && !self.collecting.is_empty())
                 || self.waiting.iter().take(index).any(|earlier| earlier.slots.overlaps(slots));
             if blocked {
                 index += 1;
                 continue;
             }
             let Some(Reserve { unit, slots, coordinator }) = self.waiting.remove(index) else { return };
+            if let Slots::Some(slots) = &slots {
+                self.visit_names(slots);
+            }
             let own = &mut self.keyspace.parts_mut()[0];
             let part = match &slots {
                 Slots::All => own.detach_all(),
@@ -332,6 +470,13 @@ impl Shard {
             .collect();
         let mut keyspace = Keyspace::of_unit(parts);
         self.executor.refresh();
+        if Some(command.id) == self.keys_command {
+            let names = Some(self.names_of(batch, command, involved.len(), ctx));
+            for (index, part) in keyspace.into_parts().into_iter().enumerate() {
+                tell(self.server.shard(index as u16), Return { unit, part, names: names.clone() });
+            }
+            return;
+        }
         let at = clock::tick();
         let end = self.executor.run(&mut keyspace, &mut batch, command, at);
         crate::envelope::set_recent(end);
@@ -340,7 +485,7 @@ impl Shard {
         self.perform_effects();
         for (index, part) in keyspace.into_parts().into_iter().enumerate() {
             if involved[index] {
-                tell(self.server.shard(index as u16), Return { unit, part });
+                tell(self.server.shard(index as u16), Return { unit, part, names: None });
             }
         }
         self.executor.effects.garbage = garbage;
@@ -453,11 +598,38 @@ impl Receive<Granted> for Shard {
 }
 
 impl Receive<Return> for Shard {
-    fn receive(&mut self, Return { unit, part }: Return, ctx: &mut Context<Self>) {
+    fn receive(&mut self, Return { unit, part, names }: Return, ctx: &mut Context<Self>) {
         self.keyspace.parts_mut()[0].attach(part);
         self.held.retain(|(holder, _)| *holder != unit);
+        if let Some(collect) = names {
+            self.collect_names(collect, ctx);
+        }
         self.grant_waiting();
-        for batch in std::mem::take(&mut self.parked) {
+        self.retry_parked(ctx);
+    }
+}
+
+impl Receive<ContinueNames> for Shard {
+    fn receive(&mut self, _: ContinueNames, ctx: &mut Context<Self>) {
+        self.advance_names(ctx);
+    }
+}
+
+impl Receive<NamesCollected> for Shard {
+    fn receive(&mut self, NamesCollected { ticket, names, count }: NamesCollected, ctx: &mut Context<Self>) {
+        let pending = self.pending_names.get_mut(&ticket).expect("a KEYS waits for all its shards");
+        if pending.names.is_empty() {
+            pending.names = names;
+        } else {
+            pending.names.extend_from_slice(&names);
+        }
+        pending.count += count;
+        pending.missing -= 1;
+        if pending.missing == 0 {
+            let PendingNames { mut batch, command, names, count, .. } =
+                self.pending_names.remove(&ticket).expect("just found");
+            self.executor.reply_array(&mut batch, command, count, names);
+            batch.next += 1;
             self.advance(batch, ctx);
         }
     }
