@@ -5,6 +5,7 @@ mod block;
 pub mod extended;
 pub mod geohash;
 mod grisu;
+pub mod hash;
 pub mod hyperloglog;
 pub mod intset;
 mod item;
@@ -13,9 +14,13 @@ pub mod listpack;
 pub mod number;
 pub mod quicklist;
 pub mod ranktree;
+pub mod record;
+pub mod set;
 pub mod stream;
 mod stream_group;
 mod stream_node;
+pub mod zset;
+mod zset_sorted;
 
 pub use item::{Item, ItemBuffer, OwnedItem};
 
@@ -46,43 +51,4 @@ pub trait Collection {
 
     /// Bytes of heap the value occupies, slack included. Walks the elements.
     fn heap_bytes(&self) -> usize;
-}
-
-/// Stands in for a collection type that is not built yet; no value of it can exist.
-#[derive(Debug)]
-pub enum Pending {}
-
-impl Collection for Pending {
-    fn free_effort(&self) -> usize {
-        match *self {}
-    }
-
-    fn drop_some(&mut self, _: usize) -> bool {
-        match *self {}
-    }
-
-    fn heap_bytes(&self) -> usize {
-        match *self {}
-    }
-}
-
-impl Payload for Pending {
-    fn into_raw(self) -> (u8, usize) {
-        match self {}
-    }
-
-    unsafe fn from_raw(_: u8, _: usize) -> Self {
-        unreachable!("no value of a pending type was ever stored")
-    }
-}
-
-// Each line below is replaced by `pub mod <type>;` when the type lands.
-pub mod set {
-    pub use super::Pending as Set;
-}
-pub mod hash {
-    pub use super::Pending as Hash;
-}
-pub mod zset {
-    pub use super::Pending as ZSet;
 }
