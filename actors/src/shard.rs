@@ -288,7 +288,8 @@ impl Shard {
             if Some(command.id) == self.keys_command {
                 return self.start_names(batch, command, ctx);
             }
-            if !self.collecting.is_empty() && command.flags.has(WRITE) && !self.visit_before(&batch, command) {
+            if !self.collecting.is_empty() && command.flags.has(WRITE) && !self.visit_before(&batch, command)
+            {
                 self.perform_effects();
                 return self.parked.push_back(batch);
             }
