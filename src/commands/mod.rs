@@ -10,6 +10,7 @@ pub mod key_spec;
 pub mod keys;
 pub mod refusals;
 pub mod spec;
+pub mod strings;
 pub mod table;
 
 pub use context::{CommandError, Context};
