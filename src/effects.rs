@@ -49,6 +49,43 @@ pub enum Garbage {
     Value(Value),
     Entry(Entry),
     Tables(Vec<Table<Entry>>),
+    /// What the configuration wants freed by the command itself: freed like the rest, but in no counter.
+    Uncounted(Box<Garbage>),
+}
+
+/// Whether `lazyfree_pending_objects` and `lazyfreed_objects` count what a command drops. Large values are freed in the
+/// background either way; the `lazyfree-lazy-*` directives decide what the counters (and the propagated verb) say.
+/// Spec page key-lifetime.md, section 6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freeing {
+    Counted,
+    Uncounted,
+}
+
+impl Freeing {
+    /// Counted if `lazy`, the value of the directive that decides.
+    pub fn counted_if(lazy: bool) -> Self {
+        if lazy { Self::Counted } else { Self::Uncounted }
+    }
+
+    /// Marks garbage accordingly.
+    pub fn apply(self, garbage: Garbage) -> Garbage {
+        match self {
+            Self::Counted => garbage,
+            Self::Uncounted => Garbage::Uncounted(Box::new(garbage)),
+        }
+    }
+}
+
+/// A change to whole databases, for WATCH, client-side caching and blocked clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseChange {
+    /// One database was emptied.
+    Flushed(u32),
+    /// All were.
+    AllFlushed,
+    /// Two were exchanged.
+    Swapped(u32, u32),
 }
 
 /// What is worth recording because somebody listens.
@@ -166,6 +203,8 @@ pub struct Effects {
     pub propagation: Propagation,
     pub events: Vec<Event>,
     pub modified: Vec<Modified>,
+    /// Recorded whoever listens: rare, and slot migrations care too.
+    pub databases: Vec<DatabaseChange>,
     pub garbage: Vec<Garbage>,
     pub counters: Counters,
     /// What becomes of the command itself in the stream.
@@ -241,6 +280,7 @@ impl Effects {
         self.propagation.is_empty()
             && self.events.is_empty()
             && self.modified.is_empty()
+            && self.databases.is_empty()
             && self.garbage.is_empty()
     }
 }

@@ -78,4 +78,17 @@ impl Session {
             unix_socket: false,
         }
     }
+
+    /// Back to what a new connection has, except for what describes the client itself (RESET).
+    pub fn reset(&mut self, authenticated: bool) {
+        *self = Self {
+            authenticated,
+            lib_name: std::mem::take(&mut self.lib_name),
+            lib_ver: std::mem::take(&mut self.lib_ver),
+            peer: std::sync::Arc::clone(&self.peer),
+            local: std::sync::Arc::clone(&self.local),
+            unix_socket: self.unix_socket,
+            ..Self::new(self.id)
+        };
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
-use skuld::effects::Garbage;
+use skuld::effects::{Freeing, Garbage};
 use skuld::keyspace::Entry;
 use skuld::keyspace::table::Table;
 
@@ -37,8 +37,8 @@ pub struct ContinueReaping;
 crate::receives!(Reaper: Reap = 0, ContinueReaping = 1);
 
 enum Work {
-    Table(Table<Entry>),
-    Garbage(Garbage),
+    Table(Table<Entry>, Freeing),
+    Garbage(Garbage, Freeing),
     Tell(Addr<Shard>, u64),
 }
 
@@ -56,28 +56,49 @@ impl Reaper {
         Self { id: next_actor(ActorKind::Reaper), server, queue: VecDeque::new(), running: false }
     }
 
-    fn freed(&self, objects: u64) {
+    fn freed(&self, objects: u64, freeing: Freeing) {
+        if freeing == Freeing::Uncounted {
+            return;
+        }
         self.server.stats.lazyfree_pending_objects.fetch_sub(objects, Ordering::Relaxed);
         self.server.stats.lazyfreed_objects.fetch_add(objects, Ordering::Relaxed);
+    }
+
+    fn enqueue(&mut self, item: Garbage, freeing: Freeing) {
+        let objects = match item {
+            Garbage::Uncounted(inner) => return self.enqueue(*inner, Freeing::Uncounted),
+            Garbage::Tables(tables) => {
+                let objects: usize = tables.iter().map(Table::len).sum();
+                self.queue.extend(tables.into_iter().map(|table| Work::Table(table, freeing)));
+                objects as u64
+            }
+            other => {
+                self.queue.push_back(Work::Garbage(other, freeing));
+                1
+            }
+        };
+        if freeing == Freeing::Counted {
+            self.server.stats.lazyfree_pending_objects.fetch_add(objects, Ordering::Relaxed);
+        }
     }
 
     fn step(&mut self, ctx: &mut Context<Self>) {
         match self.queue.pop_front() {
             None => {}
             Some(Work::Tell(shard, ticket)) => tell(&shard, Reaped { ticket }),
-            Some(Work::Garbage(garbage)) => {
+            Some(Work::Garbage(garbage, freeing)) => {
                 drop(garbage);
-                self.freed(1);
+                self.freed(1, freeing);
             }
-            Some(Work::Table(mut table)) => {
+            Some(Work::Table(mut table, freeing)) => {
                 let mut freed = 0;
                 let more = table.take_some(SLICE_ENTRIES, &mut |entry| {
                     freed += 1;
                     drop(entry);
                 });
-                self.freed(freed);
+                self.freed(freed, freeing);
                 if more {
-                    self.queue.push_front(Work::Table(table));
+                    self.queue.push_front(Work::Table(table, freeing));
                 }
             }
         }
@@ -103,17 +124,7 @@ impl TracedActor for Reaper {
 impl Receive<Reap> for Reaper {
     fn receive(&mut self, Reap { garbage, done }: Reap, ctx: &mut Context<Self>) {
         for item in garbage {
-            match item {
-                Garbage::Tables(tables) => {
-                    let objects: usize = tables.iter().map(Table::len).sum();
-                    self.server.stats.lazyfree_pending_objects.fetch_add(objects as u64, Ordering::Relaxed);
-                    self.queue.extend(tables.into_iter().map(Work::Table));
-                }
-                other => {
-                    self.server.stats.lazyfree_pending_objects.fetch_add(1, Ordering::Relaxed);
-                    self.queue.push_back(Work::Garbage(other));
-                }
-            }
+            self.enqueue(item, Freeing::Counted);
         }
         self.queue.extend(done.map(|(shard, ticket)| Work::Tell(shard, ticket)));
         if !self.running {

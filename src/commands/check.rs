@@ -3,6 +3,7 @@
 use super::context::CommandError;
 use super::spec::NO_AUTH;
 use super::table::{Command, Table};
+use crate::resp::decode::parse_integer;
 use crate::session::Session;
 
 /// A refusal, with the command it concerns if there is one (for its `rejected_calls`).
@@ -20,10 +21,50 @@ pub fn admit(table: &Table, args: &[&[u8]], session: &Session) -> Result<&'stati
     Ok(command)
 }
 
-/// The cursor argument of SCAN and its family: an unsigned 64-bit number.
+/// The cursor argument of SCAN and its family: an unsigned 64-bit number as C's `strtoull` reads it (leading blanks,
+/// a sign that wraps around, anything behind a NUL ignored), except that a plain negative number is refused.
 pub fn cursor_of(word: &[u8]) -> Option<u64> {
-    if word.is_empty() || word.len() > 20 || !word.iter().all(u8::is_ascii_digit) {
+    if parse_integer(word).is_some_and(|n| n < 0) {
         return None;
     }
-    std::str::from_utf8(word).ok()?.parse().ok()
+    let text = word.split(|&b| b == 0).next().unwrap_or(word);
+    let blanks = text.iter().take_while(|b| matches!(b, b' ' | b'\t'..=b'\r')).count();
+    let (negative, digits) = match &text[blanks..] {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        rest => (false, rest),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let value = digits.iter().try_fold(0u64, |n, b| {
+        b.is_ascii_digit().then(|| n.checked_mul(10)?.checked_add(u64::from(b - b'0'))).flatten()
+    })?;
+    Some(if negative { value.wrapping_neg() } else { value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cursor_of;
+
+    #[test]
+    fn cursors_are_read_as_c_reads_them() {
+        for (word, value) in [
+            ("0", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            (" 7", Some(7)),
+            ("+7", Some(7)),
+            ("007", Some(7)),
+            ("7\0x", Some(7)),
+            (" -1", Some(u64::MAX)),
+            ("-1", None),
+            ("", None),
+            ("7 ", None),
+            ("x", None),
+            ("- 1", None),
+        ] {
+            assert_eq!(cursor_of(word.as_bytes()), value, "{word:?}");
+        }
+    }
 }

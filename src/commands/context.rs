@@ -101,6 +101,23 @@ impl<'a> Context<'a> {
         crate::resp::decode::parse_integer(self.args[index]).ok_or(CommandError::NotInteger)
     }
 
+    /// Argument `index` as a 32-bit integer, or the error that names its bounds.
+    pub fn int(&self, index: usize) -> Result<i32, CommandError> {
+        i32::try_from(self.integer(index)?).map_err(|_| {
+            CommandError::fixed("ERR value is out of range, value must between -2147483648 and 2147483647")
+        })
+    }
+
+    /// The database that argument `index` names; None if there is no such database.
+    pub fn database(&self, index: usize) -> Result<Option<u32>, CommandError> {
+        Ok(self.database_number(self.int(index)?))
+    }
+
+    /// The database of this number, if there is one.
+    pub fn database_number(&self, number: i32) -> Option<u32> {
+        u32::try_from(number).ok().filter(|&db| db < self.config.database_count())
+    }
+
     /// Whether argument `index` exists and is this word in any case.
     pub fn is_word(&self, index: usize, word: &str) -> bool {
         self.args.get(index).is_some_and(|a| a.eq_ignore_ascii_case(word.as_bytes()))

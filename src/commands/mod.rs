@@ -3,15 +3,20 @@
 
 pub mod argument;
 pub mod check;
+pub mod client;
+pub mod clock;
+pub mod connection;
 pub mod context;
+pub mod generic;
 pub mod help;
 pub mod introspection;
 pub mod key_spec;
 pub mod keys;
 pub mod refusals;
 pub mod spec;
-pub mod strings;
 pub mod table;
+#[cfg(test)]
+pub mod testing;
 
 pub use context::{CommandError, Context};
 pub use table::{COMMAND_COUNT, Command, Table, table};

@@ -3,7 +3,7 @@
 use super::entry::{Entry, NewValue, Value};
 use super::part::pack_deadline;
 use super::{Database, Keyspace};
-use crate::effects::{Effects, Garbage, class};
+use crate::effects::{Effects, Freeing, Garbage, class};
 use crate::hash::hash;
 use crate::rng::Rng;
 use crate::slot::{Slot, slot_of};
@@ -57,8 +57,8 @@ impl Lookup {
     pub const READ: Self = Self { write: false, no_touch: false, no_stats: false, no_notify: false };
     /// EXISTS, TTL, TYPE: as [`Lookup::READ`] without touching.
     pub const READ_NO_TOUCH: Self = Self { no_touch: true, ..Self::READ };
-    /// OBJECT: changes and announces nothing.
-    pub const QUIET: Self = Self { no_touch: true, no_stats: true, no_notify: true, write: false };
+    /// OBJECT: counts, but neither touches nor announces misses.
+    pub const QUIET: Self = Self { no_touch: true, no_stats: false, no_notify: true, write: false };
     /// SET, INCR and their like: touches, counts nothing.
     pub const WRITE: Self = Self { write: true, no_touch: false, no_stats: true, no_notify: true };
 }
@@ -186,17 +186,7 @@ impl<'a> Access<'a> {
 
     /// Like [`Access::insert`], in any database.
     pub fn insert_in(&mut self, db: u32, key: &[u8], value: NewValue<'_>, expiry: Option<i64>) -> &mut Entry {
-        self.insert_at(db, Place::of(key), key, value, expiry)
-    }
-
-    fn insert_at(
-        &mut self,
-        db: u32,
-        place: Place,
-        key: &[u8],
-        value: NewValue<'_>,
-        expiry: Option<i64>,
-    ) -> &mut Entry {
+        let place = Place::of(key);
         let mut entry = Entry::new(key, value, expiry);
         entry.set_access_word(self.touch.fresh());
         self.effects.notify(class::NEW, "new", db, key);
@@ -209,63 +199,36 @@ impl<'a> Access<'a> {
         part.database_or_new(db).insert(place.slot, place.hash, entry)
     }
 
-    /// Sets a key to a value whatever it was before, as SET does after its conditions: the lookup that tested them has
-    /// touched the key and removed it if it was expired. The old value goes to the reaper. Publishes `new` if there
-    /// was no key; the command publishes its own event.
+    /// Sets a key to a value whatever it was before, as SET does after its conditions. The old value goes to the
+    /// reaper. Publishes `new` if there was no key; the command publishes its own event.
     pub fn set(&mut self, key: &[u8], value: NewValue<'_>, expiry: Expiry) {
-        self.store(key, value, expiry, false);
-    }
-
-    /// [`Access::write`] and [`Access::set`] in one search, for commands without conditions.
-    pub fn write_and_set(&mut self, key: &[u8], value: NewValue<'_>, expiry: Expiry) {
-        self.store(key, value, expiry, true);
-    }
-
-    #[inline]
-    fn store(&mut self, key: &[u8], value: NewValue<'_>, expiry: Expiry, is_lookup: bool) {
         let place = Place::of(key);
-        let (db, now, touch, treatment) = (self.db, self.now, self.touch, self.rules.write);
-        let no_touch = self.client_no_touch;
-        let fresh = match expiry {
-            Expiry::At(t) => Some(t),
-            Expiry::Drop | Expiry::Keep => None,
-        };
+        let db = self.db;
+        let touch = self.touch;
         let Some(entry) = self.find_mut(db, place, key) else {
-            self.insert_at(db, place, key, value, fresh);
+            let deadline = match expiry {
+                Expiry::At(t) => Some(t),
+                Expiry::Drop | Expiry::Keep => None,
+            };
+            self.insert(key, value, deadline);
             return;
         };
+        let in_place = match &value {
+            NewValue::Str(bytes, kind) => entry.set_inline_in_place(bytes, *kind),
+            NewValue::Int(n) => entry.set_int_in_place(*n),
+            NewValue::Owned(_) => false,
+        };
+        let old = if in_place { None } else { Some(entry.replace_value(value)) };
+        entry.set_access_word(touch.fresh());
         let had = entry.expiry();
-        let expired = had.is_some_and(|deadline| now > deadline) && treatment != Treatment::Show;
-        if expired && is_lookup && treatment == Treatment::Delete {
-            self.expire_key(db, key);
-            self.insert_at(db, place, key, value, fresh);
-            return;
-        }
-        if is_lookup && !no_touch {
-            touch_entry(entry, touch);
-        }
-        let deadline = if expiry == Expiry::Keep && !expired { had } else { fresh };
-        let old = entry.overwrite(value, deadline);
-        if had != deadline {
-            self.note_deadline(db, place, had, deadline);
-        }
         if let Some(old) = old {
-            self.discard_entry(old);
+            self.discard(old);
         }
-    }
-
-    /// Brings the counts and the time index in line with a key's changed deadline.
-    fn note_deadline(&mut self, db: u32, place: Place, had: Option<i64>, deadline: Option<i64>) {
-        let part = self.keyspace.part_mut(place.slot);
-        let name = part.wheel_name(db);
-        if let Some(database) = part.database_mut(db) {
-            database.count_deadline(place.slot, i64::from(deadline.is_some()) - i64::from(had.is_some()));
-        }
-        if had.is_some() {
-            part.wheel.note_stale();
-        }
-        if let Some(deadline) = deadline {
-            part.wheel.insert(deadline, pack_deadline(name, place.slot, place.hash));
+        match expiry {
+            Expiry::Keep => {}
+            Expiry::Drop if had.is_none() => {}
+            Expiry::Drop => self.set_expiry_at(db, place, key, None),
+            Expiry::At(t) => self.set_expiry_at(db, place, key, Some(t)),
         }
     }
 
@@ -275,11 +238,18 @@ impl<'a> Access<'a> {
     }
 
     fn set_expiry_at(&mut self, db: u32, place: Place, key: &[u8], expiry: Option<i64>) {
-        let Some(entry) = self.find_mut(db, place, key) else { return };
+        let part = self.keyspace.part_mut(place.slot);
+        let name = part.wheel_name(db);
+        let Some(database) = part.database_mut(db) else { return };
+        let Some(entry) = database.find_mut(place.slot, place.hash, key) else { return };
         let had = entry.expiry();
         entry.set_expiry(expiry);
-        if had != expiry {
-            self.note_deadline(db, place, had, expiry);
+        database.count_deadline(place.slot, i64::from(expiry.is_some()) - i64::from(had.is_some()));
+        if had.is_some() && had != expiry {
+            part.wheel.note_stale();
+        }
+        if let Some(deadline) = expiry.filter(|_| had != expiry) {
+            part.wheel.insert(deadline, pack_deadline(name, place.slot, place.hash));
         }
     }
 
@@ -312,7 +282,7 @@ impl<'a> Access<'a> {
         self.propagate_deletion(db, key, self.lazy_expire);
         self.effects.notify(class::EXPIRED, "expired", db, key);
         self.effects.modified(db, slot_of(key), key);
-        self.discard_entry(entry);
+        self.discard_entry_as(entry, Freeing::counted_if(self.lazy_expire));
     }
 
     /// Adds `UNLINK key` (or `DEL key`) to the stream.
@@ -323,9 +293,23 @@ impl<'a> Access<'a> {
 
     /// Hands an entry to the reaper if it is large, else frees it.
     pub fn discard_entry(&mut self, entry: Entry) {
+        self.discard_entry_as(entry, Freeing::Counted);
+    }
+
+    /// Like [`Access::discard_entry`], saying whether `lazyfreed_objects` counts it.
+    pub fn discard_entry_as(&mut self, entry: Entry, freeing: Freeing) {
         if entry.free_effort() > LAZY_FREE_THRESHOLD {
-            self.effects.garbage.push(Garbage::Entry(entry));
+            self.effects.garbage.push(freeing.apply(Garbage::Entry(entry)));
         }
+    }
+
+    /// Treats a key that is expired as a command does that looks at nothing but its deadline; true if it was removed.
+    pub fn expire_if_due(&mut self, db: u32, key: &[u8], treatment: Treatment) -> bool {
+        let due = treatment == Treatment::Delete && self.peek(db, key).is_some_and(|e| self.is_expired(e));
+        if due {
+            self.expire_key(db, key);
+        }
+        due
     }
 
     /// Hands a value to the reaper if it is large, else frees it.
@@ -395,7 +379,7 @@ impl<'a> Access<'a> {
     }
 
     /// Empties one database, handing its tables to the reaper. Returns how many keys it had.
-    pub fn flush(&mut self, db: u32) -> u64 {
+    pub fn flush(&mut self, db: u32, freeing: Freeing) -> u64 {
         let mut keys = 0;
         let mut tables = Vec::new();
         for part in self.keyspace.parts_mut() {
@@ -405,7 +389,7 @@ impl<'a> Access<'a> {
             }
         }
         if !tables.is_empty() {
-            self.effects.garbage.push(Garbage::Tables(tables));
+            self.effects.garbage.push(freeing.apply(Garbage::Tables(tables)));
         }
         keys
     }

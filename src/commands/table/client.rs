@@ -1,5 +1,6 @@
 //! CLIENT and its subcommands.
 
+use crate::commands::client;
 use crate::commands::spec::*;
 use crate::commands::{Handler, help};
 
@@ -24,13 +25,13 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
         .flags(NOSCRIPT | LOADING | STALE | ALLOW_BUSY)
         .acl(Categories::CONNECTION)
         .arguments(&[string("capability").multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(client::capa)),
     command("client|getname", 2, Group::Connection, "2.6.9")
         .summary("Tells the name of this connection.")
         .complexity("O(1)")
         .flags(NOSCRIPT | LOADING | STALE | ALLOW_BUSY)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(client::getname)),
     command("client|getredir", 2, Group::Connection, "6.0.0")
         .summary("Tells where invalidation messages of this connection go.")
         .complexity("O(1)")
@@ -48,14 +49,14 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
         .complexity("O(1)")
         .flags(NOSCRIPT | LOADING | STALE | ALLOW_BUSY)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(client::id)),
     command("client|import-source", 3, Group::Connection, "8.1.0")
         .summary("Marks this connection as one that imports data.")
         .complexity("O(1)")
         .flags(NOSCRIPT | LOADING | STALE)
         .acl(Categories::CONNECTION)
         .arguments(&[one_of("enabled", &[keyword("on", "ON"), keyword("off", "OFF")])])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(client::import_source)),
     command("client|info", 2, Group::Connection, "6.2.0")
         .summary("Describes this connection.")
         .complexity("O(1)")
@@ -233,14 +234,14 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
         .flags(ADMIN | NOSCRIPT | LOADING | STALE | ALLOW_BUSY)
         .acl(Categories::CONNECTION)
         .arguments(&[one_of("enabled", &[keyword("on", "ON"), keyword("off", "OFF")])])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(client::no_evict)),
     command("client|no-touch", 3, Group::Connection, "7.2.0")
         .summary("Says whether commands of this connection count as use of the keys.")
         .complexity("O(1)")
         .flags(NOSCRIPT | LOADING | STALE | ALLOW_BUSY)
         .acl(Categories::CONNECTION)
         .arguments(&[one_of("enabled", &[keyword("on", "ON"), keyword("off", "OFF")])])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(client::no_touch)),
     command("client|pause", -3, Group::Connection, "3.0.0")
         .summary("Suspends the commands of clients for a while.")
         .complexity("O(1)")
@@ -261,7 +262,7 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
             "action",
             &[keyword("on", "ON"), keyword("off", "OFF"), keyword("skip", "SKIP")],
         )])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(client::reply)),
     command("client|setinfo", 4, Group::Connection, "7.2.0")
         .summary("Sets facts about the client's library.")
         .complexity("O(1)")
@@ -272,7 +273,7 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
             "attr",
             &[string("libname").token("LIB-NAME"), string("libver").token("LIB-VER")],
         )])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(client::setinfo)),
     command("client|setname", 3, Group::Connection, "2.6.9")
         .summary("Names this connection.")
         .complexity("O(1)")
@@ -280,7 +281,7 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
         .acl(Categories::CONNECTION)
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .arguments(&[string("connection-name")])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(client::setname)),
     command("client|tracking", -3, Group::Connection, "6.0.0")
         .summary("Turns tracking for client-side caches on or off.")
         .complexity("O(1); some options cost more")

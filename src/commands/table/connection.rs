@@ -1,6 +1,7 @@
 //! Commands about the connection.
 
 use crate::commands::Handler;
+use crate::commands::connection;
 use crate::commands::spec::*;
 
 /// The rows of this group.
@@ -12,14 +13,14 @@ pub static ROWS: &[CommandSpec] = &[
         .acl(Categories::CONNECTION)
         .history(&[("6.0.0", "Takes a user name.")])
         .arguments(&[string("username").since("6.0.0").optional(), string("password")])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(connection::auth)),
     command("echo", 2, Group::Connection, "1.0.0")
         .summary("Returns its argument.")
         .complexity("O(1)")
         .flags(LOADING | STALE | FAST)
         .acl(Categories::CONNECTION)
         .arguments(&[string("message")])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(connection::echo)),
     command("hello", -1, Group::Connection, "6.0.0")
         .summary("Negotiates the protocol version, and may log in and name the connection.")
         .complexity("O(1)")
@@ -38,7 +39,7 @@ pub static ROWS: &[CommandSpec] = &[
             ],
         )
         .optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(connection::hello)),
     command("ping", -1, Group::Connection, "1.0.0")
         .summary("Answers, to show that the server is alive.")
         .complexity("O(1)")
@@ -46,24 +47,24 @@ pub static ROWS: &[CommandSpec] = &[
         .acl(Categories::CONNECTION)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .arguments(&[string("message").optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(connection::ping)),
     command("quit", -1, Group::Connection, "1.0.0")
         .summary("Closes the connection.")
         .complexity("O(1)")
         .flags(NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(connection::quit)),
     command("reset", 1, Group::Connection, "6.2.0")
         .summary("Brings the connection back to its initial state.")
         .complexity("O(1)")
         .flags(NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(connection::reset)),
     command("select", 2, Group::Connection, "1.0.0")
         .summary("Changes the database of this connection.")
         .complexity("O(1)")
         .flags(LOADING | STALE | FAST | ALLOW_BUSY)
         .acl(Categories::CONNECTION)
         .arguments(&[integer("index")])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(connection::select)),
 ];

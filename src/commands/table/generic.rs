@@ -1,5 +1,6 @@
 //! Commands on keys of any type.
 
+use crate::commands::generic::{copy, delete, expire, object, rename, scan};
 use crate::commands::spec::*;
 use crate::commands::{Handler, help};
 
@@ -18,7 +19,7 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("replace", "REPLACE").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(copy::copy)),
     command("del", -2, Group::Generic, "1.0.0")
         .summary("Deletes keys.")
         .complexity("O(N), N being the number of keys, plus O(M) for each collection of M elements")
@@ -28,7 +29,7 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .arguments(&[key("key", 0).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(delete::del)),
     command("dump", 2, Group::Generic, "2.6.0")
         .summary("Serializes the value of a key.")
         .complexity("O(1) to find the key, then O(N*M) for N parts of average size M")
@@ -49,7 +50,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("3.0.3", "Takes several keys.")])
         .arguments(&[key("key", 0).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(delete::exists)),
     command("expire", -3, Group::Generic, "1.0.0")
         .summary("Sets the time to live of a key in seconds.")
         .complexity("O(1)")
@@ -68,7 +69,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(expire::expire)),
     command("expireat", -3, Group::Generic, "1.2.0")
         .summary("Sets the expiry of a key to a Unix time in seconds.")
         .complexity("O(1)")
@@ -87,7 +88,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(expire::expireat)),
     command("expiretime", 2, Group::Generic, "7.0.0")
         .summary("Tells the expiry of a key as a Unix time in seconds.")
         .complexity("O(1)")
@@ -96,7 +97,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(expire::expiretime)),
     command("keys", 2, Group::Generic, "1.0.0")
         .summary("Lists the keys that match a pattern.")
         .complexity("O(N), N being the number of keys in the database")
@@ -105,7 +106,7 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
         .arguments(&[pattern("pattern")])
         .scope(Scope::AllSlots)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(scan::keys)),
     command("migrate", -6, Group::Generic, "2.6.0")
         .summary("Moves keys to another server in one step.")
         .complexity(
@@ -153,7 +154,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | UPDATE, 1)])
         .arguments(&[key("key", 0), integer("db")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(rename::move_key)),
     command("object", -2, Group::Generic, "2.2.3")
         .summary("Groups the commands that look inside a value's representation.")
         .complexity("Depends on subcommand.")
@@ -167,7 +168,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | UPDATE, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(expire::persist)),
     command("pexpire", -3, Group::Generic, "2.6.0")
         .summary("Sets the time to live of a key in milliseconds.")
         .complexity("O(1)")
@@ -186,7 +187,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(expire::pexpire)),
     command("pexpireat", -3, Group::Generic, "2.6.0")
         .summary("Sets the expiry of a key to a Unix time in milliseconds.")
         .complexity("O(1)")
@@ -205,7 +206,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(expire::pexpireat)),
     command("pexpiretime", 2, Group::Generic, "7.0.0")
         .summary("Tells the expiry of a key as a Unix time in milliseconds.")
         .complexity("O(1)")
@@ -214,7 +215,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(expire::pexpiretime)),
     command("pttl", 2, Group::Generic, "2.6.0")
         .summary("Tells the time to live of a key in milliseconds.")
         .complexity("O(1)")
@@ -225,15 +226,15 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("2.8.0", "Answers -2 for a missing key.")])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(expire::pttl)),
     command("randomkey", 1, Group::Generic, "1.0.0")
         .summary("Picks a key at random.")
         .complexity("O(1)")
-        .flags(READONLY)
+        .flags(READONLY | ARBITRARY_KEYS)
         .acl(Categories::KEYSPACE)
         .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"])
         .scope(Scope::AllSlots)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(scan::randomkey)),
     command("rename", 3, Group::Generic, "1.0.0")
         .summary("Renames a key, replacing what the new name held.")
         .complexity("O(1)")
@@ -242,7 +243,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | DELETE, 1), index_key(OW | UPDATE, 2)])
         .arguments(&[key("key", 0), key("newkey", 1)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(rename::rename)),
     command("renamenx", 3, Group::Generic, "1.0.0")
         .summary("Renames a key if the new name is free.")
         .complexity("O(1)")
@@ -252,7 +253,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("3.2.0", "Equal names are no error.")])
         .arguments(&[key("key", 0), key("newkey", 1)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(rename::renamenx)),
     command("restore", -4, Group::Generic, "2.6.0")
         .summary("Creates a key from a serialized value.")
         .complexity(
@@ -277,7 +278,7 @@ pub static ROWS: &[CommandSpec] = &[
     command("scan", -2, Group::Generic, "2.8.0")
         .summary("Walks through the keys of the database step by step.")
         .complexity("O(1) for each call, O(N) for a whole walk over N keys")
-        .flags(READONLY)
+        .flags(READONLY | ARBITRARY_KEYS)
         .acl(Categories::KEYSPACE)
         .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"])
         .history(&[("6.0.0", "`TYPE`.")])
@@ -288,7 +289,7 @@ pub static ROWS: &[CommandSpec] = &[
             string("type").token("TYPE").since("6.0.0").optional(),
         ])
         .scope(Scope::Cursor)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(scan::scan)),
     command("sort", -2, Group::Generic, "1.0.0")
         .summary("Sorts a list, set or sorted set, and may store the result.")
         .complexity(
@@ -356,7 +357,7 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .arguments(&[key("key", 0).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(delete::touch)),
     command("ttl", 2, Group::Generic, "1.0.0")
         .summary("Tells the time to live of a key in seconds.")
         .complexity("O(1)")
@@ -367,7 +368,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("2.8.0", "Answers -2 for a missing key.")])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(expire::ttl)),
     command("type", 2, Group::Generic, "1.0.0")
         .summary("Tells the type of a value.")
         .complexity("O(1)")
@@ -376,7 +377,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(delete::type_of)),
     command("unlink", -2, Group::Generic, "4.0.0")
         .summary("Deletes keys and frees their memory in the background.")
         .complexity("O(1) for each key; the memory of N allocations is freed elsewhere in O(N)")
@@ -386,7 +387,7 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .arguments(&[key("key", 0).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(delete::unlink)),
     command("wait", 3, Group::Generic, "3.0.0")
         .summary("Blocks until enough replicas have received the writes of this connection.")
         .complexity("O(1)")
@@ -418,7 +419,7 @@ static OBJECT_SUBCOMMANDS: [CommandSpec; 5] = [
         .tips(&["nondeterministic_output"])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(object::encoding)),
     command("object|freq", 3, Group::Generic, "4.0.0")
         .summary("Tells the logarithmic access counter of a key.")
         .complexity("O(1)")
@@ -428,7 +429,7 @@ static OBJECT_SUBCOMMANDS: [CommandSpec; 5] = [
         .tips(&["nondeterministic_output"])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(object::freq)),
     command("object|help", 2, Group::Generic, "6.2.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -444,7 +445,7 @@ static OBJECT_SUBCOMMANDS: [CommandSpec; 5] = [
         .tips(&["nondeterministic_output"])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(object::idletime)),
     command("object|refcount", 3, Group::Generic, "2.2.3")
         .summary("Tells how many references to a value exist.")
         .complexity("O(1)")
@@ -454,5 +455,5 @@ static OBJECT_SUBCOMMANDS: [CommandSpec; 5] = [
         .tips(&["nondeterministic_output"])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(object::refcount)),
 ];

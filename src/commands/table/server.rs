@@ -1,5 +1,7 @@
 //! Commands about the server.
 
+use crate::commands::clock;
+use crate::commands::generic::flush;
 use crate::commands::spec::*;
 use crate::commands::{Handler, help, introspection};
 
@@ -46,7 +48,7 @@ pub static ROWS: &[CommandSpec] = &[
         .acl(Categories::KEYSPACE)
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
         .scope(Scope::AllSlots)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(flush::dbsize)),
     command("debug", -2, Group::Server, "1.0.0")
         .summary("Groups the commands for debugging the server.")
         .complexity("Depends on subcommand.")
@@ -78,7 +80,7 @@ pub static ROWS: &[CommandSpec] = &[
         )
         .optional()])
         .scope(Scope::AllSlots)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(flush::flushall)),
     command("flushdb", -1, Group::Server, "1.0.0")
         .summary("Deletes all keys of the database.")
         .complexity("O(N), N being the number of keys in the database")
@@ -92,7 +94,7 @@ pub static ROWS: &[CommandSpec] = &[
         )
         .optional()])
         .scope(Scope::AllSlots)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(flush::flushdb)),
     command("info", -1, Group::Server, "1.0.0")
         .summary("Reports on the server and its statistics.")
         .complexity("O(1)")
@@ -238,7 +240,7 @@ pub static ROWS: &[CommandSpec] = &[
         .acl(Categories::KEYSPACE.with(Categories::DANGEROUS))
         .arguments(&[integer("index1"), integer("index2")])
         .scope(Scope::AllSlots)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(flush::swapdb)),
     command("sync", 1, Group::Server, "1.0.0")
         .summary("Starts replication from scratch; sent by old replicas.")
         .flags(ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI)
@@ -248,7 +250,7 @@ pub static ROWS: &[CommandSpec] = &[
         .complexity("O(1)")
         .flags(LOADING | STALE | FAST)
         .tips(&["nondeterministic_output"])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(clock::time)),
     command("actor", -2, Group::Server, "9.1.0")
         .summary("Groups the commands that look into the actors.")
         .complexity("Depends on subcommand.")

@@ -2,7 +2,6 @@
 
 use crate::commands::Handler;
 use crate::commands::spec::*;
-use crate::commands::strings;
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -41,7 +40,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RM | DELETE, 1)])
         .arguments(&[key("key", 0), string("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::read::delifeq)),
+        .handler(Handler::Missing),
     command("get", 2, Group::String, "1.0.0")
         .summary("Reads a string.")
         .complexity("O(1)")
@@ -50,7 +49,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::read::get)),
+        .handler(Handler::Missing),
     command("getdel", 2, Group::String, "6.2.0")
         .summary("Reads a string and deletes the key.")
         .complexity("O(1)")
@@ -59,7 +58,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | DELETE, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::read::getdel)),
+        .handler(Handler::Missing),
     command("getex", -2, Group::String, "6.2.0")
         .summary("Reads a string and changes or clears its expiry.")
         .complexity("O(1)")
@@ -81,7 +80,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::read::getex)),
+        .handler(Handler::Missing),
     command("getrange", 4, Group::String, "2.4.0")
         .summary("Reads part of a string.")
         .complexity("O(N), N being the length of the part")
@@ -90,7 +89,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0), integer("start"), integer("end")])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::read::getrange)),
+        .handler(Handler::Missing),
     command("getset", 3, Group::String, "1.0.0")
         .summary("Replaces a string and returns the old one.")
         .complexity("O(1)")
@@ -99,7 +98,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | UPDATE, 1)])
         .arguments(&[key("key", 0), string("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::set::getset)),
+        .handler(Handler::Missing),
     command("incr", 2, Group::String, "1.0.0")
         .summary("Adds one to an integer value.")
         .complexity("O(1)")
@@ -152,7 +151,7 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["request_policy:multi_shard"])
         .arguments(&[key("key", 0).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::read::mget)),
+        .handler(Handler::Missing),
     command("mset", -3, Group::String, "1.0.1")
         .summary("Writes several strings at once.")
         .complexity("O(N), N being the number of keys")
@@ -205,7 +204,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(OW | UPDATE, 1)])
         .arguments(&[key("key", 0), integer("milliseconds"), string("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::set::psetex)),
+        .handler(Handler::Missing),
     command("set", -3, Group::String, "1.0.0")
         .summary("Writes a string, whatever the key held before.")
         .complexity("O(1)")
@@ -249,7 +248,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::set::set)),
+        .handler(Handler::Missing),
     command("setex", 4, Group::String, "2.0.0")
         .summary("Writes a string with an expiry in seconds.")
         .complexity("O(1)")
@@ -258,7 +257,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(OW | UPDATE, 1)])
         .arguments(&[key("key", 0), integer("seconds"), string("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::set::setex)),
+        .handler(Handler::Missing),
     command("setnx", 3, Group::String, "1.0.0")
         .summary("Writes a string if the key does not exist.")
         .complexity("O(1)")
@@ -267,7 +266,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(OW | INSERT, 1)])
         .arguments(&[key("key", 0), string("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::set::setnx)),
+        .handler(Handler::Missing),
     command("setrange", 4, Group::String, "2.2.0")
         .summary("Overwrites part of a string from an offset on.")
         .complexity("O(1), or O(M) for a long value of length M")
@@ -285,7 +284,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::read::strlen)),
+        .handler(Handler::Missing),
     command("substr", 4, Group::String, "1.0.0")
         .summary("Reads part of a string; the old name of GETRANGE.")
         .complexity("O(N), N being the length of the part")
@@ -294,5 +293,5 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0), integer("start"), integer("end")])
         .scope(Scope::Keys)
-        .handler(Handler::Engine(strings::read::getrange)),
+        .handler(Handler::Missing),
 ];

@@ -1,0 +1,143 @@
+//! Runs engine commands in tests, without a server: replies as text, effects as lists.
+
+use super::context::Context;
+use super::{Handler, table};
+use crate::config::Config;
+use crate::effects::{Effects, Grouping};
+use crate::expiry::rules::Situation;
+use crate::keyspace::{Access, ExpiryRules, Keyspace, Part, Touch};
+use crate::resp::Reply;
+use crate::rng::Rng;
+use crate::session::Session;
+
+/// A keyspace with one client.
+pub struct Bench {
+    pub keyspace: Keyspace,
+    pub effects: Effects,
+    pub session: Session,
+    pub config: Config,
+    pub rng: Rng,
+    /// Unix milliseconds.
+    pub now: i64,
+    pub rules: ExpiryRules,
+}
+
+impl Bench {
+    /// One part; everything is listened to.
+    pub fn new() -> Self {
+        Self::on(Keyspace::of_shard(Part::new(0, 1)))
+    }
+
+    /// As a unit sees it: all parts of `workers` workers.
+    pub fn with_workers(workers: u16) -> Self {
+        Self::on(Keyspace::of_unit((0..workers).map(|index| Part::new(index, workers)).collect()))
+    }
+
+    fn on(keyspace: Keyspace) -> Self {
+        let mut effects = Effects::default();
+        effects.listening.propagation = true;
+        effects.listening.events = u32::MAX;
+        effects.listening.modified = true;
+        Self {
+            keyspace,
+            effects,
+            session: Session::new(7),
+            config: Config::default(),
+            rng: Rng::new(1),
+            now: 1_000_000,
+            rules: Situation::default().rules(),
+        }
+    }
+
+    /// Runs one command and returns its raw reply as text.
+    pub fn run(&mut self, words: &[&str]) -> String {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        String::from_utf8_lossy(&self.run_bytes(&words)).into_owned()
+    }
+
+    /// Runs one command, words separated by blanks.
+    pub fn say(&mut self, line: &str) -> String {
+        self.run(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Runs one command and returns its raw reply.
+    pub fn run_bytes(&mut self, args: &[&[u8]]) -> Vec<u8> {
+        let spec = table().resolve(args).expect("tests send commands that exist").spec;
+        let Handler::Engine(function) = spec.handler else { panic!("{} is no engine command", spec.name) };
+        let mut reply = Reply::new(self.session.protocol);
+        let dirty = self.effects.dirty;
+        let db = self.session.db;
+        let mut context = Context {
+            args,
+            spec,
+            db: Access {
+                keyspace: &mut self.keyspace,
+                effects: &mut self.effects,
+                db,
+                now: self.now,
+                rules: self.rules,
+                touch: Touch { clock: (self.now / 1000) as u32 & 0xff_ffff, ..Touch::default() },
+                lazy_expire: self.config.lazyfree_lazy_expire,
+                client_no_touch: self.session.no_touch,
+            },
+            session: &mut self.session,
+            reply: &mut reply,
+            config: &self.config,
+            rng: &mut self.rng,
+            now_us: self.now * 1000,
+        };
+        let result = function(&mut context);
+        self.effects.finish_command(db, args, dirty, Grouping::Together);
+        if let Err(error) = result {
+            reply.truncate(0);
+            error.write_to(&mut reply);
+        }
+        reply.into_bytes()
+    }
+
+    /// The commands propagated since the last call, as `db:WORD word`.
+    pub fn stream(&mut self) -> Vec<String> {
+        let text = |command: &[u8]| {
+            let lines: Vec<String> =
+                String::from_utf8_lossy(command).split("\r\n").map(str::to_string).collect();
+            lines.iter().skip(2).step_by(2).cloned().collect::<Vec<_>>().join(" ")
+        };
+        let all =
+            self.effects.propagation.iter().map(|(db, command)| format!("{db}:{}", text(command))).collect();
+        self.effects.propagation.clear();
+        all
+    }
+
+    /// The events since the last call, as `db:name key`.
+    pub fn events(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.effects.events)
+            .iter()
+            .map(|event| format!("{}:{} {}", event.db, event.name, String::from_utf8_lossy(&event.key)))
+            .collect()
+    }
+
+    /// The modified keys since the last call, as `db:key`.
+    pub fn modified(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.effects.modified)
+            .iter()
+            .map(|m| format!("{}:{}", m.db, String::from_utf8_lossy(&m.key)))
+            .collect()
+    }
+
+    /// Adds a string, without effects.
+    pub fn put(&mut self, db: u32, key: &str, value: &str, expiry: Option<i64>) {
+        use crate::keyspace::{NewValue, StringKind};
+        let mut silent = Effects::default();
+        let mut access = Access {
+            keyspace: &mut self.keyspace,
+            effects: &mut silent,
+            db,
+            now: self.now,
+            rules: self.rules,
+            touch: Touch::default(),
+            lazy_expire: true,
+            client_no_touch: true,
+        };
+        access.insert(key.as_bytes(), NewValue::Str(value.as_bytes(), StringKind::Embstr), expiry);
+    }
+}
