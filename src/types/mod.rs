@@ -1,5 +1,16 @@
 //! The values behind keys, one file per type. Each type is an enum over its encodings whose every variant owns
 //! exactly one pointer-sized word, so that an entry stores it in eight bytes beside its encoding tag.
+//!
+//! ## Code map
+//! - [`list`], [`set`], [`hash`], [`zset`], [`stream`]: the types, with their limits and conversions. They convert
+//!   where Valkey does; per-command preparation is a `prepare_...` function that the command calls first.
+//! - [`listpack`], [`intset`], [`quicklist`]: the compact encodings, byte for byte Valkey's
+//! - [`record`], [`ranktree`]: elements of large collections, and the order of large sorted sets
+//! - [`number`], [`extended`]: text to numbers and back, as Valkey does it
+//! - [`hyperloglog`], [`geohash`]: what strings and sorted sets stand for in PF... and GEO... commands
+//!
+//! Invariant: `unsafe` is confined to `block`, `record`, `zset_sorted`, and the `Payload` implementations.
+//! Invariant: bytes from outside enter only through `from_foreign`, `from_listpack` and `push_node`, which check them.
 
 mod block;
 pub mod extended;

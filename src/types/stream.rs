@@ -367,6 +367,9 @@ impl StreamData {
         if self.len == 0 && id <= self.last_id {
             return Some(self.entries_added);
         }
+        if id != StreamId::MIN && id < self.max_deleted_id {
+            return None;
+        }
         if id == self.last_id {
             return Some(self.entries_added);
         }
@@ -380,12 +383,9 @@ impl StreamData {
         Some(self.entries_added - self.len + u64::from(id == self.first_id))
     }
 
-    /// Whether XDEL removed something that a reader from `start` on would have seen.
+    /// Whether XDEL removed something that a reader from `start` on would have seen, even if all before it is gone too.
     pub fn has_deleted_from(&self, start: StreamId) -> bool {
-        self.len > 0
-            && self.max_deleted_id != StreamId::MIN
-            && self.first_id <= self.max_deleted_id
-            && start <= self.max_deleted_id
+        self.len > 0 && self.max_deleted_id != StreamId::MIN && start <= self.max_deleted_id
     }
 
     /// Entries that a group has not been given yet; `None` if that cannot be told.

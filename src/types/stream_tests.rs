@@ -112,6 +112,35 @@ fn lag_is_known_only_without_gaps() {
     assert!(!stream.create_group(b"g", id(1, 0), None));
 }
 
+/// Lags shown by XINFO GROUPS of Valkey 9.1.2. `+n` adds n-0, `-n` deletes it, `=n` trims to n entries; then the
+/// group's last id and entries read.
+#[test]
+fn lags_are_those_of_valkey() {
+    for (steps, last, read, want) in [
+        ("+1 +2 +3 =2 -2 =3", 2, Some(1), Some(1)),
+        ("+1 -1 +2", 0, Some(0), Some(1)),
+        ("+1 -1", 2, Some(1), Some(0)),
+        ("+1 =0 +2 +3", 0, Some(0), Some(3)),
+        ("+1 +2 +3 =1", 2, Some(3), Some(0)),
+        ("+1 +2 +3 -3 +4 +5 =2 +6 =3 +7 +8", 0, Some(4), Some(5)),
+        ("+1 +2 +3 -3 +4 +5 =2 +6 =3 +7 +8 =1", 1, None, None),
+        ("+1 -1 +2 +3", 1, Some(2), Some(2)),
+        ("+1 +2 +3", 1, None, Some(2)),
+        ("+1", 0, Some(1), Some(0)),
+    ] {
+        let mut stream = Stream::new();
+        for step in steps.split(' ') {
+            let n = step[1..].parse().unwrap();
+            match &step[..1] {
+                "+" => stream.append(id(n, 0), &["f", "v"], &StreamLimits::default()).unwrap(),
+                "-" => assert!(stream.delete(id(n, 0))),
+                _ => _ = stream.trim(Trim::MaxLen(n), false, None),
+            }
+        }
+        assert_eq!(stream.lag(&Group::new(id(last, 0), read)), want, "{steps}, {last}, {read:?}");
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Add(u64, u64, Vec<(u8, i32)>),
