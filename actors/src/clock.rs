@@ -9,6 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tick(pub u64);
 
+/// What the clock is, as the log and INFO name it.
+pub const DESCRIPTION: &str = "CPU time-stamp counter, calibrated at start";
+
 struct Base {
     clock: quanta::Clock,
     /// Wall time in microseconds at `tick`, set anew by [`resync`].

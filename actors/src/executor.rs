@@ -10,6 +10,7 @@ use skuld::commands::{Handler, check};
 use skuld::config::Config;
 use skuld::effects::{Effects, Grouping};
 use skuld::expiry::rules::Situation;
+use skuld::expiry::wheel::Popped;
 use skuld::keyspace::part::unpack_deadline;
 use skuld::keyspace::{Access, ExpiryRules, Keyspace, Touch};
 use skuld::resp::Reply;
@@ -269,7 +270,14 @@ impl Executor {
             let now = clock::unix_us(at) / 1000;
             let mut taken = 0;
             while taken < ITEMS_PER_LOOK {
-                let Some((deadline, item)) = keyspace.parts_mut()[0].wheel_mut().pop_due(now) else { break };
+                let (deadline, item) = match keyspace.parts_mut()[0].wheel_mut().pop_due(now) {
+                    Popped::Item { deadline, item } => (deadline, item),
+                    Popped::Working => {
+                        taken = ITEMS_PER_LOOK;
+                        break;
+                    }
+                    Popped::Nothing => break,
+                };
                 taken += 1;
                 let (name, slot, _) = unpack_deadline(item);
                 if is_held(slot) {
@@ -297,8 +305,14 @@ impl Executor {
                 break;
             }
         }
+        // With no key due: make room by forgetting deadlines that were overwritten.
+        let part = &mut keyspace.parts_mut()[0];
+        while !scanned.more_due && part.wheel().wants_sweep() {
+            part.sweep_deadlines(ITEMS_PER_LOOK, &is_held);
+            scanned.more_due = !within(clock::tick());
+        }
         for (deadline, item) in held {
-            keyspace.parts_mut()[0].wheel_mut().insert(deadline, item);
+            keyspace.parts_mut()[0].wheel_mut().put_back(deadline, item);
         }
         scanned
     }

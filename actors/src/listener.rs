@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::clients::{ClientNames, ClientShared, flag};
 use crate::clock;
+use crate::configure::os_text;
 use crate::connection::{Connection, Stream};
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
 use crate::server::ServerRef;
@@ -61,8 +62,9 @@ pub fn bind(config: &Config) -> Result<Bound, String> {
                 Err(e) if optional => last_error = Some((address.clone().into_owned(), e)),
                 Err(e) => {
                     tracing::warn!(
-                        "Warning: Could not create server TCP listening socket {host}:{}: {e}",
-                        config.port
+                        "Warning: Could not create server TCP listening socket {host}:{}: bind: {}",
+                        config.port,
+                        os_text(&e)
                     );
                     return Err(format!("Failed listening on port {} (tcp), aborting.", config.port));
                 }
@@ -70,8 +72,9 @@ pub fn bind(config: &Config) -> Result<Bound, String> {
         }
         if let (true, Some((address, e))) = (bound.tcp.is_empty(), last_error) {
             tracing::warn!(
-                "Warning: Could not create server TCP listening socket {address}:{}: {e}",
-                config.port
+                "Warning: Could not create server TCP listening socket {address}:{}: bind: {}",
+                config.port,
+                os_text(&e)
             );
             return Err(format!("Failed listening on port {} (tcp), aborting.", config.port));
         }
@@ -88,9 +91,22 @@ pub fn bind(config: &Config) -> Result<Bound, String> {
             std::fs::set_permissions(path, permissions)
                 .map_err(|e| format!("Failed opening Unix socket: {e}"))?;
         }
+        let group = config.unixsocketgroup.to_str();
+        if !group.is_empty() {
+            let id =
+                group_id(&group).ok_or_else(|| format!("Failed opening Unix socket: no group '{group}'"))?;
+            std::os::unix::fs::chown(path, None, Some(id))
+                .map_err(|e| format!("Failed opening Unix socket: chown: {e}"))?;
+        }
         bound.unix = Some(listener);
     }
     Ok(bound)
+}
+
+/// The id of a group, given by name or by number.
+pub fn group_id(group: &str) -> Option<u32> {
+    let named = nix::unistd::Group::from_name(group).ok().flatten().map(|g| g.gid.as_raw());
+    named.or_else(|| group.parse().ok())
 }
 
 fn listen_tcp(host: &str, port: u16, config: &Config) -> io::Result<std::net::TcpListener> {

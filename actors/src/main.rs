@@ -13,24 +13,31 @@
 //! - [`shard`], [`executor`], [`routing`], [`names`]: keys
 //! - [`reaper`], [`expiry_scanner`], [`evictor`], [`replication_log`]: what happens behind the clients' backs
 //! - [`server`], [`stats`], [`server_commands`]: what all share, and the commands that show and change it
-//! - [`memory`], [`log`], [`clock`], [`shutdown`]: the process
+//! - [`start`], [`configure`], [`banner`], [`shutdown`], [`healthcheck`]: from the command line to the end
+//! - [`memory`], [`log`], [`clock`], [`process`], [`proc_title`], [`crash`]: the process
 //!
 //! Invariant: actors share no mutable state around keys; registries are read-mostly and never locked across a send.
 //! Invariant: a panic anywhere ends the process.
 
+mod banner;
 mod batch;
 mod clients;
 mod clock;
+mod configure;
 mod connection;
 mod continue_later;
+mod crash;
 mod envelope;
 mod evictor;
 mod executor;
 mod expiry_scanner;
+mod healthcheck;
 mod listener;
 mod log;
 mod memory;
 mod names;
+mod proc_title;
+mod process;
 mod reaper;
 mod replication_log;
 mod routing;

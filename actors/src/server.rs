@@ -11,6 +11,7 @@ use skuld::commands::Table;
 use skuld::config::Config;
 
 use crate::clients::Clients;
+use crate::clock;
 use crate::reaper::Reaper;
 use crate::replication_log::ReplicationLog;
 use crate::shard::Shard;
@@ -45,6 +46,29 @@ pub struct Server {
 }
 
 impl Server {
+    /// The state of a server that is about to start its actors.
+    pub fn new(config: Config, config_file: Option<String>, workers: u16, table: &'static Table) -> Self {
+        Self {
+            table,
+            clients: Clients::default(),
+            stats: Stats::new(workers),
+            shards: OnceLock::new(),
+            reaper: OnceLock::new(),
+            replication_log: OnceLock::new(),
+            unit_order: Mutex::new(()),
+            run_id: crate::start::random_hex(20),
+            started_ms: clock::unix_ms(),
+            config_file,
+            executable: std::env::current_exe().map(|p| p.display().to_string()).unwrap_or_default(),
+            last_save_ms: AtomicI64::new(clock::unix_ms()),
+            dirty: AtomicU64::new(0),
+            shutting_down: AtomicBool::new(false),
+            active_expire: AtomicBool::new(true),
+            workers,
+            config: ArcSwap::from_pointee(config),
+        }
+    }
+
     pub fn shard(&self, index: u16) -> &Addr<Shard> {
         &self.shards.get().expect("set before the first connection")[usize::from(index)]
     }

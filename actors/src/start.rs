@@ -1,54 +1,58 @@
 //! From the command line to a server that accepts connections.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
-use arc_swap::ArcSwap;
 use skuld::commands::Table;
-use skuld::config::Config;
+use skuld::config::{Config, Strictness, format_fatal};
+use skuld::version::VERSION;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::clients::Clients;
+use crate::configure::{self, Configured, Failure, os_text};
 use crate::evictor::Evictor;
 use crate::expiry_scanner::ExpiryScanner;
 use crate::listener::{self, Bound, Listener};
-use crate::log::LogLines;
+use crate::log::{self, LogLines};
+use crate::process::{self, Supervisor};
 use crate::reaper::Reaper;
 use crate::replication_log::ReplicationLog;
 use crate::server::{Server, ServerRef};
 use crate::shard::Shard;
-use crate::stats::{CommandStats, Stats};
-use crate::{clock, memory, shutdown};
+use crate::{banner, crash, healthcheck, memory, proc_title, shutdown};
 
 /// Runs the server; returns only by ending the process.
 pub fn main() {
     memory::register_thread();
-    let mut config = Config::default();
-    let args: Vec<String> = std::env::args().collect();
-    for pair in args[1..].chunks(2) {
-        match (pair[0].as_str(), pair.get(1)) {
-            ("--port", Some(port)) => config.port = port.parse().unwrap_or(6379),
-            ("--worker-threads", Some(n)) => config.worker_threads = n.parse().ok(),
-            _ => {}
-        }
-    }
-    let lines = match LogLines::new("") {
-        Ok(lines) => lines,
-        Err(e) => fail(&format!("Can't open the log file: {e}")),
-    };
-    if tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines)).is_err() {
-        fail("the log was set up twice");
-    }
-    abort_on_panic();
-    let bound = match listener::bind(&config) {
-        Ok(bound) => bound,
-        Err(text) => {
+    let mut arguments = std::env::args_os().map(OsStringExt::into_vec);
+    let program = arguments.next().unwrap_or_else(|| b"skuld-server".to_vec());
+    let program = String::from_utf8_lossy(&program).into_owned();
+    let arguments: Vec<Vec<u8>> = arguments.collect();
+    proc_title::prepare(&program);
+    act_by_name(&program);
+    let asked = flags(&program, &arguments);
+    // Nobody set a subscriber before.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(LogLines));
+    let configured = match configure::configure(&asked.rest, asked.strictness) {
+        Ok(configured) => configured,
+        Err(Failure::Unreadable(text)) => {
             tracing::warn!("{text}");
             std::process::exit(1);
         }
+        Err(Failure::Problems(problems)) => {
+            eprint!("{}", format_fatal(&problems));
+            std::process::exit(1);
+        }
     };
-    run(config, bound);
+    match asked.instead {
+        Some(Instead::CheckConfig) => check_config(&configured),
+        Some(Instead::Healthcheck) => match healthcheck::check(&configured.config) {
+            Ok(()) => std::process::exit(0),
+            Err(reason) => fail(&format!("unhealthy: {reason}")),
+        },
+        None => serve(configured),
+    }
 }
 
 fn fail(text: &str) -> ! {
@@ -56,28 +60,248 @@ fn fail(text: &str) -> ! {
     std::process::exit(1);
 }
 
-/// A panic in any actor ends the process: half-alive is worse than dead.
-fn abort_on_panic() {
-    let default = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        default(info);
-        tracing::error!("{info}");
-        std::process::abort();
-    }));
+/// The binary is several tools, told apart by the name it is called by.
+fn act_by_name(program: &str) {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    if name.contains("sentinel") {
+        refuse_sentinel();
+    }
+    if name.contains("check-rdb") || name.contains("check-aof") {
+        fail(&format!("{name}: checking data files is not available yet in this version of Skuld."));
+    }
+}
+
+fn refuse_sentinel() -> ! {
+    fail("Sentinel mode is not supported by Skuld. Use the sentinel of Valkey to watch this server.")
+}
+
+/// What the process does instead of serving.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Instead {
+    CheckConfig,
+    Healthcheck,
+}
+
+/// What the arguments ask for beside configuration.
+struct Flags {
+    instead: Option<Instead>,
+    strictness: Strictness,
+    /// The arguments that are configuration.
+    rest: Vec<Vec<u8>>,
+}
+
+fn flags(program: &str, arguments: &[Vec<u8>]) -> Flags {
+    match arguments.first().map(Vec::as_slice) {
+        Some(b"-v" | b"--version") => {
+            println!("Skuld server v={VERSION} skuld={} malloc=jemalloc bits=64", env!("CARGO_PKG_VERSION"));
+            std::process::exit(0);
+        }
+        Some(b"-h" | b"--help") => {
+            print!("{}", usage(program));
+            std::process::exit(0);
+        }
+        Some(b"--test-memory") => fail("--test-memory is not supported; use memtest86 or memtester."),
+        Some(b"--check-system") => fail("--check-system is not supported."),
+        Some(b"--check-rdb" | b"--check-aof") => {
+            fail("Checking data files is not available yet in this version of Skuld.")
+        }
+        _ => {}
+    }
+    let mut flags = Flags { instead: None, strictness: Strictness::Strict, rest: Vec::new() };
+    for argument in arguments {
+        match argument.as_slice() {
+            b"--check-config" => flags.instead = Some(Instead::CheckConfig),
+            b"--healthcheck" => flags.instead = Some(Instead::Healthcheck),
+            b"--lenient-config" => flags.strictness = Strictness::Lenient,
+            b"--sentinel" => refuse_sentinel(),
+            _ => flags.rest.push(argument.clone()),
+        }
+    }
+    flags
+}
+
+fn usage(program: &str) -> String {
+    format!(
+        "Usage: {program} [/path/to/valkey.conf] [--directive value ...] [-]\n\
+         \n\
+         The last `-` reads more configuration from standard input. Variables SKULD_CONF_<DIRECTIVE> and\n\
+         SKULD_CONF_<DIRECTIVE>_FILE (the path of a file that holds the value) override the file; options\n\
+         override both.\n\
+         \n\
+         Instead of serving:\n\
+         \x20 -v, --version     print the version\n\
+         \x20 -h, --help        print this\n\
+         \x20 --check-config    check the configuration, list all problems, exit 1 if there are any\n\
+         \x20 --healthcheck     ask the server that this configuration describes; exit 0 if it answers\n\
+         With serving:\n\
+         \x20 --lenient-config  start although the configuration has unknown directives\n\
+         \n\
+         Examples:\n\
+         \x20 {program}\n\
+         \x20 {program} /etc/valkey/valkey.conf --port 7777\n\
+         \x20 echo 'maxmemory 128mb' | {program} -\n"
+    )
+}
+
+/// Problems that only the world outside the configuration can tell, each with the line it came from.
+fn problems_of(configured: &Configured) -> Vec<skuld::config::ConfigProblem> {
+    let (config, lines) = (&configured.config, &configured.lines);
+    let mut problems = Vec::new();
+    let dir = config.dir.to_str();
+    if let Err(e) = std::fs::read_dir(&*dir) {
+        problems.push(lines.problem("dir", None, &os_text(&e)));
+    }
+    let renames = renames(config);
+    let bad = (1..=renames.len()).find_map(|n| Some((n - 1, Table::with_renames(&renames[..n]).err()?)));
+    if let Some((at, error)) = bad {
+        problems.push(lines.problem("rename-command", Some(renames[at].0), &error.to_string()));
+    }
+    for (name, list) in [("server-cpulist", &config.server_cpulist), ("bio-cpulist", &config.bio_cpulist)] {
+        if !list.is_empty() && process::parse_cpulist(&list.to_str()).is_none() {
+            problems.push(lines.problem(name, None, "invalid cpu list"));
+        }
+    }
+    let group = config.unixsocketgroup.to_str();
+    if !group.is_empty() && listener::group_id(&group).is_none() {
+        problems.push(lines.problem("unixsocketgroup", None, "no such group on this machine"));
+    }
+    problems
+}
+
+fn check_config(configured: &Configured) -> ! {
+    let problems = problems_of(configured);
+    if !problems.is_empty() {
+        eprint!("{}", format_fatal(&problems));
+        std::process::exit(1);
+    }
+    for warning in &configured.warnings {
+        println!("warning: {warning}");
+    }
+    println!("The configuration is valid.");
+    std::process::exit(0);
+}
+
+/// Becomes the server, step by step in the order whose log lines tools wait for.
+fn serve(configured: Configured) {
+    let problems = problems_of(&configured);
+    if !problems.is_empty() {
+        eprint!("{}", format_fatal(&problems));
+        std::process::exit(1);
+    }
+    let Configured { mut config, warnings, file, .. } = configured;
+    log::apply(&config);
+    // The log file's name is relative to `dir`, like those of all files.
+    if let Err(e) = std::env::set_current_dir(&*config.dir.to_str()) {
+        fail(&format!("Can't chdir to '{}': {}", config.dir, os_text(&e)));
+    }
+    if let Err(e) = log::open(&config) {
+        eprintln!("\n*** FATAL CONFIG FILE ERROR (Version {VERSION}) ***");
+        fail(&format!("Can't open the log file: {}", os_text(&e)));
+    }
+    let supervisor = process::supervisor(&config);
+    if config.daemonize && supervisor == Supervisor::None {
+        process::daemonize();
+    }
+    crash::enable(config.crash_log_enabled);
+    crash::install();
+    ignore_signals();
+    warn_about_the_machine();
+    tracing::info!("oO0OoO0OoO0Oo Valkey is starting oO0OoO0OoO0Oo");
+    tracing::info!(
+        "Valkey version={VERSION}, bits=64, commit=00000000, modified=0, pid={}, just started, skuld={}",
+        std::process::id(),
+        env!("CARGO_PKG_VERSION")
+    );
+    for warning in &warnings {
+        tracing::warn!("Configuration: {warning}");
+    }
+    let has_no_configuration = file.is_none() && config.sources == skuld::config::Sources::default();
+    if has_no_configuration {
+        tracing::warn!(
+            "Warning: no config file specified, using the default config. In order to specify a config file use \
+             skuld-server /path/to/valkey.conf"
+        );
+    } else {
+        tracing::info!("Configuration loaded");
+    }
+    if let Err(text) = process::adjust_open_files(&mut config) {
+        tracing::warn!("{text}");
+        std::process::exit(1);
+    }
+    if config.maxmemory_auto {
+        config.maxmemory = configure::auto_maxmemory();
+        tracing::info!("maxmemory auto: {} bytes", config.maxmemory);
+    }
+    if supervisor == Supervisor::Upstart {
+        process::tell_upstart();
+    }
+    if config.daemonize || !config.pidfile.is_empty() {
+        process::write_pidfile(&config);
+    }
+    proc_title::set_config_file(file.as_deref().unwrap_or_default());
+    proc_title::apply(&config);
+    if config.disable_thp {
+        process::disable_huge_pages();
+    }
+    // A refusal is logged; the server runs all the same, as Valkey does.
+    let _ = process::apply_oom_score(&config);
+    tracing::info!("monotonic clock: {}", crate::clock::DESCRIPTION);
+    banner::show(&config);
+    let bound = bind_or_exit(&config);
+    let workers = workers_of(&config);
+    process::bind_to_cpus(&config.server_cpulist.to_str());
+    run(config, file, workers, bound, supervisor);
+}
+
+fn bind_or_exit(config: &Config) -> Bound {
+    let bound = match listener::bind(config) {
+        Ok(bound) => bound,
+        Err(text) => {
+            tracing::warn!("{text}");
+            std::process::exit(1);
+        }
+    };
+    if bound.tcp.is_empty() && bound.unix.is_none() {
+        tracing::warn!("Configured to not listen anywhere, exiting.");
+        std::process::exit(1);
+    }
+    bound
+}
+
+/// A terminal that closes and a peer that is gone do not end the server.
+fn ignore_signals() {
+    // SAFETY: ignoring a signal has no preconditions.
+    unsafe {
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}
+
+/// Settings of the machine that hurt every such server.
+fn warn_about_the_machine() {
+    let backlog = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    if let Some(allowed) = backlog.ok().and_then(|t| t.trim().parse::<u32>().ok())
+        && allowed < 511
+    {
+        tracing::warn!(
+            "WARNING: The TCP backlog setting of 511 cannot be enforced because /proc/sys/net/core/somaxconn is set \
+             to the lower value of {allowed}."
+        );
+    }
 }
 
 /// Usable processors: one worker on one or two, so that the other is left to the system and the client.
 fn workers_of(config: &Config) -> u16 {
-    let asked = config.worker_threads.or((config.io_threads > 1).then_some(config.io_threads));
     let usable = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let workers = asked.map_or(if usable <= 2 { 1 } else { usable }, |n| n as usize);
+    let workers = config.requested_workers().map_or(if usable <= 2 { 1 } else { usable }, |n| n as usize);
     workers.clamp(1, 256) as u16
 }
 
-fn random_hex(words: usize) -> String {
-    let mut bytes = vec![0u8; words * 4];
-    fill_random(&mut bytes);
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// Random bytes in hexadecimal digits.
+pub fn random_hex(bytes: usize) -> String {
+    let mut random = vec![0u8; bytes];
+    fill_random(&mut random);
+    random.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn fill_random(bytes: &mut [u8]) {
@@ -94,55 +318,55 @@ fn random_u64() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
-fn run(config: Config, bound: Bound) {
-    skuld::hash::set_seed(random_u64());
-    let workers = workers_of(&config);
+/// The seed of all hash tables: that of `hash-seed`, so that runs can be compared, or a random one.
+fn hash_seed(config: &Config) -> u64 {
+    let text = config.hash_seed.as_bytes();
+    if text.is_empty() {
+        return random_u64();
+    }
+    // FNV-1a: any fixed function of the text will do.
+    text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Puts the command table with the configured names into effect.
+fn install_commands(config: &Config) -> &'static Table {
+    let renamed = Table::with_renames(&renames(config)).unwrap_or_else(|error| fail(&error.to_string()));
+    if skuld::commands::table::install(renamed).is_err() {
+        fail("the command table was used before it was configured");
+    }
+    skuld::commands::table()
+}
+
+fn renames(config: &Config) -> Vec<(&[u8], &[u8])> {
+    config.renamed_commands.iter().map(|(old, new)| (old.as_bytes(), new.as_bytes())).collect()
+}
+
+fn run(config: Config, file: Option<String>, workers: u16, bound: Bound, supervisor: Supervisor) {
+    skuld::hash::set_seed(hash_seed(&config));
+    let table = install_commands(&config);
     let system = System::new();
-    let commands: Vec<Arc<[CommandStats]>> = (0..workers)
-        .map(|_| (0..skuld::commands::COMMAND_COUNT).map(|_| CommandStats::default()).collect())
-        .collect();
-    let stats = Stats {
-        server_commands: (0..skuld::commands::COMMAND_COUNT).map(|_| CommandStats::default()).collect(),
-        ..Stats::default()
-    };
-    // A fresh cell cannot be taken.
-    let _ = stats.commands.set(commands.clone());
-    let server: ServerRef = Arc::new(Server {
-        table: command_table(&config),
-        clients: Clients::default(),
-        stats,
-        shards: OnceLock::new(),
-        reaper: OnceLock::new(),
-        replication_log: OnceLock::new(),
-        unit_order: Mutex::new(()),
-        run_id: random_hex(5),
-        started_ms: clock::unix_ms(),
-        config_file: None,
-        executable: std::env::current_exe().map(|p| p.display().to_string()).unwrap_or_default(),
-        last_save_ms: AtomicI64::new(clock::unix_ms()),
-        dirty: AtomicU64::new(0),
-        shutting_down: AtomicBool::new(false),
-        active_expire: AtomicBool::new(true),
-        workers,
-        config: ArcSwap::from_pointee(config),
-    });
+    let bio_cpulist = config.bio_cpulist.to_str().into_owned();
+    let server: ServerRef = Arc::new(Server::new(config, file, workers, table));
+    crash::set_server(&server);
     system.block_on(async {
         // With one worker the light actors share its arbiter: waking a sleeping thread costs more than they do.
-        let arbiters: Vec<Option<Arbiter>> =
-            (0..workers).map(|i| (i > 0).then(|| named_arbiter(format!("worker-{i}")))).collect();
+        let arbiters: Vec<Option<Arbiter>> = (0..workers)
+            .map(|i| (i > 0).then(|| named_arbiter(format!("worker-{i}"), String::new())))
+            .collect();
         let here = Arbiter::current();
         let handles: Vec<ArbiterHandle> =
             arbiters.iter().map(|a| a.as_ref().map_or_else(|| here.clone(), Arbiter::handle)).collect();
-        let reaper_arbiter = named_arbiter("reaper".into());
+        let reaper_arbiter = named_arbiter("reaper".into(), bio_cpulist);
         let for_reaper = server.clone();
         let reaper = Reaper::start_in_arbiter(&reaper_arbiter.handle(), move |_| Reaper::new(for_reaper));
         let log = ReplicationLog::default().start();
         let shards: Vec<Addr<Shard>> = (0..workers)
             .map(|index| {
-                let (server, commands) = (server.clone(), commands[usize::from(index)].clone());
+                let shard_server = server.clone();
                 let seed = random_u64();
+                let commands = server.stats.commands_of(index);
                 Shard::start_in_arbiter(&handles[usize::from(index)], move |_| {
-                    Shard::new(index, server, commands, seed)
+                    Shard::new(index, shard_server, commands, seed)
                 })
             })
             .collect();
@@ -153,55 +377,34 @@ fn run(config: Config, bound: Bound) {
         ExpiryScanner::new(server.clone()).start();
         Evictor::new(server.clone()).start();
         tracing::info!("Server initialized");
-        for _ in &bound.tcp {
-            tracing::info!("Ready to accept connections tcp");
-        }
-        if bound.unix.is_some() {
-            tracing::info!("Ready to accept connections unix");
-        }
+        say_ready(&bound);
         Listener::new(server.clone(), handles, bound).start();
-        server.stats.startup_memory.store(memory::used(), std::sync::atomic::Ordering::Relaxed);
-        wait_for_signals(&server).await;
+        if supervisor == Supervisor::Systemd {
+            process::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");
+        }
+        server.stats.startup_memory.store(memory::used(), Ordering::Relaxed);
+        shutdown::wait_for_signals(&server).await;
         drop((arbiters, reaper_arbiter));
     });
 }
 
-fn named_arbiter(name: String) -> Arbiter {
+/// One line per kind of listener, however many addresses it has.
+fn say_ready(bound: &Bound) {
+    if !bound.tcp.is_empty() {
+        tracing::info!("Ready to accept connections tcp");
+    }
+    if bound.unix.is_some() {
+        tracing::info!("Ready to accept connections unix");
+    }
+}
+
+fn named_arbiter(name: String, cpulist: String) -> Arbiter {
     let arbiter = Arbiter::new();
     arbiter.spawn_fn(move || {
         memory::register_thread();
-        name_thread(&name);
+        crash::give_thread_a_report_stack();
+        process::name_thread(&name);
+        process::bind_to_cpus(&cpulist);
     });
     arbiter
-}
-
-fn name_thread(name: &str) {
-    // The kernel keeps 15 bytes.
-    let Ok(name) = std::ffi::CString::new(&name[..name.len().min(15)]) else { return };
-    // SAFETY: the pointer is valid for the call; the kernel copies the name.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
-}
-
-async fn wait_for_signals(server: &ServerRef) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        fail("cannot watch signals");
-    };
-    tokio::select! {
-        _ = term.recv() => tracing::warn!("Received SIGTERM scheduling shutdown..."),
-        _ = int.recv() => tracing::warn!("Received SIGINT scheduling shutdown..."),
-    }
-    shutdown::finish(server);
-}
-
-/// Puts the command table with the configuration's renames into effect.
-fn command_table(config: &Config) -> &'static Table {
-    let renames: Vec<(&[u8], &[u8])> =
-        config.renamed_commands.iter().map(|(old, new)| (old.as_bytes(), new.as_bytes())).collect();
-    let renamed = Table::with_renames(&renames).unwrap_or_else(|error| fail(&error.to_string()));
-    if skuld::commands::table::install(renamed).is_err() {
-        fail("the command table was used before it was configured");
-    }
-    skuld::commands::table()
 }

@@ -78,13 +78,28 @@ pub struct Stats {
     /// Per command id, for the commands that connections run.
     pub server_commands: Vec<CommandStats>,
     /// Per shard, per command id.
-    pub commands: std::sync::OnceLock<Vec<std::sync::Arc<[CommandStats]>>>,
+    pub commands: Vec<std::sync::Arc<[CommandStats]>>,
 }
 
 /// Most code words kept in errorstats; beyond it Valkey stops and says so, since scripts can invent them.
 pub const ERROR_CODES_MAX: usize = 128;
 
 impl Stats {
+    /// Counters for a server with so many shards.
+    pub fn new(workers: u16) -> Self {
+        let table = || (0..skuld::commands::COMMAND_COUNT).map(|_| CommandStats::default());
+        Self {
+            server_commands: table().collect(),
+            commands: (0..workers).map(|_| table().collect()).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The figures that one shard writes.
+    pub fn commands_of(&self, shard: u16) -> std::sync::Arc<[CommandStats]> {
+        self.commands[usize::from(shard)].clone()
+    }
+
     /// Counts a command that a connection ran itself. Several threads may do that, so the adds are atomic.
     pub fn record_server_command(&self, command: usize, nanos: u64, failed: bool) {
         let Some(stats) = self.server_commands.get(command) else { return };

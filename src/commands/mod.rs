@@ -14,6 +14,7 @@ pub mod key_spec;
 pub mod keys;
 pub mod refusals;
 pub mod spec;
+pub mod strings;
 pub mod table;
 #[cfg(test)]
 pub mod testing;

@@ -1,4 +1,5 @@
 //! When keys end: the rules of who sees what, and the time-ordered index of deadlines.
 
+mod bucket;
 pub mod rules;
 pub mod wheel;

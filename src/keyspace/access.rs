@@ -186,7 +186,17 @@ impl<'a> Access<'a> {
 
     /// Like [`Access::insert`], in any database.
     pub fn insert_in(&mut self, db: u32, key: &[u8], value: NewValue<'_>, expiry: Option<i64>) -> &mut Entry {
-        let place = Place::of(key);
+        self.insert_at(db, Place::of(key), key, value, expiry)
+    }
+
+    fn insert_at(
+        &mut self,
+        db: u32,
+        place: Place,
+        key: &[u8],
+        value: NewValue<'_>,
+        expiry: Option<i64>,
+    ) -> &mut Entry {
         let mut entry = Entry::new(key, value, expiry);
         entry.set_access_word(self.touch.fresh());
         self.effects.notify(class::NEW, "new", db, key);
@@ -199,36 +209,63 @@ impl<'a> Access<'a> {
         part.database_or_new(db).insert(place.slot, place.hash, entry)
     }
 
-    /// Sets a key to a value whatever it was before, as SET does after its conditions. The old value goes to the
-    /// reaper. Publishes `new` if there was no key; the command publishes its own event.
+    /// Sets a key to a value whatever it was before, as SET does after its conditions: the lookup that tested them has
+    /// touched the key and removed it if it was expired. The old value goes to the reaper. Publishes `new` if there
+    /// was no key; the command publishes its own event.
     pub fn set(&mut self, key: &[u8], value: NewValue<'_>, expiry: Expiry) {
+        self.store(key, value, expiry, false);
+    }
+
+    /// [`Access::write`] and [`Access::set`] in one search, for commands without conditions.
+    pub fn write_and_set(&mut self, key: &[u8], value: NewValue<'_>, expiry: Expiry) {
+        self.store(key, value, expiry, true);
+    }
+
+    #[inline]
+    fn store(&mut self, key: &[u8], value: NewValue<'_>, expiry: Expiry, is_lookup: bool) {
         let place = Place::of(key);
-        let db = self.db;
-        let touch = self.touch;
+        let (db, now, touch, treatment) = (self.db, self.now, self.touch, self.rules.write);
+        let no_touch = self.client_no_touch;
+        let fresh = match expiry {
+            Expiry::At(t) => Some(t),
+            Expiry::Drop | Expiry::Keep => None,
+        };
         let Some(entry) = self.find_mut(db, place, key) else {
-            let deadline = match expiry {
-                Expiry::At(t) => Some(t),
-                Expiry::Drop | Expiry::Keep => None,
-            };
-            self.insert(key, value, deadline);
+            self.insert_at(db, place, key, value, fresh);
             return;
         };
-        let in_place = match &value {
-            NewValue::Str(bytes, kind) => entry.set_inline_in_place(bytes, *kind),
-            NewValue::Int(n) => entry.set_int_in_place(*n),
-            NewValue::Owned(_) => false,
-        };
-        let old = if in_place { None } else { Some(entry.replace_value(value)) };
-        entry.set_access_word(touch.fresh());
         let had = entry.expiry();
-        if let Some(old) = old {
-            self.discard(old);
+        let expired = had.is_some_and(|deadline| now > deadline) && treatment != Treatment::Show;
+        if expired && is_lookup && treatment == Treatment::Delete {
+            self.expire_key(db, key);
+            self.insert_at(db, place, key, value, fresh);
+            return;
         }
-        match expiry {
-            Expiry::Keep => {}
-            Expiry::Drop if had.is_none() => {}
-            Expiry::Drop => self.set_expiry_at(db, place, key, None),
-            Expiry::At(t) => self.set_expiry_at(db, place, key, Some(t)),
+        if is_lookup && !no_touch {
+            touch_entry(entry, touch);
+        }
+        let deadline = if expiry == Expiry::Keep && !expired { had } else { fresh };
+        let old = entry.overwrite(value, deadline);
+        if had != deadline {
+            self.note_deadline(db, place, had, deadline);
+        }
+        if let Some(old) = old {
+            self.discard_entry(old);
+        }
+    }
+
+    /// Brings the counts and the time index in line with a key's changed deadline.
+    fn note_deadline(&mut self, db: u32, place: Place, had: Option<i64>, deadline: Option<i64>) {
+        let part = self.keyspace.part_mut(place.slot);
+        let name = part.wheel_name(db);
+        if let Some(database) = part.database_mut(db) {
+            database.count_deadline(place.slot, i64::from(deadline.is_some()) - i64::from(had.is_some()));
+        }
+        if had.is_some() {
+            part.wheel.note_stale();
+        }
+        if let Some(deadline) = deadline {
+            part.wheel.insert(deadline, pack_deadline(name, place.slot, place.hash));
         }
     }
 
@@ -238,18 +275,11 @@ impl<'a> Access<'a> {
     }
 
     fn set_expiry_at(&mut self, db: u32, place: Place, key: &[u8], expiry: Option<i64>) {
-        let part = self.keyspace.part_mut(place.slot);
-        let name = part.wheel_name(db);
-        let Some(database) = part.database_mut(db) else { return };
-        let Some(entry) = database.find_mut(place.slot, place.hash, key) else { return };
+        let Some(entry) = self.find_mut(db, place, key) else { return };
         let had = entry.expiry();
         entry.set_expiry(expiry);
-        database.count_deadline(place.slot, i64::from(expiry.is_some()) - i64::from(had.is_some()));
-        if had.is_some() && had != expiry {
-            part.wheel.note_stale();
-        }
-        if let Some(deadline) = expiry.filter(|_| had != expiry) {
-            part.wheel.insert(deadline, pack_deadline(name, place.slot, place.hash));
+        if had != expiry {
+            self.note_deadline(db, place, had, expiry);
         }
     }
 

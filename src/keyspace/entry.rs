@@ -11,7 +11,7 @@
 //! Short strings lie behind the key; long strings are a `Vec<u8>` in the payload; integers and collections are one
 //! payload word. A key of 13 bytes with a value of 16 takes 38 bytes and one allocation.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
@@ -208,9 +208,35 @@ fn layout(total: usize) -> Layout {
     Layout::from_size_align(total, 8).expect("an entry is smaller than the address space")
 }
 
+fn encode_kind(kind: StringKind) -> u8 {
+    match kind {
+        StringKind::Embstr => string_encoding::EMBSTR,
+        StringKind::Raw => string_encoding::RAW,
+    }
+}
+
+/// The kind a string gets that replaces one with or without a deadline and then has one or not.
+#[inline]
+fn kind_as_stored(key: usize, len: usize, kind: StringKind, replaced: bool, deadline: bool) -> StringKind {
+    match kind {
+        StringKind::Raw => StringKind::Raw,
+        StringKind::Embstr if deadline && !replaced => StringKind::of_new(key, len, false).with_deadline(key),
+        StringKind::Embstr => StringKind::of_new(key, len, replaced),
+    }
+}
+
 impl Entry {
-    /// Makes an entry. `expiry` is the deadline in Unix milliseconds.
+    /// Makes an entry. `expiry` is the deadline in Unix milliseconds. A string said to be [`StringKind::Embstr`] is
+    /// that only if it fits (see [`StringKind::of_new`]).
     pub fn new(key: &[u8], value: NewValue<'_>, expiry: Option<i64>) -> Self {
+        Self::build(key, value, expiry, false)
+    }
+
+    /// `replaced_deadline`: whether the value replaces one under a deadline, which matters for a string's kind.
+    fn build(key: &[u8], value: NewValue<'_>, expiry: Option<i64>, replaced_deadline: bool) -> Self {
+        let encoding_of = |len, kind| {
+            encode_kind(kind_as_stored(key.len(), len, kind, replaced_deadline, expiry.is_some()))
+        };
         let mut flags = if expiry.is_some() { HAS_EXPIRY } else { 0 };
         if key.len() > usize::from(u8::MAX) {
             flags |= WIDE_KEY;
@@ -218,10 +244,7 @@ impl Entry {
         let (kind, payload, inline): (u8, usize, &[u8]) = match &value {
             NewValue::Int(_) => (string_encoding::INT, 8, &[]),
             NewValue::Str(bytes, string) => {
-                let encoding = match string {
-                    StringKind::Embstr => string_encoding::EMBSTR,
-                    StringKind::Raw => string_encoding::RAW,
-                };
+                let encoding = encoding_of(bytes.len(), *string);
                 if bytes.len() <= INLINE_VALUE_MAX {
                     flags |= INLINE;
                     (encoding, 0, bytes)
@@ -229,18 +252,13 @@ impl Entry {
                     (encoding, 24, &[])
                 }
             }
-            NewValue::Owned(Value::Int(n)) => return Self::new(key, NewValue::Int(*n), expiry),
-            NewValue::Owned(Value::Str(bytes, string)) if bytes.len() <= INLINE_VALUE_MAX => {
-                return Self::new(key, NewValue::Str(bytes, *string), expiry);
+            NewValue::Owned(Value::Int(n)) => {
+                return Self::build(key, NewValue::Int(*n), expiry, replaced_deadline);
             }
-            NewValue::Owned(Value::Str(_, string)) => (
-                match string {
-                    StringKind::Embstr => string_encoding::EMBSTR,
-                    StringKind::Raw => string_encoding::RAW,
-                },
-                24,
-                &[],
-            ),
+            NewValue::Owned(Value::Str(bytes, string)) if bytes.len() <= INLINE_VALUE_MAX => {
+                return Self::build(key, NewValue::Str(bytes, *string), expiry, replaced_deadline);
+            }
+            NewValue::Owned(Value::Str(bytes, string)) => (encoding_of(bytes.len(), *string), 24, &[]),
             NewValue::Owned(Value::List(_)) => ((Type::List as u8) << 4, 8, &[]),
             NewValue::Owned(Value::Set(_)) => ((Type::Set as u8) << 4, 8, &[]),
             NewValue::Owned(Value::ZSet(_)) => ((Type::ZSet as u8) << 4, 8, &[]),
@@ -377,6 +395,9 @@ impl Entry {
             // SAFETY: the deadline's place exists.
             (Some(t), true) => unsafe { self.0.as_ptr().add(HEADER).cast::<i64>().write(t) },
             (Some(t), false) => {
+                if self.byte(0) == string_encoding::EMBSTR {
+                    self.set_string_kind(StringKind::Embstr.with_deadline(self.key().len()));
+                }
                 self.resize_head(8);
                 // SAFETY: `resize_head` made room for eight aligned bytes behind the header.
                 unsafe {
@@ -518,10 +539,7 @@ impl Entry {
     /// Says how a string reports its encoding from now on. No effect on integers.
     pub fn set_string_kind(&mut self, kind: StringKind) {
         if self.kind() == Type::String && self.encoding() != string_encoding::INT {
-            self.set_encoding(match kind {
-                StringKind::Embstr => string_encoding::EMBSTR,
-                StringKind::Raw => string_encoding::RAW,
-            });
+            self.set_encoding(encode_kind(kind));
         }
     }
 
@@ -534,14 +552,71 @@ impl Entry {
         is_int
     }
 
-    /// Overwrites an inline string by one of the same length in place; false if that does not fit.
-    pub fn set_inline_in_place(&mut self, bytes: &[u8], kind: StringKind) -> bool {
-        if self.flags() & INLINE == 0 || usize::from(self.byte(2)) != bytes.len() {
-            return false;
+    /// Replaces value and deadline, keeping key and access word. Returns what held the old value if its allocation
+    /// could not be used again.
+    pub fn overwrite(&mut self, value: NewValue<'_>, expiry: Option<i64>) -> Option<Entry> {
+        let had = self.expiry().is_some();
+        if had == expiry.is_some() {
+            let in_place = match &value {
+                NewValue::Int(n) => self.set_int_in_place(*n),
+                NewValue::Str(bytes, kind) => {
+                    let kind = kind_as_stored(self.key().len(), bytes.len(), *kind, had, had);
+                    self.overwrite_string(bytes, kind)
+                }
+                NewValue::Owned(_) => false,
+            };
+            if in_place {
+                self.set_expiry(expiry);
+                return None;
+            }
+        }
+        let mut new = Self::build(self.key(), value, expiry, had);
+        new.set_access_word(self.access_word());
+        Some(std::mem::replace(self, new))
+    }
+
+    /// Overwrites a string by one that lives in the same place; false if it cannot.
+    fn overwrite_string(&mut self, bytes: &[u8], kind: StringKind) -> bool {
+        if self.flags() & INLINE != 0 {
+            if bytes.len() > INLINE_VALUE_MAX {
+                return false;
+            }
+            self.resize_inline(bytes.len());
+            self.string_bytes_mut().expect("inline values are strings").copy_from_slice(bytes);
+        } else {
+            // A block much larger than the value would stay with it for good.
+            let fits = |v: &Vec<u8>| bytes.len() <= v.capacity() && bytes.len() >= v.capacity() / 8 * 7;
+            match self.long_string_mut() {
+                Some(long) if bytes.len() > INLINE_VALUE_MAX && fits(long) => {
+                    long.clear();
+                    long.extend_from_slice(bytes);
+                }
+                _ => return false,
+            }
         }
         self.set_string_kind(kind);
-        self.string_bytes_mut().expect("inline values are strings").copy_from_slice(bytes);
         true
+    }
+
+    /// Makes room for an inline value of `len` bytes, at most [`INLINE_VALUE_MAX`]. Bytes that are new are zero.
+    fn resize_inline(&mut self, len: usize) {
+        let old = usize::from(self.byte(2));
+        if old == len {
+            return;
+        }
+        let total = self.total();
+        let new_total = total - old + len;
+        // SAFETY: allocated with this layout; the value is the last thing in the entry, so what stays keeps its place.
+        unsafe {
+            let Some(new) = NonNull::new(realloc(self.0.as_ptr(), layout(total), new_total)) else {
+                handle_alloc_error(layout(new_total))
+            };
+            if len > old {
+                new.as_ptr().add(total).write_bytes(0, len - old);
+            }
+            new.as_ptr().add(2).write(len as u8);
+            self.0 = new;
+        }
     }
 
     pub fn list_mut(&mut self) -> Option<RefMut<'_, List>> {
@@ -566,7 +641,8 @@ impl Entry {
 
     /// Replaces the value, keeping key, deadline and access time; returns the old value.
     pub fn replace_value(&mut self, value: NewValue<'_>) -> Value {
-        let mut new = Entry::new(self.key(), value, self.expiry());
+        let expiry = self.expiry();
+        let mut new = Entry::build(self.key(), value, expiry, expiry.is_some());
         new.set_access_word(self.access_word());
         std::mem::replace(self, new).into_value()
     }

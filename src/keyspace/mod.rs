@@ -12,6 +12,7 @@
 pub mod access;
 pub mod entry;
 pub mod part;
+mod string_kind;
 pub mod table;
 
 pub use access::{Access, ExpiryRules, Lookup, Touch, Treatment};

@@ -370,6 +370,22 @@ impl Part {
         Some(entry.key().into())
     }
 
+    /// A step of forgetting items of the wheel that stand for nothing any more: looks at up to `budget` of them.
+    /// Items of slots that are held by a unit stay.
+    pub fn sweep_deadlines(&mut self, budget: usize, is_held: &dyn Fn(Slot) -> bool) {
+        let mut wheel = std::mem::take(&mut self.wheel);
+        wheel.sweep(budget, &mut |deadline, item| {
+            let (name, slot, low) = unpack_deadline(item);
+            let keep_if_same = |entry: &Entry| entry.expiry() == Some(deadline);
+            is_held(slot)
+                || self
+                    .database_named(name)
+                    .and_then(|db| self.database(db)?.slot(slot))
+                    .is_some_and(|t| t.table.find_by_low_hash(low, &mut |e| keep_if_same(e)).is_some())
+        });
+        self.wheel = wheel;
+    }
+
     /// Moves the tables of some slots, over all databases, out into a part of their own.
     pub fn detach_slots(&mut self, slots: &[Slot]) -> Part {
         let mut out = Part { sparse: true, ..Part::new(self.index, self.workers) };

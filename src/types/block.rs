@@ -95,6 +95,10 @@ impl<H: Header> Block<H> {
     pub(crate) fn splice(&mut self, at: usize, remove: usize, insert: usize) -> &mut [u8] {
         let old = self.len();
         assert!(at >= H::LENGTH_BYTES && at <= old && remove <= old - at);
+        if remove == insert {
+            let from = at - H::LENGTH_BYTES;
+            return &mut self.body_mut()[from..from + insert];
+        }
         let new = old - remove + insert;
         let tail = old - at - remove;
         let (old_class, new_class) = (size_class(old), size_class(new));

@@ -129,6 +129,18 @@ impl Hash {
         Hash::Listpack(Listpack::new())
     }
 
+    /// Takes over a listpack from a dump; `None` unless it holds pairs of distinct fields and values.
+    pub fn from_listpack(lp: Listpack, limits: &HashLimits) -> Option<Self> {
+        if !lp.len().is_multiple_of(2) || !lp.is_distinct(2) {
+            return None;
+        }
+        let mut hash = Hash::Listpack(lp);
+        if hash.len() > limits.listpack_entries_max {
+            hash.convert_to_table();
+        }
+        Some(hash)
+    }
+
     /// The name OBJECT ENCODING shows.
     pub fn encoding_name(&self) -> &'static str {
         match self {
@@ -206,8 +218,7 @@ impl Hash {
                     lp.replace(at, Item::parse(value));
                     return false;
                 }
-                lp.append(name);
-                lp.append(value);
+                lp.push_all([Item::parse(name), Item::parse(value)].into_iter());
                 if lp.len() / 2 > limits.listpack_entries_max {
                     self.convert_to_table();
                 }

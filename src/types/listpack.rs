@@ -363,6 +363,31 @@ impl Listpack {
         Pos(at as u32)
     }
 
+    /// Inserts entries at offset `at`, moving what follows only once. The iterator is walked twice.
+    fn put_all<'a>(&mut self, at: usize, items: impl Iterator<Item = Item<'a>> + Clone) {
+        let (bytes, count) =
+            items.clone().fold((0, 0), |(bytes, count), item| (bytes + entry_size(item), count + 1));
+        let mut out = self.0.splice(at, 0, bytes);
+        for item in items {
+            let encoded = Encoded::new(item);
+            let size = encoded.len() + backlen_size(encoded.len());
+            let (entry, rest) = out.split_at_mut(size);
+            encoded.write(entry);
+            out = rest;
+        }
+        self.bump_count(count);
+    }
+
+    /// Adds entries at the end. The iterator is walked twice.
+    pub fn push_all<'a>(&mut self, items: impl Iterator<Item = Item<'a>> + Clone) {
+        self.put_all(self.as_bytes().len() - 1, items);
+    }
+
+    /// Inserts entries before the one at `pos`. The iterator is walked twice.
+    pub fn insert_all_before<'a>(&mut self, pos: Pos, items: impl Iterator<Item = Item<'a>> + Clone) {
+        self.put_all(pos.0 as usize, items);
+    }
+
     /// Inserts before the entry at `pos` and returns the new entry's position.
     pub fn insert_before(&mut self, pos: Pos, item: Item<'_>) -> Pos {
         let new = self.put(pos.0 as usize, 0, item);
@@ -492,6 +517,13 @@ impl Listpack {
         Iter { front: pos.0 as usize, ..self.iter() }
     }
 
+    /// Whether no two of the entries at every `step`-th place are equal: members of a set (1), or fields of a
+    /// field-value sequence (2).
+    pub fn is_distinct(&self, step: usize) -> bool {
+        let mut seen = std::collections::HashSet::with_hasher(foldhash::fast::FixedState::default());
+        self.iter().step_by(step).all(|item| seen.insert(Canonical::from(item)))
+    }
+
     /// Whether `extra` more bytes of elements may be added without passing Valkey's size limit.
     pub fn may_grow_by(&self, extra: usize) -> bool {
         self.as_bytes().len().saturating_add(extra) <= BYTES_MAX
@@ -509,6 +541,22 @@ impl Listpack {
     pub unsafe fn from_word(word: usize) -> Self {
         // SAFETY: the caller's promise is the one `Block` asks for.
         Listpack(unsafe { Block::from_word(word) })
+    }
+}
+
+/// An entry for comparing: foreign listpacks may hold integers as text.
+#[derive(PartialEq, Eq, Hash)]
+enum Canonical<'a> {
+    Int(i64),
+    Str(&'a [u8]),
+}
+
+impl<'a> From<Item<'a>> for Canonical<'a> {
+    fn from(item: Item<'a>) -> Self {
+        match (item.as_int(), item) {
+            (Some(v), _) | (None, Item::Int(v)) => Canonical::Int(v),
+            (None, Item::Str(s)) => Canonical::Str(s),
+        }
     }
 }
 

@@ -82,6 +82,17 @@ fn find_skips_values() {
     assert_eq!(Listpack::new().find(Listpack::new().first(), b"c", 0), None);
 }
 
+#[test]
+fn duplicates_are_found_in_any_form() {
+    let mut lp = Listpack::new();
+    lp.push_all(["a", "1", "b", "1"].map(|t| Item::parse(t.as_bytes())).into_iter());
+    assert_eq!(lp.len(), 4);
+    assert!(lp.is_distinct(2) && !lp.is_distinct(1));
+    let mut lp = Listpack::new();
+    lp.push_all([Item::Str(b"12"), Item::Int(12)].into_iter());
+    assert!(!lp.is_distinct(1));
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Append(Vec<u8>),

@@ -57,6 +57,23 @@ impl Set {
         Set::Intset(Intset::new())
     }
 
+    /// Takes over a listpack from a dump; `None` unless its members are distinct.
+    pub fn from_listpack(lp: Listpack, limits: &SetLimits) -> Option<Self> {
+        if !lp.is_distinct(1) {
+            return None;
+        }
+        let mut set = Set::Listpack(lp);
+        set.prepare_add(set.len(), limits);
+        Some(set)
+    }
+
+    /// Takes over an intset from a dump.
+    pub fn from_intset(intset: Intset, limits: &SetLimits) -> Self {
+        let mut set = Set::Intset(intset);
+        set.prepare_add(set.len(), limits);
+        set
+    }
+
     /// The name OBJECT ENCODING shows.
     pub fn encoding_name(&self) -> &'static str {
         match self {

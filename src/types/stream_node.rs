@@ -197,28 +197,26 @@ pub(super) fn create<T: AsRef<[u8]>>(pairs: &[T]) -> Listpack {
 /// Adds an entry at the end. The node must be sound.
 pub(super) fn append<T: AsRef<[u8]>>(lp: &mut Listpack, master_id: StreamId, id: StreamId, pairs: &[T]) {
     let Some(master) = master(lp) else { return };
-    set_counts(lp, master.count + 1, master.deleted);
     let fields = pairs.len() / 2;
-    let same = fields == master.fields && has_fields(lp, pairs);
-    lp.append_int(if same { SAME_FIELDS } else { 0 });
-    lp.append_int(id.ms.wrapping_sub(master_id.ms) as i64);
-    lp.append_int(id.seq.wrapping_sub(master_id.seq) as i64);
+    let same = fields == master.fields && has_fields(lp, &master, pairs);
+    set_counts(lp, master.count + 1, master.deleted);
+    let head = [
+        Item::Int(if same { SAME_FIELDS } else { 0 }),
+        Item::Int(id.ms.wrapping_sub(master_id.ms) as i64),
+        Item::Int(id.seq.wrapping_sub(master_id.seq) as i64),
+        Item::Int(fields as i64),
+    ];
+    let texts = |skip, step| pairs.iter().skip(skip).step_by(step).map(|text| Item::parse(text.as_ref()));
     if same {
-        for value in pairs.iter().skip(1).step_by(2) {
-            lp.append(value.as_ref());
-        }
-        lp.append_int(fields as i64 + 3);
+        let elements = Item::Int(fields as i64 + 3);
+        lp.push_all(head.into_iter().take(3).chain(texts(1, 2)).chain([elements]));
     } else {
-        lp.append_int(fields as i64);
-        for text in pairs {
-            lp.append(text.as_ref());
-        }
-        lp.append_int(2 * fields as i64 + 4);
+        let elements = Item::Int(2 * fields as i64 + 4);
+        lp.push_all(head.into_iter().chain(texts(0, 1)).chain([elements]));
     }
 }
 
-fn has_fields<T: AsRef<[u8]>>(lp: &Listpack, pairs: &[T]) -> bool {
-    let Some(master) = master(lp) else { return false };
+fn has_fields<T: AsRef<[u8]>>(lp: &Listpack, master: &Master, pairs: &[T]) -> bool {
     let mut at = Some(master.first_field);
     pairs.iter().step_by(2).all(|field| {
         let same = at.is_some_and(|pos| lp.get(pos).is(field.as_ref()));

@@ -139,14 +139,12 @@ fn insert_into(lp: &mut Listpack, member: &[u8], score: f64) {
         let Some(score_at) = lp.next(pos) else { break };
         let other = score_of(lp.get(score_at));
         if other > score || (other == score && compare(lp.get(pos), member) == Ordering::Greater) {
-            with_stored(score, |stored| lp.insert_before(pos, stored));
-            lp.insert_before(pos, Item::parse(member));
+            with_stored(score, |stored| lp.insert_all_before(pos, [Item::parse(member), stored].into_iter()));
             return;
         }
         at = lp.next(score_at);
     }
-    lp.append(member);
-    with_stored(score, |stored| lp.push(stored));
+    with_stored(score, |stored| lp.push_all([Item::parse(member), stored].into_iter()));
 }
 
 /// Finds a member: position, rank and score.
@@ -159,6 +157,22 @@ impl ZSet {
     /// An empty sorted set.
     pub fn new() -> Self {
         ZSet::Listpack(Listpack::new())
+    }
+
+    /// Takes over a listpack from a dump; `None` unless it holds pairs of distinct members and numbers.
+    pub fn from_listpack(lp: Listpack, limits: &ZSetLimits) -> Option<Self> {
+        let is_number = |item| match item {
+            Item::Int(_) => true,
+            Item::Str(s) => parse_f64(s).is_some(),
+        };
+        let sound =
+            lp.len().is_multiple_of(2) && lp.iter().skip(1).step_by(2).all(is_number) && lp.is_distinct(2);
+        if !sound {
+            return None;
+        }
+        let mut set = ZSet::Listpack(lp);
+        set.prepare_add(set.len(), limits);
+        Some(set)
     }
 
     /// An empty sorted set in the encoding for `count` members of at most `longest` bytes.

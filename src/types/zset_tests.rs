@@ -53,6 +53,20 @@ fn encodings_change_at_the_thresholds() {
     assert_eq!(ZSet::for_members(128, 64, &limits).encoding_name(), "listpack");
 }
 
+#[test]
+fn foreign_listpacks_are_checked() {
+    let from = |texts: &[&str], entries| {
+        let mut lp = Listpack::new();
+        lp.push_all(texts.iter().map(|t| Item::parse(t.as_bytes())));
+        ZSet::from_listpack(lp, &ZSetLimits { listpack_entries_max: entries, ..ZSetLimits::default() })
+    };
+    assert_eq!(from(&["a", "1", "b", "2.5"], 2).unwrap().encoding_name(), "listpack");
+    assert_eq!(from(&["a", "1", "b", "2.5"], 1).unwrap().encoding_name(), "skiplist");
+    assert!(from(&["a", "1", "b"], 9).is_none());
+    assert!(from(&["a", "1", "a", "2"], 9).is_none());
+    assert!(from(&["a", "1", "b", "nan"], 9).is_none());
+}
+
 /// Valkey keeps -0 in its large form and loses it in a listpack.
 #[test]
 fn negative_zero_survives_only_in_the_large_form() {

@@ -2,6 +2,7 @@
 
 use crate::commands::Handler;
 use crate::commands::spec::*;
+use crate::commands::strings;
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -40,7 +41,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RM | DELETE, 1)])
         .arguments(&[key("key", 0), string("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::read::delifeq)),
     command("get", 2, Group::String, "1.0.0")
         .summary("Reads a string.")
         .complexity("O(1)")
@@ -49,7 +50,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::read::get)),
     command("getdel", 2, Group::String, "6.2.0")
         .summary("Reads a string and deletes the key.")
         .complexity("O(1)")
@@ -58,7 +59,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | DELETE, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::read::getdel)),
     command("getex", -2, Group::String, "6.2.0")
         .summary("Reads a string and changes or clears its expiry.")
         .complexity("O(1)")
@@ -80,7 +81,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::read::getex)),
     command("getrange", 4, Group::String, "2.4.0")
         .summary("Reads part of a string.")
         .complexity("O(N), N being the length of the part")
@@ -89,7 +90,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0), integer("start"), integer("end")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::read::getrange)),
     command("getset", 3, Group::String, "1.0.0")
         .summary("Replaces a string and returns the old one.")
         .complexity("O(1)")
@@ -98,7 +99,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | UPDATE, 1)])
         .arguments(&[key("key", 0), string("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::set::getset)),
     command("incr", 2, Group::String, "1.0.0")
         .summary("Adds one to an integer value.")
         .complexity("O(1)")
@@ -151,7 +152,7 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["request_policy:multi_shard"])
         .arguments(&[key("key", 0).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::read::mget)),
     command("mset", -3, Group::String, "1.0.1")
         .summary("Writes several strings at once.")
         .complexity("O(N), N being the number of keys")
@@ -204,7 +205,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(OW | UPDATE, 1)])
         .arguments(&[key("key", 0), integer("milliseconds"), string("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::set::psetex)),
     command("set", -3, Group::String, "1.0.0")
         .summary("Writes a string, whatever the key held before.")
         .complexity("O(1)")
@@ -248,7 +249,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::set::set)),
     command("setex", 4, Group::String, "2.0.0")
         .summary("Writes a string with an expiry in seconds.")
         .complexity("O(1)")
@@ -257,7 +258,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(OW | UPDATE, 1)])
         .arguments(&[key("key", 0), integer("seconds"), string("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::set::setex)),
     command("setnx", 3, Group::String, "1.0.0")
         .summary("Writes a string if the key does not exist.")
         .complexity("O(1)")
@@ -266,7 +267,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(OW | INSERT, 1)])
         .arguments(&[key("key", 0), string("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::set::setnx)),
     command("setrange", 4, Group::String, "2.2.0")
         .summary("Overwrites part of a string from an offset on.")
         .complexity("O(1), or O(M) for a long value of length M")
@@ -284,7 +285,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::read::strlen)),
     command("substr", 4, Group::String, "1.0.0")
         .summary("Reads part of a string; the old name of GETRANGE.")
         .complexity("O(N), N being the length of the part")
@@ -293,5 +294,5 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0), integer("start"), integer("end")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::read::getrange)),
 ];
