@@ -338,7 +338,9 @@ impl Part {
 
     /// Takes a whole database away, leaving none.
     pub fn take_database(&mut self, db: u32) -> Option<Box<Database>> {
-        self.databases.get_mut(db as usize)?.take()
+        let database = self.databases.get_mut(db as usize)?.take()?;
+        self.wheel.note_stale_many(database.expires());
+        Some(database)
     }
 
     pub(super) fn swap_databases(&mut self, a: u32, b: u32) {
@@ -413,6 +415,8 @@ impl Part {
     /// Takes back what [`Part::detach_slots`] or [`Part::detach_all`] gave away, deadlines set meanwhile included.
     pub fn attach(&mut self, part: Part) {
         let Part { sparse, databases, mut wheel, next_id, .. } = part;
+        // What the unit did to keys whose deadlines are in our wheel.
+        self.wheel.note_stale_many(wheel.stale());
         if !sparse {
             debug_assert!(self.databases.iter().all(Option::is_none));
             self.databases = databases;
