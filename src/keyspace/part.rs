@@ -107,6 +107,14 @@ impl Database {
         }
     }
 
+    /// Starts to load the words of a slot's table.
+    #[inline]
+    pub fn prefetch_slot(&self, slot: Slot) {
+        if let Some(table) = self.slot(slot) {
+            super::table::prefetch(std::ptr::from_ref(table).cast());
+        }
+    }
+
     #[inline]
     pub fn find(&self, slot: Slot, hash: u64, key: &[u8]) -> Option<&Entry> {
         self.slot(slot)?.table.find(hash, key)
