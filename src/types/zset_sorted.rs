@@ -4,7 +4,6 @@
 //! Invariant: the tree holds exactly one alias for each record of the table, with the record's score. So whatever the
 //! tree gives out is alive as long as the table is not changed.
 
-use super::extrapolated;
 use super::ranktree::RankTree;
 use super::record::{Scored, ScoredAlias};
 use crate::hash::hash;
@@ -148,9 +147,9 @@ impl Sorted {
         !self.members.take_some(budget, &mut drop)
     }
 
-    pub fn heap_bytes_sampled(&self, samples: usize) -> usize {
+    pub fn heap_bytes(&self) -> usize {
         self.members.heap_bytes()
             + self.order.heap_bytes()
-            + extrapolated(self.members.iter().map(Scored::heap_bytes), self.len(), samples)
+            + self.members.iter().map(Scored::heap_bytes).sum::<usize>()
     }
 }
