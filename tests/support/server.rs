@@ -178,14 +178,26 @@ impl Launch {
         Server { child, port, dir, log_path, label: self.label, status: None }
     }
 
-    /// Runs to its end with exactly these arguments, none added; for tests of the command line.
+    /// Runs to its end with exactly these arguments, none added; for tests of the command line. A process that does
+    /// not end within [`START_TIMEOUT`] is killed.
     pub fn run_bare(binary: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> std::process::Output {
-        Command::new(binary)
+        let mut child = Command::new(binary)
             .args(arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
-            .output()
-            .unwrap_or_else(|error| panic!("{}: {error}", binary.display()))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+        let deadline = Instant::now() + START_TIMEOUT;
+        while child.try_wait().expect("the child is ours").is_none() {
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.wait_with_output().expect("the child is ours")
     }
 }
 
