@@ -2,6 +2,7 @@
 //! then the function the row names.
 
 pub mod argument;
+pub mod argument_values;
 pub mod check;
 pub mod client;
 pub mod clock;
@@ -12,6 +13,7 @@ pub mod help;
 pub mod introspection;
 pub mod key_spec;
 pub mod keys;
+pub mod list;
 pub mod refusals;
 pub mod spec;
 pub mod strings;

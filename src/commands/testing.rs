@@ -141,3 +141,30 @@ impl Bench {
         access.insert(key.as_bytes(), NewValue::Str(value.as_bytes(), StringKind::Embstr), expiry);
     }
 }
+
+impl Bench {
+    /// Runs commands and compares their effects. Each line is `command | changes | propagated; ... | event key; ...`,
+    /// all in database 0; `NOW` stands for the bench's time. The lines are recorded from Valkey's append-only file,
+    /// events and `rdb_changes_since_last_save`.
+    pub fn check_effects(&mut self, golden: &str) {
+        for line in golden.lines().filter(|line| !line.trim().is_empty()) {
+            let line = line.trim().replace("NOW", &self.now.to_string());
+            let parts: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [command, changes, propagated, events] = parts[..] else { panic!("four parts: {line}") };
+            let dirty = self.effects.dirty;
+            let reply = self.say(command);
+            let changed = self.effects.dirty - dirty;
+            let without_db = |list: Vec<String>| {
+                let list: Vec<&str> =
+                    list.iter().map(|text| text.strip_prefix("0:").expect("database 0")).collect();
+                list.join("; ")
+            };
+            let found = (changed.to_string(), without_db(self.stream()), without_db(self.events()));
+            assert_eq!(
+                found,
+                (changes.to_owned(), propagated.to_owned(), events.to_owned()),
+                "{command}: {reply}"
+            );
+        }
+    }
+}

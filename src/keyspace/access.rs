@@ -174,11 +174,6 @@ impl<'a> Access<'a> {
         self.lookup(key, Lookup::WRITE)
     }
 
-    /// The entry that a lookup of this command has just found, without touching or counting it once more.
-    pub fn again(&mut self, key: &[u8]) -> Option<&mut Entry> {
-        self.find_mut(self.db, Place::of(key), key)
-    }
-
     /// Whether the key exists for a reader, leaving access times alone.
     pub fn exists(&mut self, key: &[u8]) -> bool {
         self.lookup(key, Lookup::READ_NO_TOUCH).is_some()
