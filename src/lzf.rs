@@ -3,6 +3,8 @@
 //! The compressor makes the same choices as liblzf in its "very fast" mode with a 2^16 table, which Valkey uses, so
 //! compressed bytes agree and not only what they unpack to.
 
+use std::cell::RefCell;
+
 const TABLE_BITS: u32 = 16;
 const LITERALS_MAX: usize = 32;
 const OFFSET_MAX: usize = 1 << 13;
@@ -61,23 +63,74 @@ impl Output {
     }
 }
 
-/// Compresses `input` into at most `limit` bytes; `None` if that is not possible (or the input is empty).
+/// Where three-byte sequences were last seen. Positions of one input are stored above a floor that rises from input to
+/// input, so that the table need not be cleared for each: small inputs would pay 256 KiB of zeroing.
+struct Seen {
+    table: Vec<u32>,
+    floor: u32,
+}
+
+impl Seen {
+    const fn new() -> Self {
+        Seen { table: Vec::new(), floor: 0 }
+    }
+
+    /// Forgets all, for an input of `len` bytes.
+    fn start(&mut self, len: usize) {
+        match u32::try_from(len).ok().and_then(|len| self.floor.checked_add(len)?.checked_add(1)) {
+            Some(_) if !self.table.is_empty() => {}
+            _ => {
+                self.table.clear();
+                self.table.resize(1 << TABLE_BITS, 0);
+                self.floor = 0;
+            }
+        }
+    }
+
+    /// Notes that the sequence `window` is at `at`, and returns where it was before.
+    #[inline]
+    fn replace(&mut self, window: u32, at: usize) -> Option<usize> {
+        let entry = &mut self.table[slot(window)];
+        let before = entry.checked_sub(self.floor + 1);
+        *entry = self.floor + 1 + at as u32;
+        before.map(|at| at as usize)
+    }
+
+    fn finish(&mut self, len: usize) {
+        self.floor += len as u32;
+    }
+}
+
+thread_local! {
+    static SEEN: RefCell<Seen> = const { RefCell::new(Seen::new()) };
+}
+
+/// The longest input that is compressed, in bytes.
+const INPUT_MAX: usize = 1 << 31;
+
+/// Compresses `input` into at most `limit` bytes; `None` if that is not possible, or the input is empty or longer than
+/// 2 GiB. Keeps a table of 256 KiB per thread.
 pub fn compress(input: &[u8], limit: usize) -> Option<Vec<u8>> {
-    if input.is_empty() || limit == 0 {
+    if input.is_empty() || limit == 0 || input.len() > INPUT_MAX {
         return None;
     }
+    SEEN.with_borrow_mut(|seen| {
+        seen.start(input.len());
+        let out = compress_with(seen, input, limit);
+        seen.finish(input.len());
+        out
+    })
+}
+
+fn compress_with(seen: &mut Seen, input: &[u8], limit: usize) -> Option<Vec<u8>> {
     let end = input.len();
-    // Positions plus one; zero means empty.
-    let mut table = vec![0u32; 1 << TABLE_BITS];
     let mut out = Output { bytes: Vec::with_capacity(limit.min(end) + 8), run: 0, limit };
     out.start_run();
     let mut at = 0;
     let mut window = if end >= 2 { first_two(input, 0) } else { 0 };
     while at + 2 < end {
         window = window << 8 | input[at + 2] as u32;
-        let entry = &mut table[slot(window)];
-        let candidate = (*entry as usize).checked_sub(1);
-        *entry = at as u32 + 1;
+        let candidate = seen.replace(window, at);
         // The very first byte is never referred to; liblzf cannot tell it from an empty slot.
         let matched = candidate
             .filter(|&c| c > 0 && c < at && at - c - 1 < OFFSET_MAX && input[c..c + 3] == input[at..at + 3]);
@@ -105,7 +158,7 @@ pub fn compress(input: &[u8], limit: usize) -> Option<Vec<u8>> {
         window = first_two(input, at);
         for _ in 0..2 {
             window = window << 8 | input[at + 2] as u32;
-            table[slot(window)] = at as u32 + 1;
+            seen.replace(window, at);
             at += 1;
         }
     }
@@ -191,6 +244,21 @@ mod tests {
     fn a_run_compresses_as_in_valkey() {
         let packed = compress(&[b'a'; 60], 56).unwrap();
         assert_eq!(packed, [0x01, 0x61, 0x61, 0xe0, 0x2f, 0x00, 0x01, 0x61, 0x61]);
+    }
+
+    #[test]
+    fn results_do_not_depend_on_earlier_inputs() {
+        let input = b"abcabcabcabc xyzxyzxyz abcabcabc".repeat(3);
+        let first = compress(&input, input.len());
+        assert!(first.is_some());
+        for floor in [u32::MAX, u32::MAX - 50, u32::MAX - 95, u32::MAX - 96, u32::MAX - 97] {
+            let mut seen = Seen { table: vec![floor; 1 << TABLE_BITS], floor };
+            for _ in 0..3 {
+                seen.start(input.len());
+                assert_eq!(compress_with(&mut seen, &input, input.len()), first);
+                seen.finish(input.len());
+            }
+        }
     }
 
     #[test]
