@@ -157,6 +157,14 @@ fn following_the_hint_wakes_seldom_and_pops_each_item_in_its_millisecond() {
 }
 
 #[test]
+fn a_wheel_without_items_follows_the_clock() {
+    let mut wheel = Wheel::new(0);
+    assert!(pop_all(&mut wheel, START + 10).is_empty());
+    wheel.insert(START + 100, 1);
+    assert_eq!(wheel.next_deadline_hint(), Some(START + 100), "waits in level 0, not in a coarse bucket");
+}
+
+#[test]
 fn a_long_sleep_costs_no_work_per_millisecond() {
     let mut wheel = Wheel::new(START);
     (0..1000).for_each(|item| wheel.insert(START + 10_000 * item as i64, item));

@@ -436,3 +436,51 @@ impl Part {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expiry::wheel::Popped;
+    use crate::keyspace::NewValue;
+
+    #[test]
+    fn a_sweep_forgets_deadlines_that_changed_and_keeps_the_others() {
+        const DAY: i64 = 1_760_000_000_000;
+        let mut part = Part::new(0, 1);
+        let slot = Slot(5);
+        let mut expected = Vec::new();
+        for number in 0..1000i64 {
+            let key = number.to_string().into_bytes();
+            let hash = crate::hash::hash(&key);
+            // Of four keys, the first has this deadline, the second another, the third none; the fourth is gone.
+            // A unit holds the slot that the fifth is in.
+            let (stored, home) = match number % 5 {
+                0 => (Some(DAY + number), slot),
+                1 => (Some(DAY + number + 1), slot),
+                2 => (None, slot),
+                3 => (None, Slot(6)),
+                _ => (None, Slot(7)),
+            };
+            if home == slot {
+                part.database_or_new(0).insert(home, hash, Entry::new(&key, NewValue::Int(1), stored));
+            } else {
+                part.database_or_new(0);
+            }
+            let item = pack_deadline(part.wheel_name(0), home, hash);
+            part.wheel.insert(DAY + number, item);
+            if number % 5 == 0 || number % 5 == 4 {
+                expected.push((DAY + number, item));
+            }
+        }
+        part.wheel.note_stale_many(5000);
+        while part.wheel().wants_sweep() {
+            part.sweep_deadlines(16, &|slot| slot == Slot(7));
+        }
+        let mut left = Vec::new();
+        while let Popped::Item { deadline, item } = part.wheel_mut().pop_due(DAY + 5000) {
+            left.push((deadline, item));
+        }
+        left.sort_unstable();
+        assert_eq!(left, expected);
+    }
+}
