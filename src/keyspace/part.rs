@@ -477,8 +477,12 @@ mod tests {
             part.sweep_deadlines(16, &|slot| slot == Slot(7));
         }
         let mut left = Vec::new();
-        while let Popped::Item { deadline, item } = part.wheel_mut().pop_due(DAY + 5000) {
-            left.push((deadline, item));
+        loop {
+            match part.wheel_mut().pop_due(DAY + 5000) {
+                Popped::Item { deadline, item } => left.push((deadline, item)),
+                Popped::Working => {}
+                Popped::Nothing => break,
+            }
         }
         left.sort_unstable();
         assert_eq!(left, expected);
