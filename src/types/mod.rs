@@ -63,3 +63,6 @@ pub trait Collection {
     /// Bytes of heap the value occupies, slack included. Walks the elements.
     fn heap_bytes(&self) -> usize;
 }
+
+#[cfg(test)]
+mod recorded_tests;
