@@ -74,7 +74,7 @@ pub fn used() -> u64 {
 }
 
 /// The size class jemalloc rounds a request up to: multiples of 16 up to 128 (8 below 8), then four classes per
-/// doubling. The same computation as its `nallocx`, without the call.
+/// doubling, then whole pages. The same computation as its `nallocx`, without the call.
 #[inline]
 fn usable(layout: Layout) -> i64 {
     let size = layout.size().max(1);
@@ -82,6 +82,8 @@ fn usable(layout: Layout) -> i64 {
         8
     } else if size <= 128 {
         (size + 15) & !15
+    } else if size > 32 << 10 {
+        (size + 4095) & !4095
     } else {
         let log = usize::BITS - (size - 1).leading_zeros();
         let step = 1usize << (log - 3);
@@ -125,7 +127,17 @@ mod tests {
 
     #[test]
     fn size_classes_are_those_of_jemalloc() {
-        for size in (1..5000).chain([70_000, 100_001, 1 << 20, (1 << 20) + 1, 5_000_000]) {
+        for size in (1..5000).chain((14000..40000).step_by(501).chain([
+            49_000,
+            60_000,
+            65_536,
+            65_537,
+            70_000,
+            100_001,
+            1 << 20,
+            (1 << 20) + 1,
+            5_000_000,
+        ])) {
             let layout = Layout::from_size_align(size, 8).expect("valid");
             // SAFETY: a fresh allocation, freed with the same layout.
             let real = unsafe {

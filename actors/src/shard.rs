@@ -234,6 +234,7 @@ impl Shard {
         self.executor.refresh();
         let started = clock::tick();
         let mut at = started;
+        self.executor.prefetch(&self.keyspace, &batch);
         loop {
             if batch.shared.killed.load(std::sync::atomic::Ordering::Relaxed) {
                 return self.finish(batch, Stop::Killed);
@@ -245,6 +246,9 @@ impl Shard {
                 self.perform_effects();
                 self.preempted.push_back(batch);
                 return continue_later(self, ContinueBatches, ctx);
+            }
+            if self.executor.wants_prefetch(&batch) {
+                self.executor.prefetch(&self.keyspace, &batch);
             }
             let command = match self.executor.resolve(&mut batch) {
                 Resolved::Run(command) => command,
@@ -478,6 +482,7 @@ impl Shard {
             }
             return;
         }
+        self.executor.forget_window();
         let at = clock::tick();
         let end = self.executor.run(&mut keyspace, &mut batch, command, at);
         crate::envelope::set_recent(end);

@@ -79,6 +79,7 @@ impl Bench {
                 touch: Touch { clock: (self.now / 1000) as u32 & 0xff_ffff, ..Touch::default() },
                 lazy_expire: self.config.lazyfree_lazy_expire,
                 client_no_touch: self.session.no_touch,
+                hint: None,
             },
             session: &mut self.session,
             reply: &mut reply,
@@ -137,6 +138,7 @@ impl Bench {
             touch: Touch::default(),
             lazy_expire: true,
             client_no_touch: true,
+            hint: None,
         };
         access.insert(key.as_bytes(), NewValue::Str(value.as_bytes(), StringKind::Embstr), expiry);
     }

@@ -178,6 +178,11 @@ impl Wheel {
         self.stale = self.stale.saturating_add_unsigned(items);
     }
 
+    /// How many items are known to be stale.
+    pub fn stale(&self) -> u64 {
+        self.stale.max(0) as u64
+    }
+
     /// Whether [`Wheel::sweep`] should be called: one is unfinished, or stale items outnumber the others.
     pub fn wants_sweep(&self) -> bool {
         self.sweep.is_some() || (self.stale > STALE_MIN && self.stale as u64 > self.len as u64 / 2)

@@ -88,6 +88,28 @@ pub struct Access<'a> {
     pub lazy_expire: bool,
     /// The client asked not to touch access times (CLIENT NO-TOUCH).
     pub client_no_touch: bool,
+    /// A key of the command whose place was worked out beforehand.
+    pub hint: Option<PlaceHint>,
+}
+
+/// The place of a key, worked out while its batch was prefetched.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaceHint {
+    key: *const u8,
+    len: usize,
+    place: Place,
+}
+
+impl PlaceHint {
+    #[inline]
+    pub fn of(key: &[u8]) -> Self {
+        Self { key: key.as_ptr(), len: key.len(), place: Place::of(key) }
+    }
+
+    #[inline]
+    pub fn place(&self) -> Place {
+        self.place
+    }
 }
 
 /// The slot and hash of a key.
@@ -105,13 +127,22 @@ impl Place {
 }
 
 impl<'a> Access<'a> {
+    /// Slot and hash of a key: from the hint if the key is the very bytes the hint was made of.
+    #[inline]
+    fn place(&self, key: &[u8]) -> Place {
+        match self.hint {
+            Some(hint) if std::ptr::eq(hint.key, key.as_ptr()) && hint.len == key.len() => hint.place,
+            _ => Place::of(key),
+        }
+    }
+
     fn find_mut(&mut self, db: u32, place: Place, key: &[u8]) -> Option<&mut Entry> {
         self.keyspace.part_mut(place.slot).database_mut(db)?.find_mut(place.slot, place.hash, key)
     }
 
     /// The entry as it lies there, expired or not; changes nothing.
     pub fn peek(&self, db: u32, key: &[u8]) -> Option<&Entry> {
-        let place = Place::of(key);
+        let place = self.place(key);
         self.keyspace.part(place.slot).database(db)?.find(place.slot, place.hash, key)
     }
 
@@ -129,7 +160,7 @@ impl<'a> Access<'a> {
 
     /// Looks a key up in any database.
     pub fn lookup_in(&mut self, db: u32, key: &[u8], how: Lookup) -> Option<&mut Entry> {
-        let place = Place::of(key);
+        let place = self.place(key);
         let (now, touch) = (self.now, self.touch);
         let treatment = if how.write { self.rules.write } else { self.rules.read };
         let no_touch = how.no_touch || self.client_no_touch;
@@ -174,6 +205,12 @@ impl<'a> Access<'a> {
         self.lookup(key, Lookup::WRITE)
     }
 
+    /// The entry that a lookup of this command has just found, without touching or counting it once more.
+    pub fn again(&mut self, key: &[u8]) -> Option<&mut Entry> {
+        let place = self.place(key);
+        self.find_mut(self.db, place, key)
+    }
+
     /// Whether the key exists for a reader, leaving access times alone.
     pub fn exists(&mut self, key: &[u8]) -> bool {
         self.lookup(key, Lookup::READ_NO_TOUCH).is_some()
@@ -186,7 +223,8 @@ impl<'a> Access<'a> {
 
     /// Like [`Access::insert`], in any database.
     pub fn insert_in(&mut self, db: u32, key: &[u8], value: NewValue<'_>, expiry: Option<i64>) -> &mut Entry {
-        self.insert_at(db, Place::of(key), key, value, expiry)
+        let place = self.place(key);
+        self.insert_at(db, place, key, value, expiry)
     }
 
     fn insert_at(
@@ -223,7 +261,7 @@ impl<'a> Access<'a> {
 
     #[inline]
     fn store(&mut self, key: &[u8], value: NewValue<'_>, expiry: Expiry, is_lookup: bool) {
-        let place = Place::of(key);
+        let place = self.place(key);
         let (db, now, touch, treatment) = (self.db, self.now, self.touch, self.rules.write);
         let no_touch = self.client_no_touch;
         let fresh = match expiry {
@@ -271,7 +309,8 @@ impl<'a> Access<'a> {
 
     /// Sets or removes the deadline of a key that is there.
     pub fn set_expiry(&mut self, key: &[u8], expiry: Option<i64>) {
-        self.set_expiry_at(self.db, Place::of(key), key, expiry);
+        let place = self.place(key);
+        self.set_expiry_at(self.db, place, key, expiry);
     }
 
     fn set_expiry_at(&mut self, db: u32, place: Place, key: &[u8], expiry: Option<i64>) {
@@ -296,7 +335,7 @@ impl<'a> Access<'a> {
 
     /// Like [`Access::take`], from any database.
     pub fn take_in(&mut self, db: u32, key: &[u8]) -> Option<Entry> {
-        let place = Place::of(key);
+        let place = self.place(key);
         let part = self.keyspace.part_mut(place.slot);
         let entry = part.database_mut(db)?.remove(place.slot, place.hash, key)?;
         if entry.expiry().is_some() {
@@ -311,7 +350,7 @@ impl<'a> Access<'a> {
         self.effects.counters.expired_keys += 1;
         self.propagate_deletion(db, key, self.lazy_expire);
         self.effects.notify(class::EXPIRED, "expired", db, key);
-        self.effects.modified(db, slot_of(key), key);
+        self.effects.modified(db, self.place(key).slot, key);
         self.discard_entry_as(entry, Freeing::counted_if(self.lazy_expire));
     }
 
@@ -359,7 +398,7 @@ impl<'a> Access<'a> {
     /// Records that a key of the selected database was modified, without event or count.
     pub fn modified(&mut self, key: &[u8]) {
         if self.effects.listening.modified {
-            self.effects.modified(self.db, slot_of(key), key);
+            self.effects.modified(self.db, self.place(key).slot, key);
         }
     }
 

@@ -11,7 +11,7 @@
 //! Short strings lie behind the key; long strings are a `Vec<u8>` in the payload; integers and collections are one
 //! payload word. A key of 13 bytes with a value of 16 takes 38 bytes and one allocation.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
@@ -26,7 +26,7 @@ use crate::types::{Collection, Payload};
 const HEADER: usize = 8;
 const HAS_EXPIRY: u8 = 1;
 const WIDE_KEY: u8 = 2;
-const INLINE: u8 = 4;
+pub(super) const INLINE: u8 = 4;
 /// Longest string value that lives inside the entry, bytes.
 pub const INLINE_VALUE_MAX: usize = 192;
 
@@ -161,7 +161,7 @@ impl<T: Payload> Drop for RefMut<'_, T> {
 
 /// A key and its value. One machine word; owns its allocation.
 #[repr(transparent)]
-pub struct Entry(NonNull<u8>);
+pub struct Entry(pub(super) NonNull<u8>);
 
 // SAFETY: an entry exclusively owns everything it points to, and all value types are `Send`.
 unsafe impl Send for Entry {}
@@ -204,7 +204,7 @@ impl Shape {
     }
 }
 
-fn layout(total: usize) -> Layout {
+pub(super) fn layout(total: usize) -> Layout {
     Layout::from_size_align(total, 8).expect("an entry is smaller than the address space")
 }
 
@@ -305,12 +305,12 @@ impl Entry {
         entry
     }
 
-    fn byte(&self, at: usize) -> u8 {
+    pub(super) fn byte(&self, at: usize) -> u8 {
         // SAFETY: only called with offsets inside the header.
         unsafe { self.0.as_ptr().add(at).read() }
     }
 
-    fn flags(&self) -> u8 {
+    pub(super) fn flags(&self) -> u8 {
         self.byte(1)
     }
 
@@ -341,7 +341,7 @@ impl Entry {
         }
     }
 
-    fn total(&self) -> usize {
+    pub(super) fn total(&self) -> usize {
         let (at, len) = self.key_range();
         at + len + usize::from(self.byte(2))
     }
@@ -464,10 +464,8 @@ impl Entry {
     fn borrow<T: Payload>(&self) -> Ref<'_, T> {
         // SAFETY: the word was written by `into_raw` of this type; ManuallyDrop keeps it from being owned twice, and
         // the borrow of self keeps it alive and unchanged.
-        Ref {
-            value: ManuallyDrop::new(unsafe { T::from_raw(self.encoding(), self.word()) }),
-            _entry: std::marker::PhantomData,
-        }
+        let value = ManuallyDrop::new(unsafe { T::from_raw(self.encoding(), self.word()) });
+        Ref { value, _entry: std::marker::PhantomData }
     }
 
     fn borrow_mut<T: Payload>(&mut self) -> RefMut<'_, T> {
@@ -573,50 +571,6 @@ impl Entry {
         let mut new = Self::build(self.key(), value, expiry, had);
         new.set_access_word(self.access_word());
         Some(std::mem::replace(self, new))
-    }
-
-    /// Overwrites a string by one that lives in the same place; false if it cannot.
-    fn overwrite_string(&mut self, bytes: &[u8], kind: StringKind) -> bool {
-        if self.flags() & INLINE != 0 {
-            if bytes.len() > INLINE_VALUE_MAX {
-                return false;
-            }
-            self.resize_inline(bytes.len());
-            self.string_bytes_mut().expect("inline values are strings").copy_from_slice(bytes);
-        } else {
-            // A block much larger than the value would stay with it for good.
-            let fits = |v: &Vec<u8>| bytes.len() <= v.capacity() && bytes.len() >= v.capacity() / 8 * 7;
-            match self.long_string_mut() {
-                Some(long) if bytes.len() > INLINE_VALUE_MAX && fits(long) => {
-                    long.clear();
-                    long.extend_from_slice(bytes);
-                }
-                _ => return false,
-            }
-        }
-        self.set_string_kind(kind);
-        true
-    }
-
-    /// Makes room for an inline value of `len` bytes, at most [`INLINE_VALUE_MAX`]. Bytes that are new are zero.
-    fn resize_inline(&mut self, len: usize) {
-        let old = usize::from(self.byte(2));
-        if old == len {
-            return;
-        }
-        let total = self.total();
-        let new_total = total - old + len;
-        // SAFETY: allocated with this layout; the value is the last thing in the entry, so what stays keeps its place.
-        unsafe {
-            let Some(new) = NonNull::new(realloc(self.0.as_ptr(), layout(total), new_total)) else {
-                handle_alloc_error(layout(new_total))
-            };
-            if len > old {
-                new.as_ptr().add(total).write_bytes(0, len - old);
-            }
-            new.as_ptr().add(2).write(len as u8);
-            self.0 = new;
-        }
     }
 
     pub fn list_mut(&mut self) -> Option<RefMut<'_, List>> {

@@ -10,6 +10,7 @@
 //! Invariant: a slot table is in exactly one part at any time.
 
 pub mod access;
+mod edit_string;
 pub mod entry;
 pub mod part;
 mod string_kind;

@@ -107,6 +107,14 @@ impl Database {
         }
     }
 
+    /// Starts to load the words of a slot's table.
+    #[inline]
+    pub fn prefetch_slot(&self, slot: Slot) {
+        if let Some(table) = self.slot(slot) {
+            super::table::prefetch(std::ptr::from_ref(table).cast());
+        }
+    }
+
     #[inline]
     pub fn find(&self, slot: Slot, hash: u64, key: &[u8]) -> Option<&Entry> {
         self.slot(slot)?.table.find(hash, key)
@@ -338,7 +346,9 @@ impl Part {
 
     /// Takes a whole database away, leaving none.
     pub fn take_database(&mut self, db: u32) -> Option<Box<Database>> {
-        self.databases.get_mut(db as usize)?.take()
+        let database = self.databases.get_mut(db as usize)?.take()?;
+        self.wheel.note_stale_many(database.expires());
+        Some(database)
     }
 
     pub(super) fn swap_databases(&mut self, a: u32, b: u32) {
@@ -413,6 +423,8 @@ impl Part {
     /// Takes back what [`Part::detach_slots`] or [`Part::detach_all`] gave away, deadlines set meanwhile included.
     pub fn attach(&mut self, part: Part) {
         let Part { sparse, databases, mut wheel, next_id, .. } = part;
+        // What the unit did to keys whose deadlines are in our wheel.
+        self.wheel.note_stale_many(wheel.stale());
         if !sparse {
             debug_assert!(self.databases.iter().all(Option::is_none));
             self.databases = databases;

@@ -476,6 +476,18 @@ impl<T> Table<T> {
     }
 }
 
+/// Asks the processor to load a line; never faults, whatever the address.
+#[inline]
+pub fn prefetch(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint and touches no memory as far as the program can tell.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
 /// The start of the next range of hashes, for scans: `mask` names the bucket that `cursor` is in.
 fn next_cursor(cursor: u64, mask: u64) -> u64 {
     (cursor | !mask).reverse_bits().wrapping_add(1).reverse_bits()
@@ -523,6 +535,34 @@ impl<T: TableItem> Table<T> {
                     }
                 }
                 None
+            }
+        }
+    }
+
+    /// Starts to load the bucket where a key with this hash would be. The table's own words must be at hand.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        if !matches!(self.state.kind(), Kind::Empty) {
+            let line = match self.state.kind() {
+                Kind::Single => self.root.cast_const().cast(),
+                _ => self.bucket_of(hash).0.cast_const().cast(),
+            };
+            prefetch(line);
+        }
+    }
+
+    /// Starts to load the element with this hash, if its tag is in the bucket. The bucket should be at hand.
+    #[inline]
+    pub fn prefetch_item(&self, hash: u64) {
+        if matches!(self.state.kind(), Kind::Small | Kind::Large) {
+            // SAFETY: the bucket is live; a candidate is a live element, one word that points to what it owns.
+            unsafe {
+                self.bucket_of(hash).find(node::tag_of(hash), |item| {
+                    let target = std::ptr::from_ref(item).cast::<*const u8>().read();
+                    prefetch(target);
+                    prefetch(target.wrapping_add(47));
+                    true
+                });
             }
         }
     }

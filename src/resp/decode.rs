@@ -198,7 +198,7 @@ impl Decoder {
                 Ok(Step::Incomplete)
             };
         };
-        let count = crate::resp::decode::parse_integer(&buf[self.pos + 1..self.pos + line])
+        let count = parse_integer(&buf[self.pos + 1..self.pos + line])
             .filter(|&n| n <= MULTIBULK_ARGS_MAX)
             .ok_or(ProtocolError::InvalidMultibulkLength)?;
         if count > UNAUTHENTICATED_ARGS_MAX && !limits.authenticated {
@@ -288,8 +288,15 @@ enum Step {
 
 /// Length of the line at the front of `bytes` without its CRLF, if both its ends are there. As in Valkey the line
 /// ends at the first CR, and the byte after it is taken for the LF whatever it is.
+#[inline]
 fn length_line(bytes: &[u8]) -> Option<usize> {
-    let cr = memchr(b'\r', bytes)?;
+    /// Length lines are a few bytes long; a plain loop beats setting up a vector search.
+    const SHORT: usize = 8;
+    let near = bytes.iter().take(SHORT).position(|&b| b == b'\r');
+    let cr = match near {
+        Some(cr) => cr,
+        None => SHORT + memchr(b'\r', bytes.get(SHORT..)?)?,
+    };
     (bytes.len() >= cr + 2).then_some(cr)
 }
 

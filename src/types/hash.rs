@@ -5,7 +5,7 @@ use super::item::Item;
 use super::listpack::{Listpack, Pos};
 use super::ranktree::RankTree;
 use super::record::{Field, FieldAlias};
-use super::{Collection, Payload};
+use super::{Collection, Payload, extrapolated};
 use crate::hash::hash;
 use crate::keyspace::table::Table;
 use std::ops::ControlFlow;
@@ -396,14 +396,14 @@ impl Collection for Hash {
         }
     }
 
-    fn heap_bytes(&self) -> usize {
+    fn heap_bytes_sampled(&self, samples: usize) -> usize {
         match self {
             Hash::Listpack(lp) => lp.heap_bytes(),
             Hash::Table(table) => {
                 size_of::<FieldTable>()
                     + table.fields.heap_bytes()
                     + table.deadlines.heap_bytes()
-                    + table.fields.iter().map(Field::heap_bytes).sum::<usize>()
+                    + extrapolated(table.fields.iter().map(Field::heap_bytes), table.fields.len(), samples)
             }
         }
     }

@@ -224,10 +224,10 @@ impl Collection for List {
         }
     }
 
-    fn heap_bytes(&self) -> usize {
+    fn heap_bytes_sampled(&self, samples: usize) -> usize {
         match self {
             List::Listpack(lp) => lp.heap_bytes(),
-            List::Quicklist(ql) => ql.heap_bytes(),
+            List::Quicklist(ql) => ql.heap_bytes_sampled(samples),
         }
     }
 }

@@ -9,7 +9,8 @@
 //! - [`number`], [`extended`]: text to numbers and back, as Valkey does it
 //! - [`hyperloglog`], [`geohash`]: what strings and sorted sets stand for in PF... and GEO... commands
 //!
-//! Invariant: `unsafe` is confined to `block`, `record`, `zset_sorted`, and the `Payload` implementations.
+//! Invariant: `unsafe` is confined to `block`, `record`, `zset_sorted`, the deadline index in `hash`, and the
+//! `Payload` implementations.
 //! Invariant: bytes from outside enter only through `from_foreign`, `from_listpack` and `push_node`, which check them.
 
 mod block;
@@ -61,7 +62,21 @@ pub trait Collection {
     fn drop_some(&mut self, budget: usize) -> bool;
 
     /// Bytes of heap the value occupies, slack included. Walks the elements.
-    fn heap_bytes(&self) -> usize;
+    fn heap_bytes(&self) -> usize {
+        self.heap_bytes_sampled(0)
+    }
+
+    /// Bytes of heap, where the size of the elements (or nodes) is extrapolated from the first `samples` of them; 0
+    /// looks at all. As MEMORY USAGE does it.
+    fn heap_bytes_sampled(&self, samples: usize) -> usize;
+}
+
+/// The sum of `sizes`, or what it would be if all `count` were as large as the first `samples` on average.
+fn extrapolated(sizes: impl Iterator<Item = usize>, count: usize, samples: usize) -> usize {
+    if samples == 0 || count <= samples {
+        return sizes.sum();
+    }
+    (sizes.take(samples).sum::<usize>() as u128 * count as u128 / samples as u128) as usize
 }
 
 #[cfg(test)]

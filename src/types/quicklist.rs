@@ -3,6 +3,7 @@
 //!
 //! Invariant: no node is empty. Node `i` of `n` may be compressed only if `depth <= i < n - depth`.
 
+use super::extrapolated;
 use super::item::{Item, OwnedItem};
 use super::listpack::{self, Listpack};
 use crate::lzf;
@@ -54,7 +55,8 @@ impl ListLimits {
 
     fn is_large(&self, len: usize) -> bool {
         if self.packed_threshold != 0 {
-            return len >= self.packed_threshold;
+            // Whatever is configured, a listpack must be able to hold it.
+            return len >= self.packed_threshold || len > listpack::BYTES_MAX;
         }
         match self.node_limits() {
             (usize::MAX, _) => len > COUNTED_BYTES_MAX,
@@ -223,11 +225,11 @@ impl Quicklist {
         (self.nodes.len(), compressed, self.nodes.iter().map(Node::size).sum())
     }
 
-    /// Bytes of heap, slack included.
-    pub fn heap_bytes(&self) -> usize {
+    /// Bytes of heap, slack included; the nodes' extrapolated from the first `samples`, or summed if that is 0.
+    pub fn heap_bytes_sampled(&self, samples: usize) -> usize {
         size_of::<Self>()
             + self.nodes.capacity() * size_of::<Node>()
-            + self.nodes.iter().map(Node::heap_bytes).sum::<usize>()
+            + extrapolated(self.nodes.iter().map(Node::heap_bytes), self.nodes.len(), samples)
     }
 
     pub(super) fn set_packed_threshold(&mut self, bytes: usize) {
@@ -528,7 +530,9 @@ impl Quicklist {
     /// Replaces the element at `index`, which must exist.
     pub fn replace(&mut self, index: usize, text: &[u8]) {
         let Some((at, offset)) = self.locate(index) else { return };
-        let large = self.limits.is_large(text.len());
+        // Replacing does not look at the node's limit, only at what a listpack can hold.
+        let fits = self.nodes[at].size().saturating_add(text.len()) <= 3 * listpack::BYTES_MAX;
+        let large = self.limits.is_large(text.len()) || !fits;
         match (&mut self.nodes[at], large) {
             (Node::Plain(old), true) => **old = text.to_vec(),
             (Node::Plain(_), false) => {

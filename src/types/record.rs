@@ -5,8 +5,8 @@
 //!   element of a sorted set  │ f64 score │ length │ text │
 //!   field of a hash          │ flags │ field length │ value length │ [i64 deadline] │ field │ value │
 //! ```
-//! A member's length takes one byte up to 254, else 255 and four bytes; of a field's two lengths each takes one byte or
-//! four, as its flags say.
+//! A member's length takes one byte up to 254, else 255 and eight bytes; of a field's two lengths each takes one byte or
+//! eight, as its flags say.
 
 use super::block::size_class;
 use crate::keyspace::table::TableItem;
@@ -84,16 +84,16 @@ impl<S: Shape> Drop for Record<S> {
     }
 }
 
-/// A length of one or five bytes: (bytes used of the array, array).
-fn encode_length(len: usize) -> (usize, [u8; 5]) {
-    let mut out = [0; 5];
+/// A length of one or nine bytes: (bytes used of the array, array).
+fn encode_length(len: usize) -> (usize, [u8; 9]) {
+    let mut out = [0; 9];
     if len < 255 {
         out[0] = len as u8;
         return (1, out);
     }
     out[0] = 255;
-    out[1..].copy_from_slice(&u32::try_from(len).expect("strings are limited to 512 MiB").to_le_bytes());
-    (5, out)
+    out[1..].copy_from_slice(&(len as u64).to_le_bytes());
+    (9, out)
 }
 
 /// Reads a length: (bytes it takes, length).
@@ -102,10 +102,10 @@ fn encode_length(len: usize) -> (usize, [u8; 5]) {
 /// `at` must point to a length made by `encode_length`.
 #[inline]
 unsafe fn decode_length(at: *const u8) -> (usize, usize) {
-    // SAFETY: a length has at least one byte, and five if the first is 255.
+    // SAFETY: a length has at least one byte, and nine if the first is 255.
     unsafe {
         match *at {
-            255 => (5, at.add(1).cast::<u32>().read_unaligned() as usize),
+            255 => (9, at.add(1).cast::<u64>().read_unaligned() as usize),
             len => (1, len as usize),
         }
     }
@@ -135,7 +135,7 @@ impl Member {
     #[inline]
     pub fn text(&self) -> &[u8] {
         let bytes = self.0.bytes();
-        if bytes[0] == 255 { &bytes[5..] } else { &bytes[1..] }
+        if bytes[0] == 255 { &bytes[9..] } else { &bytes[1..] }
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -174,7 +174,7 @@ impl Scored {
     #[inline]
     pub fn member(&self) -> &[u8] {
         let bytes = self.0.bytes();
-        if bytes[8] == 255 { &bytes[13..] } else { &bytes[9..] }
+        if bytes[8] == 255 { &bytes[17..] } else { &bytes[9..] }
     }
 
     #[inline]
@@ -250,8 +250,8 @@ unsafe fn field_parts(start: *const u8) -> FieldParts {
         let mut at = 1;
         let mut length = |long: u8| {
             if flags & long != 0 {
-                let len = start.add(at).cast::<u32>().read_unaligned() as usize;
-                at += 4;
+                let len = start.add(at).cast::<u64>().read_unaligned() as usize;
+                at += 8;
                 len
             } else {
                 at += 1;
@@ -281,7 +281,7 @@ pub struct Field(Record<FieldShape>);
 impl Field {
     /// `deadline_ms` is Unix time in milliseconds.
     pub fn new(field: &[u8], value: &[u8], deadline_ms: Option<i64>) -> Self {
-        let mut head = [0u8; 17];
+        let mut head = [0u8; 25];
         let mut at = 1;
         let mut put = |bytes: &[u8]| {
             head[at..at + bytes.len()].copy_from_slice(bytes);
@@ -293,8 +293,7 @@ impl Field {
                 Ok(len) => put(&[len]),
                 Err(_) => {
                     flags |= long;
-                    let len = u32::try_from(text.len()).expect("strings are limited to 512 MiB");
-                    put(&len.to_le_bytes());
+                    put(&(text.len() as u64).to_le_bytes());
                 }
             }
         }

@@ -5,7 +5,7 @@ use super::intset::Intset;
 use super::item::{Item, OwnedItem};
 use super::listpack::Listpack;
 use super::record::Member;
-use super::{Collection, Payload};
+use super::{Collection, Payload, extrapolated};
 use crate::hash::hash;
 use crate::keyspace::table::Table;
 use std::ops::ControlFlow;
@@ -271,14 +271,14 @@ impl Collection for Set {
         }
     }
 
-    fn heap_bytes(&self) -> usize {
+    fn heap_bytes_sampled(&self, samples: usize) -> usize {
         match self {
             Set::Intset(set) => set.heap_bytes(),
             Set::Listpack(lp) => lp.heap_bytes(),
             Set::Table(table) => {
                 size_of::<Table<Member>>()
                     + table.heap_bytes()
-                    + table.iter().map(Member::heap_bytes).sum::<usize>()
+                    + extrapolated(table.iter().map(Member::heap_bytes), table.len(), samples)
             }
         }
     }
@@ -356,6 +356,7 @@ mod tests {
         let set = filled((0..100_000).map(|i| format!("member:{i:08}")));
         let per_member = set.heap_bytes() as f64 / 100_000.0;
         assert!(per_member < 36.0, "{per_member}");
+        assert!((set.heap_bytes_sampled(5) as f64 / set.heap_bytes() as f64 - 1.0).abs() < 0.01);
     }
 
     proptest! {

@@ -1,10 +1,10 @@
 //! Streams: an append-only log of entries with ascending ids, in listpacks of many entries each, with Valkey's bytes.
 
 use super::Collection;
-use super::Payload;
 use super::listpack::Listpack;
 pub use super::stream_group::{Consumer, ConsumerKey, Group, Pending};
 use super::stream_node::{self as node, Entry as NodeEntry};
+use super::{Payload, extrapolated};
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Deref, DerefMut};
 
@@ -450,12 +450,12 @@ impl Collection for Stream {
         self.nodes.is_empty() && self.groups.is_empty()
     }
 
-    fn heap_bytes(&self) -> usize {
+    fn heap_bytes_sampled(&self, samples: usize) -> usize {
         // B-tree nodes are about three quarters full.
         let index = self.nodes.len() * (size_of::<(StreamId, Listpack)>() * 4 / 3);
         size_of::<StreamData>()
             + index
-            + self.nodes.values().map(Listpack::heap_bytes).sum::<usize>()
+            + extrapolated(self.nodes.values().map(Listpack::heap_bytes), self.nodes.len(), samples)
             + self.groups.iter().map(|(name, group)| name.len() + group.heap_bytes()).sum::<usize>()
     }
 }

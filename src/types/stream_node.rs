@@ -226,11 +226,13 @@ fn has_fields<T: AsRef<[u8]>>(lp: &Listpack, master: &Master, pairs: &[T]) -> bo
 }
 
 fn set_counts(lp: &mut Listpack, count: i64, deleted: i64) {
-    if let Some(at) = lp.first() {
-        lp.replace(at, Item::Int(count));
-        if let Some(at) = lp.next(at) {
-            lp.replace(at, Item::Int(deleted));
+    let mut at = lp.first();
+    for value in [count, deleted] {
+        let Some(pos) = at else { return };
+        if integer(lp, pos) != Some(value) {
+            lp.replace(pos, Item::Int(value));
         }
+        at = lp.next(pos);
     }
 }
 

@@ -486,10 +486,10 @@ impl Collection for ZSet {
         if let ZSet::Sorted(sorted) = self { sorted.drop_some(budget) } else { true }
     }
 
-    fn heap_bytes(&self) -> usize {
+    fn heap_bytes_sampled(&self, samples: usize) -> usize {
         match self {
             ZSet::Listpack(lp) => lp.heap_bytes(),
-            ZSet::Sorted(sorted) => size_of::<Sorted>() + sorted.heap_bytes(),
+            ZSet::Sorted(sorted) => size_of::<Sorted>() + sorted.heap_bytes_sampled(samples),
         }
     }
 }

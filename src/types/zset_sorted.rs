@@ -4,6 +4,7 @@
 //! Invariant: the tree holds exactly one alias for each record of the table, with the record's score. So whatever the
 //! tree gives out is alive as long as the table is not changed.
 
+use super::extrapolated;
 use super::ranktree::RankTree;
 use super::record::{Scored, ScoredAlias};
 use crate::hash::hash;
@@ -147,9 +148,9 @@ impl Sorted {
         !self.members.take_some(budget, &mut drop)
     }
 
-    pub fn heap_bytes(&self) -> usize {
+    pub fn heap_bytes_sampled(&self, samples: usize) -> usize {
         self.members.heap_bytes()
             + self.order.heap_bytes()
-            + self.members.iter().map(Scored::heap_bytes).sum::<usize>()
+            + extrapolated(self.members.iter().map(Scored::heap_bytes), self.len(), samples)
     }
 }

@@ -1,5 +1,9 @@
 //! Commands on strings.
 
+pub mod counter;
+pub mod edit;
+pub mod lcs;
+pub mod many;
 pub mod options;
 pub mod read;
 pub mod set;

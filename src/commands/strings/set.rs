@@ -52,7 +52,9 @@ pub fn set(ctx: &mut Context<'_>) -> Outcome {
         if let Some(at) = deadline {
             ctx.db.notify(class::GENERIC, "expire", key);
             if !options.is_absolute() {
-                propagate_set(ctx, key, value, at);
+                // A request of this very shape keeps the client's spelling of the name.
+                let name = if ctx.args.len() == 5 { ctx.args[0] } else { b"SET" };
+                propagate_set(ctx, name, key, value, at);
             }
         } else if options.get {
             propagate_without_get(ctx);
@@ -78,17 +80,24 @@ pub(super) fn delete_as_expired(ctx: &mut Context<'_>, key: &[u8]) {
     ctx.db.changed(class::EXPIRED, "expired", key);
 }
 
-/// Says in the stream what was set until when, whatever the client said.
-fn propagate_set(ctx: &mut Context<'_>, key: &[u8], value: &[u8], deadline: i64) {
-    ctx.db.rewrite(&[b"SET", key, value, b"PXAT", itoa::Buffer::new().format(deadline).as_bytes()]);
+/// Says in the stream what was set until when, whatever the client said. `name` is the word for the command.
+fn propagate_set(ctx: &mut Context<'_>, name: &[u8], key: &[u8], value: &[u8], deadline: i64) {
+    ctx.db.rewrite(&[name, key, value, b"PXAT", itoa::Buffer::new().format(deadline).as_bytes()]);
 }
 
 /// Replicas have no use for the old value, so every GET behind the value is left out of the stream.
 fn propagate_without_get(ctx: &mut Context<'_>) {
     if ctx.db.effects.listening.propagation {
-        let args = ctx.args.iter().enumerate();
-        let kept: Vec<&[u8]> =
-            args.filter(|(i, arg)| *i < 3 || !is_option(arg, "get")).map(|(_, arg)| *arg).collect();
+        let mut kept = ctx.args[..3].to_vec();
+        let mut words = ctx.args[3..].iter();
+        while let Some(word) = words.next() {
+            if !is_option(word, "get") {
+                kept.push(word);
+            }
+            if is_option(word, "ifeq") {
+                kept.extend(words.next());
+            }
+        }
         ctx.db.rewrite(&kept);
     }
 }
@@ -121,7 +130,7 @@ fn set_with_lifetime(ctx: &mut Context<'_>, unit: Unit) -> Outcome {
     ctx.db.write_and_set(key, NewValue::string(value), Expiry::At(at));
     ctx.db.changed(class::STRING, "set", key);
     ctx.db.notify(class::GENERIC, "expire", key);
-    propagate_set(ctx, key, value, at);
+    propagate_set(ctx, b"SET", key, value, at);
     ctx.reply.ok();
     Ok(())
 }

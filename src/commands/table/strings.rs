@@ -14,7 +14,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | INSERT, 1)])
         .arguments(&[key("key", 0), string("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::edit::append)),
     command("decr", 2, Group::String, "1.0.0")
         .summary("Subtracts one from an integer value.")
         .complexity("O(1)")
@@ -23,7 +23,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | UPDATE, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::counter::decr)),
     command("decrby", 3, Group::String, "1.0.0")
         .summary("Subtracts a given amount from an integer value.")
         .complexity("O(1)")
@@ -32,7 +32,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | UPDATE, 1)])
         .arguments(&[key("key", 0), integer("decrement")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::counter::decrby)),
     command("delifeq", 3, Group::String, "9.0.0")
         .summary("Deletes a key if its string equals the given value.")
         .complexity("O(1)")
@@ -108,7 +108,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | UPDATE, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::counter::incr)),
     command("incrby", 3, Group::String, "1.0.0")
         .summary("Adds a given amount to an integer value.")
         .complexity("O(1)")
@@ -117,7 +117,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | UPDATE, 1)])
         .arguments(&[key("key", 0), integer("increment")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::counter::incrby)),
     command("incrbyfloat", 3, Group::String, "2.6.0")
         .summary("Adds a given amount to a floating-point value.")
         .complexity("O(1)")
@@ -126,7 +126,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | UPDATE, 1)])
         .arguments(&[key("key", 0), double("increment")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::counter::incrbyfloat)),
     command("lcs", -3, Group::String, "7.0.0")
         .summary("Computes the longest common subsequence of two strings.")
         .complexity("O(N*M), N and M being the lengths of the strings")
@@ -142,7 +142,7 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("withmatchlen", "WITHMATCHLEN").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::lcs::lcs)),
     command("mget", -2, Group::String, "1.0.0")
         .summary("Reads several strings at once.")
         .complexity("O(N), N being the number of keys")
@@ -162,7 +162,7 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
         .arguments(&[block("data", &[key("key", 0), string("value")]).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::many::mset)),
     command("msetex", -4, Group::String, "9.1.0")
         .summary("Writes several strings at once, with a shared condition and expiry.")
         .complexity("O(N), N being the number of keys")
@@ -187,7 +187,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::many::msetex)),
     command("msetnx", -3, Group::String, "1.0.1")
         .summary("Writes several strings at once if none of the keys exists.")
         .complexity("O(N), N being the number of keys")
@@ -196,7 +196,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_range(OW | INSERT, 1, -1, 2)])
         .arguments(&[block("data", &[key("key", 0), string("value")]).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::many::msetnx)),
     command("psetex", 4, Group::String, "2.6.0")
         .summary("Writes a string with an expiry in milliseconds.")
         .complexity("O(1)")
@@ -276,7 +276,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | UPDATE, 1)])
         .arguments(&[key("key", 0), integer("offset"), string("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(strings::edit::setrange)),
     command("strlen", 2, Group::String, "2.2.0")
         .summary("Tells the length of a string.")
         .complexity("O(1)")

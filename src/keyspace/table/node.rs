@@ -10,6 +10,9 @@
 //!      nnn = elements in this node, always in words 0..nnn      C = word 6 points to the next node
 //! ```
 //!
+//! In a chained node, tag 6 is a filter instead: bit `t % 8` is set if an element with tag `t` may be further down the
+//! chain, so that most searches for what is absent touch one node. Removals leave bits behind, splits renew them.
+//!
 //! A tag is the top byte of its element's hash. A bucket inside a bucket array is always 64 bytes. A chained node,
 //! and the only node of a table of one bucket, is cut to size: a header and `nnn | 1` words, or all 64 bytes if it
 //! is chained itself. Chains are packed: only the last node has room, so a removal moves the last element of the
@@ -24,6 +27,8 @@ use std::mem::MaybeUninit;
 pub(super) const NODE_BYTES: usize = 64;
 const WORDS: usize = 7;
 const CHAINED: u64 = 1 << 63;
+/// Where the filter of a chained node begins in its header.
+const FILTER: u32 = 48;
 const TAG_ONES: u64 = 0x0001_0101_0101_0101;
 const TAG_HIGHS: u64 = TAG_ONES << 7;
 
@@ -41,6 +46,12 @@ impl<T> Copy for Node<T> {}
 #[inline]
 pub(super) fn tag_of(hash: u64) -> u8 {
     (hash >> 56) as u8
+}
+
+/// The header bit that stands for this tag in the filter of a chained node.
+#[inline]
+fn filter_bit(tag: u8) -> u32 {
+    FILTER + u32::from(tag % 8)
 }
 
 fn layout_of(count: usize, chained: bool) -> Layout {
@@ -147,7 +158,7 @@ impl<T> Node<T> {
                     }
                     candidates &= candidates - 1;
                 }
-                if header & CHAINED == 0 {
+                if header >> 63 & header >> filter_bit(tag) & 1 == 0 {
                     return None;
                 }
                 self = self.link().read();
@@ -162,6 +173,7 @@ impl<T> Node<T> {
             let header = self.header();
             let count = count_in(header);
             if header & CHAINED != 0 {
+                self.set_header(header | 1 << filter_bit(tag));
                 return Node::push_at_link(self.link(), tag, item, units);
             }
             if count < WORDS {
@@ -170,9 +182,11 @@ impl<T> Node<T> {
             // The seventh word becomes the link; its element moves into the new node.
             let layout = layout_of(2, false);
             let next = Node::<T>::allocate(layout, units);
-            next.append((header >> 48) as u8, self.slot(WORDS - 1).read());
+            let moved = (header >> FILTER) as u8;
+            next.append(moved, self.slot(WORDS - 1).read());
             self.link().write(next);
-            self.set_header((header & !(0xff << 56)) | 6 << 56 | CHAINED);
+            let filter = 1 << filter_bit(moved) | 1 << filter_bit(tag);
+            self.set_header(header & ((1 << FILTER) - 1) | filter | 6 << 56 | CHAINED);
             next.append(tag, item)
         }
     }
@@ -183,6 +197,7 @@ impl<T> Node<T> {
         unsafe {
             let mut node = *link;
             while let Some(next) = node.next() {
+                node.set_header(node.header() | 1 << filter_bit(tag));
                 link = node.link();
                 node = next;
             }
@@ -305,9 +320,10 @@ impl<T> Node<T> {
                 self.append(tag, item);
             }
             if spill.len() > 0 {
+                let filter = spill.tags().fold(0, |filter, tag| filter | 1 << filter_bit(tag));
                 let next = Node::build(spill, units);
                 self.link().write(next);
-                self.set_header(self.header() | CHAINED);
+                self.set_header(self.header() | filter | CHAINED);
             }
         }
     }
@@ -443,6 +459,10 @@ impl<T> Spill<T> {
 
     pub(super) fn len(&self) -> usize {
         self.count + self.more.len()
+    }
+
+    fn tags(&self) -> impl Iterator<Item = u8> {
+        self.tags[..self.count].iter().copied().chain(self.more.iter().map(|pair| pair.0))
     }
 
     pub(super) fn push(&mut self, tag: u8, item: T) {
