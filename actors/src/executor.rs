@@ -39,6 +39,10 @@ pub struct Executor {
     /// Places of the keys of the requests from `window` on.
     hints: Vec<Option<PlaceHint>>,
     window: usize,
+    /// Database and place of the only key of each batch about to run.
+    firsts: Vec<(u32, Option<PlaceHint>)>,
+    /// What `firsts` says of the batch that runs next.
+    first: Option<Option<PlaceHint>>,
 }
 
 /// What the executor says about the next request of a batch.
@@ -63,6 +67,8 @@ impl Executor {
             args: Vec::new(),
             hints: Vec::new(),
             window: 0,
+            firsts: Vec::new(),
+            first: None,
         }
     }
 
@@ -83,6 +89,7 @@ impl Executor {
         self.window = batch.next;
         let end = batch.requests.len().min(batch.next + PREFETCH_REQUESTS);
         if end - batch.next < 2 {
+            self.hints.extend(self.first.take());
             return;
         }
         let db = batch.session.db;
@@ -107,6 +114,39 @@ impl Executor {
         tables().for_each(|(table, hash)| table.prefetch_item(hash));
     }
 
+    /// Like [`Executor::prefetch`] for the next request of each of several batches.
+    pub fn prefetch_first<'b>(&mut self, keyspace: &Keyspace, batches: impl Iterator<Item = &'b Batch>) {
+        self.firsts.clear();
+        let part = &keyspace.parts()[0];
+        for batch in batches {
+            let single = batch.requests.len() == batch.next + 1 && batch.requests.args(batch.next).len() > 1;
+            let hint = single
+                .then(|| PlaceHint::of(batch.arg(batch.next, 1)))
+                .filter(|hint| part.owns(hint.place().slot));
+            if let (Some(hint), Some(database)) = (&hint, part.database(batch.session.db)) {
+                database.prefetch_slot(hint.place().slot);
+            }
+            self.firsts.push((batch.session.db, hint));
+        }
+        if self.firsts.len() < 2 {
+            return;
+        }
+        let tables = || {
+            self.firsts.iter().filter_map(|(db, hint)| {
+                let place = hint.as_ref()?.place();
+                Some((part.database(*db)?.slot(place.slot)?.table(), place.hash))
+            })
+        };
+        tables().for_each(|(table, hash)| table.prefetch_bucket(hash));
+        tables().for_each(|(table, hash)| table.prefetch_item(hash));
+    }
+
+    /// The next batch to run is number `index` of [`Executor::prefetch_first`].
+    #[inline]
+    pub fn use_first(&mut self, index: usize) {
+        self.first = self.firsts.get(index).map(|(_, hint)| *hint);
+    }
+
     /// Whether the window of [`Executor::prefetch`] ends before the batch's next request.
     #[inline]
     pub fn wants_prefetch(&self, batch: &Batch) -> bool {
@@ -115,6 +155,7 @@ impl Executor {
 
     /// Forgets the window: another batch's requests come next.
     pub fn forget_window(&mut self) {
+        self.first = None;
         self.hints.clear();
         self.window = 0;
     }

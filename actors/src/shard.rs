@@ -26,7 +26,9 @@ use crate::batch::{Batch, Stop};
 use crate::clock::{self, Tick};
 use crate::connection::BatchExecuted;
 use crate::continue_later::continue_later;
-use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
+use crate::envelope::{
+    ActorId, ActorKind, Receive, Traceable, Traced, TracedActor, measure, next_actor, tell,
+};
 use crate::executor::{Executor, Resolved};
 use crate::names::{NamesJob, NamesWanted};
 use crate::reaper::{Reap, Reaped};
@@ -108,8 +110,10 @@ pub struct ShardDescription {
     pub units: u64,
 }
 
+/// Run the batches that arrived since the last one.
+struct RunArrived;
+
 crate::receives!(Shard:
-    ExecuteBatch = 0,
     Reserve = 1,
     Granted = 2,
     Return = 3,
@@ -119,7 +123,27 @@ crate::receives!(Shard:
     Reaped = 7,
     NamesCollected = 8,
     ContinueNames = 9,
+    RunArrived = 10,
 );
+
+impl Traceable for ExecuteBatch {
+    const NAME: &'static str = "ExecuteBatch";
+    const INDEX: usize = 0;
+}
+
+/// Batches are not run as they are taken from the mailbox, but once it is empty: then the keys of all that arrived
+/// are loaded together, and their waits for memory overlap even if each client sent a single command.
+impl Handler<Traced<ExecuteBatch>> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, traced: Traced<ExecuteBatch>, ctx: &mut Context<Self>) {
+        self.arrived.push(traced);
+        if self.arrived.len() == 1 {
+            // Actix polls what was notified after the mailbox.
+            ctx.notify(Traced { message: RunArrived, meta: crate::envelope::current_meta() });
+        }
+    }
+}
 
 /// Names a unit within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -193,6 +217,9 @@ pub struct Shard {
     /// KEYS commands this shard answers.
     pending_names: HashMap<u64, PendingNames>,
     next_names: u64,
+    /// Batches taken from the mailbox and not run yet.
+    arrived: Vec<Traced<ExecuteBatch>>,
+    running: Vec<Traced<ExecuteBatch>>,
 }
 
 impl Shard {
@@ -216,6 +243,8 @@ impl Shard {
             collecting: Vec::new(),
             pending_names: HashMap::new(),
             next_names: 0,
+            arrived: Vec::new(),
+            running: Vec::new(),
         }
     }
 
@@ -566,6 +595,18 @@ impl TracedActor for Shard {
 
     fn id(&self) -> ActorId {
         self.id
+    }
+}
+
+impl Receive<RunArrived> for Shard {
+    fn receive(&mut self, _: RunArrived, ctx: &mut Context<Self>) {
+        let mut batches = std::mem::replace(&mut self.arrived, std::mem::take(&mut self.running));
+        self.executor.prefetch_first(&self.keyspace, batches.iter().map(|t| &*t.message.0));
+        for (index, traced) in batches.drain(..).enumerate() {
+            self.executor.use_first(index);
+            measure(self, traced, ctx);
+        }
+        self.running = batches;
     }
 }
 
