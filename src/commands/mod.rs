@@ -3,6 +3,7 @@
 
 pub mod argument;
 pub mod argument_values;
+pub mod bitmap;
 pub mod check;
 pub mod client;
 pub mod clock;

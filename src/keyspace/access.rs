@@ -205,6 +205,12 @@ impl<'a> Access<'a> {
         self.lookup(key, Lookup::WRITE)
     }
 
+    /// The entry as a read lookup of this command has just seen it, for holding several at a time.
+    pub fn visible(&self, key: &[u8]) -> Option<&Entry> {
+        let entry = self.peek(self.db, key)?;
+        (self.rules.read == Treatment::Show || !self.is_expired(entry)).then_some(entry)
+    }
+
     /// The entry that a lookup of this command has just found, without touching or counting it once more.
     pub fn again(&mut self, key: &[u8]) -> Option<&mut Entry> {
         let place = self.place(key);

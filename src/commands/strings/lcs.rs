@@ -52,12 +52,12 @@ pub fn lcs(ctx: &mut Context<'_>) -> Outcome {
         return Err(CommandError::fixed("ERR If you want both the length and indexes, please just use IDX."));
     }
     let (mut digits_a, mut digits_b) = (itoa::Buffer::new(), itoa::Buffer::new());
-    let bytes = |found: Option<Type>, key, digits| match found.and_then(|_| ctx.db.peek(ctx.db.db, key)) {
+    let bytes = |key, digits| match ctx.db.visible(key) {
         Some(entry) => string_of(entry, digits),
         None => Ok(&b""[..]),
     };
-    let a = bytes(a, ctx.args[1], &mut digits_a)?;
-    let b = bytes(b, ctx.args[2], &mut digits_b)?;
+    let a = bytes(ctx.args[1], &mut digits_a)?;
+    let b = bytes(ctx.args[2], &mut digits_b)?;
     if a.len().max(b.len()) >= u32::MAX as usize - 1 {
         return Err(CommandError::fixed("ERR String too long for LCS"));
     }

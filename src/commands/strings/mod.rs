@@ -25,7 +25,7 @@ pub(super) fn reply_string(reply: &mut Reply, entry: &Entry) -> Result<(), Comma
 
 /// The bytes of a string value, integers as text in `digits`; other types are refused.
 #[inline]
-pub(super) fn string_of<'e>(
+pub(in crate::commands) fn string_of<'e>(
     entry: &'e Entry,
     digits: &'e mut itoa::Buffer,
 ) -> Result<&'e [u8], CommandError> {

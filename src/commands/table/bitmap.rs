@@ -1,6 +1,7 @@
 //! Bitmap commands.
 
 use crate::commands::Handler;
+use crate::commands::bitmap;
 use crate::commands::spec::*;
 
 /// The rows of this group.
@@ -33,7 +34,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(bitmap::range::bitcount)),
     command("bitfield", -2, Group::Bitmap, "3.2.0")
         .summary("Runs several operations on integers packed into a string.")
         .complexity("O(1) for each operation")
@@ -78,7 +79,7 @@ pub static ROWS: &[CommandSpec] = &[
             .multiple(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(bitmap::field::bitfield)),
     command("bitfield_ro", -2, Group::Bitmap, "6.0.0")
         .summary("Reads several integers packed into a string.")
         .complexity("O(1) for each operation")
@@ -94,7 +95,7 @@ pub static ROWS: &[CommandSpec] = &[
                 .multiple_token(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(bitmap::field::bitfield_ro)),
     command("bitop", -4, Group::Bitmap, "2.6.0")
         .summary("Combines strings bit by bit and stores the result.")
         .complexity("O(N)")
@@ -110,7 +111,7 @@ pub static ROWS: &[CommandSpec] = &[
             key("key", 1).multiple(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(bitmap::combine::bitop)),
     command("bitpos", -3, Group::Bitmap, "2.8.7")
         .summary("Finds the first bit that is 0 or 1.")
         .complexity("O(N)")
@@ -140,7 +141,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(bitmap::range::bitpos)),
     command("getbit", 3, Group::Bitmap, "2.2.0")
         .summary("Reads one bit of a string.")
         .complexity("O(1)")
@@ -149,7 +150,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0), integer("offset")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(bitmap::single::getbit)),
     command("setbit", 4, Group::Bitmap, "2.2.0")
         .summary("Changes one bit of a string and returns the old one.")
         .complexity("O(1)")
@@ -158,5 +159,5 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | UPDATE, 1)])
         .arguments(&[key("key", 0), integer("offset"), integer("value")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(bitmap::single::setbit)),
 ];
