@@ -40,11 +40,13 @@ crate::receives!(ExpiryScanner: ScannedExpired = 0, ScanDue = 1);
 pub struct ExpiryScanner {
     id: ActorId,
     server: ServerRef,
+    /// Keeps the actor alive: nobody else holds its address between two scans, and an actor without one ends.
+    own_address: Option<Addr<Self>>,
 }
 
 impl ExpiryScanner {
     pub fn new(server: ServerRef) -> Self {
-        Self { id: next_actor(ActorKind::ExpiryScanner), server }
+        Self { id: next_actor(ActorKind::ExpiryScanner), server, own_address: None }
     }
 
     fn scan(&self, shard: u16, ctx: &mut Context<Self>) {
@@ -69,6 +71,7 @@ impl Actor for ExpiryScanner {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        self.own_address = Some(ctx.address());
         for shard in 0..self.server.workers {
             self.look_again(shard, 1, ctx);
         }

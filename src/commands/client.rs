@@ -40,11 +40,13 @@ pub fn setname(ctx: &mut Context<'_>) -> Outcome {
 /// `CLIENT SETINFO LIB-NAME libname | LIB-VER libver`
 pub fn setinfo(ctx: &mut Context<'_>) -> Outcome {
     let value = ctx.arg(3);
+    // A refusal quotes the option as typed.
+    let word = &String::from_utf8_lossy(ctx.arg(2));
     if ctx.is_word(2, "lib-name") {
-        check_name(value, "lib-name")?;
+        check_name(value, word)?;
         ctx.session.lib_name = value.to_vec();
     } else if ctx.is_word(2, "lib-ver") {
-        check_name(value, "lib-ver")?;
+        check_name(value, word)?;
         ctx.session.lib_ver = value.to_vec();
     } else {
         return Err(CommandError::Bytes([b"ERR Unrecognized option '", ctx.arg(2), b"'"].concat()));
@@ -124,8 +126,8 @@ mod tests {
             "-ERR Client names cannot contain spaces, newlines or special characters.\r\n"
         );
         assert_eq!(
-            b.run(&["CLIENT", "SETINFO", "lib-name", "a b"]),
-            "-ERR lib-name cannot contain spaces, newlines or special characters.\r\n"
+            b.run(&["CLIENT", "SETINFO", "Lib-name", "a b"]),
+            "-ERR Lib-name cannot contain spaces, newlines or special characters.\r\n"
         );
         assert_eq!(b.say("CLIENT SETINFO foo x"), "-ERR Unrecognized option 'foo'\r\n");
         assert_eq!(b.say("CLIENT SETNAME ab"), "+OK\r\n");

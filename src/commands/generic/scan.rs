@@ -57,6 +57,8 @@ impl<'a> Options<'a> {
                 options.kind = Some(type_named(ctx.arg(at + 1))?);
             } else if ctx.is_word(at, "novalues") {
                 return Err(CommandError::fixed("ERR NOVALUES option can only be used in HSCAN"));
+            } else if ctx.is_word(at, "noscores") {
+                return Err(CommandError::fixed("ERR NOSCORES option can only be used in ZSCAN"));
             } else {
                 return Err(CommandError::Syntax);
             }
