@@ -33,7 +33,7 @@ use crate::shard::{ExecuteBatch, Shard};
 /// Bytes read from a socket at once, into a buffer that all connections of a thread share.
 const READ_BYTES: usize = 64 * 1024;
 /// While a batch is in flight, reading pauses beyond this many unexecuted bytes (the sender's window fills instead).
-const READ_AHEAD_BYTES: usize = 1024 * 1024;
+const READ_AHEAD_BYTES: usize = 16 * 1024;
 /// Buffers larger than this are given back when they are empty.
 const KEEP_BYTES: usize = 32 * 1024;
 
