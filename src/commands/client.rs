@@ -19,9 +19,10 @@ pub fn getname(ctx: &mut Context<'_>) -> Outcome {
     Ok(())
 }
 
-/// Whether a text can stand in one field of CLIENT LIST; `what` names it in the refusal.
+/// Whether a text can stand in one field of CLIENT LIST; `what` names it in the refusal. As in the reference server,
+/// which lists it as a C string too, what follows a NUL is not looked at.
 pub fn check_name(name: &[u8], what: &str) -> Result<(), CommandError> {
-    if name.iter().all(|b| (b'!'..=b'~').contains(b)) {
+    if name.iter().take_while(|&&b| b != 0).all(|b| (b'!'..=b'~').contains(b)) {
         Ok(())
     } else {
         Err(CommandError::text(format!("ERR {what} cannot contain spaces, newlines or special characters.")))
