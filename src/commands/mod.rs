@@ -15,6 +15,7 @@ pub mod introspection;
 pub mod key_spec;
 pub mod keys;
 pub mod list;
+pub mod lolwut;
 pub mod refusals;
 pub mod spec;
 pub mod strings;

@@ -2,6 +2,7 @@
 
 use crate::commands::clock;
 use crate::commands::generic::flush;
+use crate::commands::lolwut;
 use crate::commands::spec::*;
 use crate::commands::{Handler, help, introspection};
 
@@ -120,7 +121,7 @@ pub static ROWS: &[CommandSpec] = &[
         .summary("Draws computer art and tells the version.")
         .flags(READONLY | FAST)
         .arguments(&[integer("version").token("VERSION").optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(lolwut::lolwut)),
     command("memory", -2, Group::Server, "4.0.0")
         .summary("Groups the commands about memory.")
         .complexity("Depends on subcommand.")
