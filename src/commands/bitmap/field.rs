@@ -168,9 +168,7 @@ fn run(ctx: &mut Context<'_>, steps: &[Step]) -> Outcome {
         let old = step.width.value_of(pattern);
         let (new, answers_old) = match step.action {
             Action::Get => (Some(old), true),
-            // An unsigned field takes the bits of a negative number as one beyond its range.
-            Action::Set(value, how) if step.width.signed => (how.fit(i128::from(value), step.width), true),
-            Action::Set(value, how) => (how.fit(i128::from(value as u64), step.width), true),
+            Action::Set(value, how) => (how.fit(assigned(value, step.width), step.width), true),
             Action::IncrBy(by, how) => (how.fit(old + i128::from(by), step.width), false),
         };
         let Some(new) = new else {
@@ -188,6 +186,19 @@ fn run(ctx: &mut Context<'_>, steps: &[Step]) -> Outcome {
         ctx.db.effects.dirty += changes - 1;
     }
     Ok(())
+}
+
+/// The number that SET means. An unsigned field takes a negative one for the huge one of the same bits; and Valkey takes
+/// one so small that its distance from the greatest exceeds 64 bits for one that is too large.
+fn assigned(value: i64, width: Width) -> i128 {
+    let exact = i128::from(value);
+    if !width.signed {
+        i128::from(value as u64)
+    } else if exact < width.least() && width.greatest() - exact > i128::from(i64::MAX) {
+        exact + (1 << 64)
+    } else {
+        exact
+    }
 }
 
 fn read_only(ctx: &mut Context<'_>, key: &[u8], steps: &[Step]) -> Outcome {
@@ -266,6 +277,11 @@ mod tests {
         assert_eq!(Overflow::Saturate.fit(-1, width("u8")), Some(0));
         assert_eq!(Overflow::Wrap.fit(1 << 63, width("i64")), Some(i128::from(i64::MIN)));
         assert_eq!(Overflow::Fail.fit(i128::from(i64::MIN), width("i64")), Some(i128::from(i64::MIN)));
+        let set = |value, how: Overflow, text| how.fit(assigned(value, width(text)), width(text));
+        assert_eq!(set(i64::MIN + 1, Overflow::Saturate, "i42"), Some((1 << 41) - 1));
+        assert_eq!(set(i64::MIN + 1, Overflow::Wrap, "i42"), Some(1));
+        assert_eq!(set(-100, Overflow::Saturate, "i5"), Some(-16));
+        assert_eq!(set(-1, Overflow::Saturate, "u5"), Some(31));
         for text in ["", "8", "i", "u0", "i0", "i65", "u64", "I8", "u08", "u-1"] {
             assert!(Width::parse(text.as_bytes()).is_err(), "{text}");
         }

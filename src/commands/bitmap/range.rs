@@ -35,14 +35,17 @@ impl Limits {
         Ok(Some(Self { start, end, bits }))
     }
 
+    /// Both limits count from the end and are in the wrong order, which BITCOUNT sees before it moves limits that lie
+    /// before the string to its beginning.
+    fn is_reversed(self) -> bool {
+        self.start < 0 && self.end.is_some_and(|end| end < 0 && self.start > end)
+    }
+
     /// The bits meant in a string of `len` bytes, first and last; none if there are none.
     fn resolve(self, len: usize) -> Option<(usize, usize)> {
         let unit = if self.bits { 1 } else { 8 };
         let total = (len * 8 / unit) as i64;
         let end = self.end.unwrap_or(total - 1);
-        if self.start < 0 && end < 0 && self.start > end {
-            return None;
-        }
         let from_end = |i: i64| if i < 0 { total.saturating_add(i).max(0) } else { i };
         let (start, end) = (from_end(self.start), from_end(end).min(total - 1));
         (start <= end).then(|| (start as usize * unit, end as usize * unit + unit - 1))
@@ -56,7 +59,9 @@ pub fn bitcount(ctx: &mut Context<'_>) -> Outcome {
     if let Some(entry) = ctx.db.read(ctx.args[1]) {
         let mut digits = itoa::Buffer::new();
         let bytes = string_of(entry, &mut digits)?;
-        if let Some((first, last)) = limits.resolve(bytes.len()) {
+        if let Some((first, last)) = limits.resolve(bytes.len())
+            && !limits.is_reversed()
+        {
             count = count_ones(bytes, first, last);
         }
     }
@@ -155,6 +160,8 @@ mod tests {
         assert_eq!(bytes(-1, None), Some((16, 23)));
         assert_eq!(bytes(-100, Some(-50)), Some((0, 7)));
         assert_eq!(bytes(-1, Some(-3)), None);
+        assert_eq!(bytes(-10, Some(-12)), Some((0, 7)));
+        assert!(Limits { start: -10, end: Some(-12), bits: false }.is_reversed());
         assert_eq!(bytes(1, Some(i64::MAX)), Some((8, 23)));
         assert_eq!(bytes(3, None), None);
         assert_eq!(Limits { start: i64::MIN, end: Some(4), bits: true }.resolve(3), Some((0, 4)));
