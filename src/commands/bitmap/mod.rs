@@ -5,6 +5,9 @@ pub mod field;
 pub mod range;
 pub mod single;
 
+#[cfg(test)]
+mod tests;
+
 use crate::commands::context::Outcome;
 use crate::commands::{CommandError, Context};
 use crate::keyspace::access::Expiry;

@@ -8,6 +8,9 @@ pub mod options;
 pub mod read;
 pub mod set;
 
+#[cfg(test)]
+mod tests;
+
 use crate::commands::CommandError;
 use crate::keyspace::{Entry, ValueRef};
 use crate::resp::Reply;
