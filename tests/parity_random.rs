@@ -62,7 +62,7 @@ fn run(default_seed: u64, workers: usize, options: &[(&str, &str)], prologue: &[
         state_every: 1000,
         prologue: prologue.iter().map(|line| support::text::words(line)).collect(),
     };
-    let (differences, tally) = runner.run(total, number("SKULD_DIFFERENCES", 12), || generator.command());
+    let (differences, tally) = runner.run(total, number("SKULD_DIFFERENCES", 12), || generator.group());
     println!(
         "seed {seed}, {workers} workers: {} commands of {} kinds, {} answered by errors, data sets compared {} times",
         tally.commands,

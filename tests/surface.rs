@@ -13,6 +13,7 @@ use support::client::Client;
 use support::known::Known;
 use support::parity::listed_commands;
 use support::resp::Value;
+use support::rules::without_notes;
 use support::server::{Launch, Server, reference_binary};
 use support::text::words;
 
@@ -70,7 +71,8 @@ fn rows(client: &mut Client) -> BTreeMap<String, Vec<String>> {
             add(rows, sub);
         }
         // Flags and categories are sets; the order in which they are written carries no meaning.
-        let mut texts: Vec<String> = fields[1..FIELDS - 1].iter().map(Value::to_string).collect();
+        let mut texts: Vec<String> =
+            fields[1..FIELDS - 1].iter().map(|field| without_notes(field).to_string()).collect();
         for place in [2, 6, 7] {
             let mut parts: Vec<String> = fields[place].items().iter().map(Value::to_string).collect();
             parts.sort();
@@ -230,7 +232,7 @@ fn info_fields(client: &mut Client) -> Vec<String> {
     let mut fields = Vec::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("# ") {
-            section = name.to_owned();
+            section = name.replace(' ', "_");
             fields.push(format!("#{section}"));
         } else if let Some((name, _)) = line.split_once(':') {
             let family = ["cmdstat_", "errorstat_", "latency_percentiles_usec_", "db", "listener", "module"]

@@ -1,8 +1,9 @@
 //! The written cases in `tests/cases`: one text file per command family.
 //!
 //! Each line is a command in the syntax of redis-cli (`"\x00\n"`, `'...'`; `{1000*a}` stands for a thousand `a`). It is
-//! sent to both servers and the raw replies are compared. Empty lines and lines that begin with `#` say nothing. Lines
-//! that begin with `@`:
+//! sent to both servers and the raw replies are compared. Empty lines and lines that begin with `#` say nothing, except
+//! that `# ---` begins a section. Commands that the reference lists and Skuld does not are left out on both sides, and
+//! with them, up to the end of the section, what waits for consequences. Lines that begin with `@`:
 //!
 //! | line | meaning |
 //! |---|---|
@@ -59,6 +60,7 @@ enum Action {
     Blocked(i64),
     Closed,
     Reset,
+    Section,
 }
 
 struct Line {
@@ -100,6 +102,14 @@ impl CaseFile {
         let mut only = None;
         for (index, line) in text.lines().enumerate() {
             let trimmed = line.trim();
+            if trimmed.starts_with("# ---") {
+                file.lines.push(Line {
+                    number: index + 1,
+                    text: String::new(),
+                    only: None,
+                    action: Action::Section,
+                });
+            }
             if trimmed.is_empty() || trimmed.starts_with('#') {
                 continue;
             }
@@ -250,6 +260,8 @@ impl<'a> CaseRunner<'a> {
     pub fn run(mut self, file: &CaseFile) -> CaseReport {
         let mut current = "main".to_owned();
         let mut before: Vec<&str> = Vec::new();
+        // After a command was left out, what waits for its consequences is left out too, up to the next section.
+        let mut incomplete = false;
         for line in &file.lines {
             if line.only.is_some_and(|only| only != self.protocol) {
                 continue;
@@ -258,8 +270,20 @@ impl<'a> CaseRunner<'a> {
                 current.clone_from(name);
                 continue;
             }
+            if matches!(line.action, Action::Section) {
+                incomplete = false;
+                continue;
+            }
             if let Some(missing) = self.missing(&line.action) {
                 self.report.left_out.insert(missing);
+                incomplete = true;
+                continue;
+            }
+            let depends = matches!(
+                line.action,
+                Action::Read(_) | Action::Raw { .. } | Action::Closed | Action::Blocked(_)
+            );
+            if incomplete && depends {
                 continue;
             }
             if let Err(reason) = self.perform(&line.action, &current) {
@@ -294,6 +318,15 @@ impl<'a> CaseRunner<'a> {
             _ => return None,
         };
         let name = listed_name(command, self.reference_lists);
+        if matches!(name.as_str(), "command|info" | "command|getkeys" | "command|getkeysandflags") {
+            let asked = command[2..].iter().map(|word| String::from_utf8_lossy(word).to_ascii_lowercase());
+            let asked = asked.take(if name == "command|info" { usize::MAX } else { 1 });
+            for asked in asked {
+                if self.reference_lists.contains(&asked) && !self.subject_lists.contains(&asked) {
+                    return Some(asked);
+                }
+            }
+        }
         (self.reference_lists.contains(&name) && !self.subject_lists.contains(&name)).then_some(name)
     }
 
@@ -358,7 +391,7 @@ impl<'a> CaseRunner<'a> {
                 self.pair.fresh();
                 Ok(())
             }
-            Action::Connection(_) => Ok(()),
+            Action::Connection(_) | Action::Section => Ok(()),
         }
     }
 

@@ -230,13 +230,13 @@ pub struct Tally {
 }
 
 impl Runner<'_> {
-    /// Runs `total` commands taken from `next` and collects up to `limit` different differences, starting over with
+    /// Runs `total` commands taken from `next`, in groups that are not to be torn apart, and collects up to `limit` different differences, starting over with
     /// empty servers after each.
     pub fn run(
         &mut self,
         total: usize,
         limit: usize,
-        mut next: impl FnMut() -> Command,
+        mut next: impl FnMut() -> Vec<Command>,
     ) -> (Vec<Difference>, Tally) {
         let mut tally = Tally::default();
         let mut found: Vec<Difference> = Vec::new();
@@ -265,13 +265,16 @@ impl Runner<'_> {
         history: &mut Vec<Command>,
         tally: &mut Tally,
         total: usize,
-        next: &mut impl FnMut() -> Command,
+        next: &mut impl FnMut() -> Vec<Command>,
     ) -> Outcome {
         let mut link = self.link();
         let mut since_state = 0;
         let mut since_flush = 0;
         while tally.commands < total {
-            let batch: Vec<Command> = (0..BATCH.min(total - tally.commands)).map(|_| next()).collect();
+            let mut batch: Vec<Command> = Vec::new();
+            while batch.len() < BATCH {
+                batch.extend(next());
+            }
             let start = history.len();
             history.extend(batch.iter().cloned());
             let exchanges = link.exchange_all(&batch, None);

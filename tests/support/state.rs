@@ -1,6 +1,7 @@
 //! Comparing whole data sets: every key of every database, with its type, deadline, encoding and value.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::parity::Command;
@@ -60,9 +61,13 @@ fn database_difference(ours: &mut Client, theirs: &mut Client, listed: &BTreeSet
             only(&their_keys, &our_keys)
         ));
     }
-    let difference = compare(ours, theirs, &[command(&["DBSIZE"])], |_| None);
-    if difference.is_some() {
-        return difference;
+    // DBSIZE counts keys whose deadline has passed until the server comes round to deleting them; KEYS does not.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while let Some(difference) = compare(ours, theirs, &[command(&["DBSIZE"])], |_| None) {
+        if Instant::now() > deadline {
+            return Some(difference);
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
     their_keys.iter().find_map(|key| key_difference(ours, theirs, key, listed))
 }

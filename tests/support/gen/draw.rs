@@ -1,5 +1,7 @@
 //! Arguments: few keys, and values near every boundary.
 
+use std::collections::BTreeSet;
+
 use super::super::parity::Command;
 use super::super::rng::Rng;
 use super::super::rules::YEAR_2100_S;
@@ -9,6 +11,8 @@ pub struct Draw {
     /// The prefix of the family being drawn.
     pub prefix: &'static str,
     prefixes: Vec<&'static str>,
+    /// Commands that the server lists and that COMMAND GETKEYS may therefore be asked about.
+    listed: Vec<Vec<u8>>,
 }
 
 /// Keys per family: few, so that commands meet.
@@ -21,8 +25,20 @@ macro_rules! command {
 pub(crate) use command;
 
 impl Draw {
-    pub fn new(seed: u64, prefixes: Vec<&'static str>) -> Self {
-        Self { rng: Rng::new(seed), prefix: "s", prefixes }
+    pub fn new(seed: u64, prefixes: Vec<&'static str>, listed: &BTreeSet<String>) -> Self {
+        let asked =
+            ["set", "mset", "get", "eval", "xread", "zunionstore", "sort", "copy", "msetex", "object"];
+        let listed =
+            asked.into_iter().filter(|name| listed.contains(*name)).map(|name| name.into()).collect();
+        Self { rng: Rng::new(seed), prefix: "s", prefixes, listed }
+    }
+
+    /// The name of a command that the server lists, or of none.
+    pub fn command_name(&mut self) -> Vec<u8> {
+        if self.listed.is_empty() || self.rng.one_in(10) {
+            return b"nosuchcommand".to_vec();
+        }
+        self.rng.pick(&self.listed).clone()
     }
 
     /// Mostly one of the family's keys; sometimes another family's, which is often of the wrong type.

@@ -40,7 +40,6 @@ const ENTRIES: &[Entry] = &[
     entry("keys", 2, |draw| vec![command!["KEYS", draw.pattern()]]),
     entry("scan", 4, scan),
     entry("randomkey", 1, |_| vec![command!["RANDOMKEY"]]),
-    entry("dbsize", 2, |_| vec![command!["DBSIZE"]]),
     entry("object|encoding", 4, |draw| vec![command!["OBJECT", "ENCODING", any_key(draw)]]),
     entry("object|refcount", 1, |draw| vec![command!["OBJECT", "REFCOUNT", b"missing".to_vec(), draw.key()]]),
     entry("object|idletime", 1, |draw| vec![command!["OBJECT", "IDLETIME", any_key(draw)]]),
@@ -70,12 +69,8 @@ const ENTRIES: &[Entry] = &[
     entry("client|no-evict", 1, |draw| {
         vec![command!["CLIENT", "NO-EVICT", draw.word(&["ON", "OFF", "FOO"])]]
     }),
-    entry("command|getkeys", 2, |draw| {
-        let mut command = command![
-            "COMMAND",
-            "GETKEYS",
-            draw.word(&["SET", "MSET", "GET", "EVAL", "XREAD", "ZUNIONSTORE", "SORT", "nope", "COPY"])
-        ];
+    fixed("command|getkeys", 2, |draw| {
+        let mut command = command!["COMMAND", "GETKEYS", draw.command_name()];
         command.extend(draw.elements(0, 5));
         vec![command]
     }),

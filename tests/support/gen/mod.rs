@@ -4,6 +4,7 @@
 //! What keeps a run comparable between two servers:
 //! - relative times to live are at least 1,000 s or already over, so nothing expires by the clock during a run;
 //! - deadlines compared by NX/XX/GT/LT are absolute;
+//! - DBSIZE is left to the comparison of data sets, since it counts keys whose deadline has passed until they are deleted;
 //! - commands with random effects (SPOP) are followed by DEL of their key, so that the data sets stay equal;
 //! - such commands are marked [`Mutation::Never`], since a changed argument could break these rules.
 
@@ -20,7 +21,7 @@ pub mod streams;
 pub mod strings;
 pub mod transactions;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use super::parity::Command;
 use draw::Draw;
@@ -75,7 +76,6 @@ pub const FAMILIES: &[&Family] = &[
 pub struct Generator {
     draw: Draw,
     families: Vec<(&'static Family, Vec<&'static Entry>)>,
-    pending: VecDeque<Command>,
     /// Names of entries that the server does not list and that are therefore never drawn.
     pub left_out: Vec<&'static str>,
 }
@@ -97,17 +97,15 @@ impl Generator {
             }
         }
         let prefixes = families.iter().map(|(family, _)| family.prefix).collect();
-        Self { draw: Draw::new(seed, prefixes), families, pending: VecDeque::new(), left_out }
+        Self { draw: Draw::new(seed, prefixes, listed), families, left_out }
     }
 
     pub fn is_empty(&self) -> bool {
         self.families.is_empty()
     }
 
-    pub fn command(&mut self) -> Command {
-        if let Some(command) = self.pending.pop_front() {
-            return command;
-        }
+    /// The next command, or several that belong together: between them the data sets may differ.
+    pub fn group(&mut self) -> Vec<Command> {
         let index = self.draw.rng.below(self.families.len());
         let (family, entries) = &self.families[index];
         let total: usize = entries.iter().map(|entry| entry.weight).sum();
@@ -128,7 +126,6 @@ impl Generator {
         for command in &mut commands {
             self.draw.vary_case(command);
         }
-        self.pending.extend(commands);
-        self.pending.pop_front().expect("an entry draws at least one command")
+        commands
     }
 }
