@@ -39,9 +39,9 @@ struct Left {
 /// A server whose effects and events can be read.
 enum Source {
     /// By its append-only file and by subscription.
-    Files { server: Server, listener: EventListener, seen: usize },
+    Files { server: Server, listener: EventListener, seen: usize, database: Vec<u8> },
     /// By the ACTOR commands.
-    Actor { server: Server },
+    Actor { server: Server, database: Vec<u8> },
 }
 
 impl Source {
@@ -49,27 +49,44 @@ impl Source {
         let launch = OPTIONS.iter().fold(launch, |launch, (name, value)| launch.option(name, value));
         let server = launch.start();
         let listener = EventListener::new(server.connect());
-        Source::Files { server, listener, seen: 0 }
+        Source::Files { server, listener, seen: 0, database: Vec::new() }
     }
 
     fn server(&self) -> &Server {
         match self {
-            Source::Files { server, .. } | Source::Actor { server } => server,
+            Source::Files { server, .. } | Source::Actor { server, .. } => server,
         }
     }
 
     /// What was left behind since the last call.
     fn drain(&mut self, control: &mut Client) -> Left {
         let (effects, events) = match self {
-            Source::Files { server, listener, seen } => {
+            Source::Files { server, listener, seen, .. } => {
                 let events = listener.drain(control);
                 (appended(&server.dir().join("appendonlydir"), seen), events)
             }
             Source::Actor { .. } => skuld_effects(control).expect("asked for at the start"),
         };
         let events: Vec<String> = events.iter().map(|event| escape(event)).collect();
-        Left { effects: effects.iter().map(comparable).collect(), events }
+        let (Source::Files { database, .. } | Source::Actor { database, .. }) = self;
+        Left { effects: with_databases(&effects, database), events }
     }
+}
+
+/// The effects with the database of each in front instead of SELECT between them: where a SELECT is written anew, after
+/// a drain or before a MULTI, is no matter of the commands.
+fn with_databases(effects: &[Command], database: &mut Vec<u8>) -> Vec<String> {
+    let mut texts = Vec::new();
+    for effect in effects {
+        if effect[0].eq_ignore_ascii_case(b"SELECT") {
+            database.clone_from(&effect[1]);
+        } else if effect.len() == 1 && (effect[0] == b"MULTI" || effect[0] == b"EXEC") {
+            texts.push(comparable(effect));
+        } else {
+            texts.push(format!("db{}: {}", escape(database), comparable(effect)));
+        }
+    }
+    texts
 }
 
 /// Skuld's effects and events since the last call, or the error it answers.
@@ -85,6 +102,18 @@ fn skuld_effects(control: &mut Client) -> Result<(Vec<Command>, Vec<Vec<u8>>), S
     Ok((effects, events))
 }
 
+/// Whether Skuld records what commands leave behind. The first ACTOR EFFECTS and ACTOR EVENTS may be what starts it.
+fn probe(control: &mut Client) -> Result<(), String> {
+    skuld_effects(control)?;
+    control.ask("SET probe v");
+    let (effects, events) = skuld_effects(control)?;
+    control.ask("DEL probe");
+    if effects.is_empty() || events.is_empty() {
+        return Err("ACTOR EFFECTS or ACTOR EVENTS shows nothing after SET".to_owned());
+    }
+    Ok(())
+}
+
 /// Both servers, or `None` with the reason printed.
 fn start(workers: usize) -> Option<(Source, Source)> {
     let binary = reference_binary("the oracle of effects")?;
@@ -95,12 +124,12 @@ fn start(workers: usize) -> Option<(Source, Source)> {
         ));
     }
     let server = Launch::skuld(workers).option("notify-keyspace-events", "KEAn").start();
-    if let Err(reason) = skuld_effects(&mut server.connect()) {
+    if let Err(reason) = probe(&mut server.connect()) {
         assert!(!EFFECTS_REQUIRED, "{reason}");
         eprintln!("SKIPPED: effects: {reason}");
         return None;
     }
-    Some((Source::Actor { server }, Source::reference(Launch::reference(&binary))))
+    Some((Source::Actor { server, database: Vec::new() }, Source::reference(Launch::reference(&binary))))
 }
 
 /// Runs groups of commands and compares what each group left behind.
