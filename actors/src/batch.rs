@@ -2,12 +2,15 @@
 //! travels from the connection to a shard, between shards in program order, and back once.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use actix::Addr;
+use skuld::commands::Command;
 use skuld::resp::decode::{ProtocolError, Requests};
 use skuld::session::Session;
 
-use crate::clients::ClientShared;
+use crate::clients::{ClientNames, ClientShared};
+use crate::command_log::Finished;
 use crate::connection::Connection;
 
 /// The commands of one read, how far they have been executed, and the replies so far.
@@ -22,6 +25,12 @@ pub struct Batch {
     pub next: usize,
     /// Encoded replies.
     pub output: Vec<u8>,
+    /// The last command run: its id in the command table, or `u16::MAX`.
+    pub last_command: u16,
+    /// Commands run since the session was last published.
+    pub commands_run: u32,
+    /// The names as others see them.
+    pub published: ClientNames,
     /// What ended the requests, to be answered after them.
     pub protocol_error: Option<ProtocolError>,
 }
@@ -38,6 +47,48 @@ pub enum Stop {
 }
 
 impl Batch {
+    /// Lets others see what the commands run so far changed in the client.
+    pub fn publish(&mut self) {
+        let (session, shared) = (&self.session, &self.shared);
+        shared.publish(session);
+        if self.commands_run > 0 {
+            shared.last_command.store(u32::from(self.last_command), Ordering::Relaxed);
+            crate::stats::bump(&shared.commands, u64::from(self.commands_run));
+            self.commands_run = 0;
+        }
+        let names = &mut self.published;
+        let same = names.name == session.name
+            && names.lib_name == session.lib_name
+            && names.lib_ver == session.lib_ver
+            && Arc::ptr_eq(&names.user, &session.user);
+        if !same {
+            names.name.clone_from(&session.name);
+            names.lib_name.clone_from(&session.lib_name);
+            names.lib_ver.clone_from(&session.lib_ver);
+            names.user = session.user.clone();
+            shared.publish_names(names);
+        }
+    }
+
+    /// What the command log wants to know about a request of this batch that has just been run.
+    pub fn finished<'a>(
+        &'a self,
+        command: &'static Command,
+        nanos: u64,
+        reply_bytes: usize,
+        args: &'a dyn Fn() -> Vec<Vec<u8>>,
+    ) -> Finished<'a> {
+        Finished {
+            command,
+            nanos,
+            reply_bytes,
+            request_bytes_max: self.input.len(),
+            args,
+            peer: &self.session.peer,
+            name: &self.session.name,
+        }
+    }
+
     /// Argument `arg` of request `request`.
     pub fn arg(&self, request: usize, arg: usize) -> &[u8] {
         let span = self.requests.args(request)[arg];

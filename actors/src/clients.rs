@@ -35,6 +35,8 @@ pub struct ClientShared {
     pub net_in: AtomicU64,
     pub net_out: AtomicU64,
     pub commands: AtomicU64,
+    /// Held back by CLIENT PAUSE.
+    pub paused: AtomicBool,
     /// Set by CLIENT KILL and limits; every shard looks before each command.
     pub killed: AtomicBool,
     /// What changes rarely.
@@ -59,6 +61,8 @@ pub mod flag {
     pub const READONLY: u32 = 8;
     pub const CLOSE_AFTER_REPLY: u32 = 16;
     pub const AUTHENTICATED: u32 = 32;
+    /// CLIENT CAPA redirect.
+    pub const CAPA_REDIRECT: u32 = 64;
 }
 
 impl ClientShared {
@@ -75,6 +79,7 @@ impl ClientShared {
             (session.readonly, flag::READONLY),
             (session.close_after_reply, flag::CLOSE_AFTER_REPLY),
             (session.authenticated, flag::AUTHENTICATED),
+            (session.capa_redirect, flag::CAPA_REDIRECT),
         ] {
             if set {
                 flags |= bit;
@@ -83,13 +88,16 @@ impl ClientShared {
         self.flags.store(flags, Ordering::Relaxed);
     }
 
-    /// Publishes the session's names; called only when a command changed them.
-    pub fn publish_names(&self, session: &Session) {
-        let mut names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        names.name.clone_from(&session.name);
-        names.lib_name.clone_from(&session.lib_name);
-        names.lib_ver.clone_from(&session.lib_ver);
-        names.user = session.user.clone();
+    /// What the client takes, as far as it is known without asking it, bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        let cells = [&self.query_bytes, &self.query_free, &self.argv_bytes, &self.output_bytes];
+        let buffers: u64 = cells.iter().map(|cell| cell.load(Ordering::Relaxed)).sum();
+        buffers + (size_of::<Self>() + size_of::<Connection>()) as u64
+    }
+
+    /// Publishes the names; called only when a command changed them.
+    pub fn publish_names(&self, names: &ClientNames) {
+        self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone_from(names);
     }
 
     pub fn names(&self) -> ClientNames {

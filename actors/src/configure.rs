@@ -174,6 +174,14 @@ impl Lines {
     }
 }
 
+/// Names the present directory in full: that is what CONFIG GET dir shows and CONFIG REWRITE writes.
+pub fn name_directory(config: &mut Config) {
+    use std::os::unix::ffi::OsStrExt;
+    if let Ok(directory) = std::env::current_dir() {
+        config.dir = directory.as_os_str().as_bytes().to_vec().into();
+    }
+}
+
 /// The text of an operating system error as C programs print it, without Rust's `(os error N)`.
 pub fn os_text(error: &std::io::Error) -> String {
     let text = error.to_string();

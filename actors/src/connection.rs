@@ -53,7 +53,10 @@ pub struct Kill {
     pub after_replies: bool,
 }
 
-crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2);
+/// Look whether output has waited too long; sent now and then while some waits.
+pub struct CheckOutput;
+
+crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2, CheckOutput = 3);
 
 /// A client's socket.
 pub enum Stream {
@@ -132,6 +135,9 @@ impl Connection {
             requests: Requests::default(),
             next: 0,
             output: Vec::new(),
+            last_command: u16::MAX,
+            commands_run: 0,
+            published: shared.names(),
             protocol_error: None,
         });
         Self {
@@ -355,7 +361,7 @@ impl Connection {
 
     fn after_server_command(&mut self, mut batch: Box<Batch>, ctx: &mut Context<Self>) {
         batch.next += 1;
-        batch.shared.publish(&batch.session);
+        batch.publish();
         if batch.next < batch.requests.len() && !batch.session.close_after_reply {
             tell(&self.shard, ExecuteBatch(batch));
         } else {
@@ -455,6 +461,14 @@ impl Receive<BatchExecuted> for Connection {
 impl Receive<Deliver> for Connection {
     fn receive(&mut self, Deliver { mut bytes }: Deliver, ctx: &mut Context<Self>) {
         self.send(&mut bytes, ctx);
+    }
+}
+
+impl Receive<CheckOutput> for Connection {
+    fn receive(&mut self, _: CheckOutput, ctx: &mut Context<Self>) {
+        if !self.output.is_empty() && !self.closed {
+            self.check_output_limit(ctx);
+        }
     }
 }
 

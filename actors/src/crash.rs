@@ -122,6 +122,10 @@ fn report_state(backtrace: &Backtrace) {
         thread.name().unwrap_or("?")
     ));
     if let Some(server) = SERVER.get() {
+        log::raw("\n------ INFO OUTPUT ------\n");
+        log::raw(&crate::server_commands::info::for_crash_report(server));
+        log::raw("\n------ CLIENT LIST OUTPUT ------\n");
+        log::raw(&crate::server_commands::client::list_for_crash_report(server));
         log::raw("\n------ CONFIG DEBUG OUTPUT ------\n");
         let config = server.config.load();
         for row in skuld::config::TABLE.iter().filter(|r| r.flags.has(skuld::config::Flags::DEBUG)) {

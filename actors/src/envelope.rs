@@ -27,10 +27,11 @@ pub enum ActorKind {
     Evictor,
     ExpiryScanner,
     ReplicationLog,
+    Janitor,
 }
 
 impl ActorKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Outside,
         Self::Listener,
         Self::Connection,
@@ -39,6 +40,7 @@ impl ActorKind {
         Self::Evictor,
         Self::ExpiryScanner,
         Self::ReplicationLog,
+        Self::Janitor,
     ];
 
     pub fn name(self) -> &'static str {
@@ -51,6 +53,7 @@ impl ActorKind {
             Self::Evictor => "evictor",
             Self::ExpiryScanner => "expiry-scanner",
             Self::ReplicationLog => "replication-log",
+            Self::Janitor => "janitor",
         }
     }
 }
@@ -310,6 +313,14 @@ impl Histogram {
         }
     }
 
+    /// Adds a value where several threads may do so at the same time.
+    pub fn record_shared(&self, nanos: u64) {
+        self.buckets[bucket_of(nanos)].fetch_add(1, Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.sum.fetch_add(nanos, Ordering::Relaxed);
+        self.max.fetch_max(nanos, Ordering::Relaxed);
+    }
+
     pub fn snapshot(&self) -> Summary {
         Summary {
             buckets: self.buckets.iter().map(|b| b.load(Ordering::Relaxed)).collect(),
@@ -400,6 +411,21 @@ impl ThreadTelemetry {
         stats.wait.record(waited);
         stats.run.record(ran);
     }
+}
+
+/// Messages handled and nanoseconds spent on them by all actors of a kind.
+pub fn totals_of(kind: ActorKind) -> (u64, u64) {
+    let threads = THREADS.get_or_init(Default::default);
+    let threads = threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut sums = (0, 0);
+    for thread in threads.iter() {
+        let first = kind as usize * MESSAGES_MAX;
+        for stats in thread.messages[first..first + MESSAGES_MAX].iter().filter_map(OnceLock::get) {
+            sums.0 += stats.run.count.load(Ordering::Relaxed);
+            sums.1 += stats.run.sum.load(Ordering::Relaxed);
+        }
+    }
+    sums
 }
 
 /// One line of ACTOR HISTOGRAM.

@@ -21,6 +21,7 @@ use skuld::slot::Slot;
 
 use crate::batch::Batch;
 use crate::clock::{self, Tick};
+use crate::command_log::command_ended;
 use crate::server::ServerRef;
 use crate::stats::CommandStats;
 
@@ -50,7 +51,7 @@ pub enum Resolved {
     /// An engine command whose checks passed.
     Run(&'static Command),
     /// To be run by the connection; its checks passed.
-    Server,
+    Server(&'static Command),
     /// Refused; the error reply is written.
     Refused,
 }
@@ -172,7 +173,7 @@ impl Executor {
             match check::admit(self.server.table, args, &batch.session) {
                 Ok(command) => match command.spec.handler {
                     Handler::Engine(_) => Resolved::Run(command),
-                    _ => Resolved::Server,
+                    _ => Resolved::Server(command),
                 },
                 Err((command, error)) => {
                     self.refuse(&mut batch.output, &mut batch.session, command, &error);
@@ -187,7 +188,7 @@ impl Executor {
 
     /// How expired keys look to a client now.
     pub fn rules(&self, session: &Session) -> ExpiryRules {
-        rules(&self.config, session)
+        rules(&self.config, session, self.server.pause.freezes_keys())
     }
 
     /// Answers the batch's next request with an array whose elements are encoded already.
@@ -254,7 +255,7 @@ impl Executor {
                     effects: &mut self.effects,
                     db: batch.session.db,
                     now: now_us / 1000,
-                    rules: rules(config, &batch.session),
+                    rules: rules(config, &batch.session, self.server.pause.freezes_keys()),
                     touch: touch(config, now_us / 1_000_000),
                     lazy_expire: config.lazyfree_lazy_expire,
                     client_no_touch: batch.session.no_touch,
@@ -286,7 +287,13 @@ impl Executor {
             crate::stats::bump(&stats.failed, 1);
             self.server.stats.count_error(&batch.output[from + 1..]);
         }
-        stats.record(clock::nanos_between(at, end), config.latency_tracking);
+        let nanos = clock::nanos_between(at, end);
+        stats.record(nanos, config.latency_tracking);
+        batch.last_command = command.id;
+        batch.commands_run += 1;
+        let reply_bytes = batch.output.len() - from;
+        let words = || batch.owned_args(batch.next);
+        command_ended(&self.server, config, &batch.finished(command, nanos, reply_bytes, &words));
         if batch.session.reply_mode != ReplyMode::On {
             settle_reply_mode(&mut batch.output, from, &mut batch.session);
         }
@@ -294,9 +301,28 @@ impl Executor {
     }
 }
 
+impl Executor {
+    /// Lets something other than a command look at the keys as they lie there.
+    pub fn with_access<T>(&mut self, keyspace: &mut Keyspace, look: impl FnOnce(&mut Access<'_>) -> T) -> T {
+        let now_us = clock::unix_us(clock::tick());
+        look(&mut Access {
+            keyspace,
+            effects: &mut self.effects,
+            db: 0,
+            now: now_us / 1000,
+            rules: ExpiryRules::default(),
+            touch: touch(&self.config, now_us / 1_000_000),
+            lazy_expire: self.config.lazyfree_lazy_expire,
+            client_no_touch: true,
+            hint: None,
+        })
+    }
+}
+
 /// How expired keys look to this client now.
-fn rules(config: &Config, session: &Session) -> ExpiryRules {
+fn rules(config: &Config, session: &Session, expiry_paused: bool) -> ExpiryRules {
     Situation {
+        expiry_paused,
         import_mode: config.import_mode,
         import_source: session.import_source,
         ..Situation::default()

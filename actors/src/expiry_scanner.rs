@@ -88,6 +88,10 @@ impl TracedActor for ExpiryScanner {
 
 impl Receive<ScanDue> for ExpiryScanner {
     fn receive(&mut self, ScanDue { shard }: ScanDue, ctx: &mut Context<Self>) {
+        // While clients are paused the keys stay as they are.
+        if let Some((_, left_ms)) = self.server.pause.state() {
+            return self.look_again(shard, left_ms.min(SLEEP_MS_MAX), ctx);
+        }
         self.scan(shard, ctx);
     }
 }

@@ -12,6 +12,8 @@ use skuld::config::Config;
 use skuld::session::Session;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::clients::{ClientNames, ClientShared, flag};
 use crate::clock;
@@ -34,7 +36,16 @@ pub enum AcceptedSocket {
 /// Accept no more; sent when the server shuts down.
 pub struct StopAccepting;
 
-crate::receives!(Listener: Accepted = 0, StopAccepting = 1);
+/// Listen on the TCP port and addresses of another configuration from now on (CONFIG SET port, bind).
+pub struct Rebind {
+    pub new: Arc<Config>,
+    /// What to go back to if that fails.
+    pub old: Arc<Config>,
+    /// Whether the new ones are in effect.
+    pub reply: tokio::sync::oneshot::Sender<bool>,
+}
+
+crate::receives!(Listener: Accepted = 0, StopAccepting = 1, Rebind = 2);
 
 /// The sockets the server listens on, bound before any data is loaded so that a taken port is known at once.
 #[derive(Default)]
@@ -48,7 +59,19 @@ pub struct Bound {
 /// # Errors
 /// The text to log when the server cannot listen as configured.
 pub fn bind(config: &Config) -> Result<Bound, String> {
-    let mut bound = Bound::default();
+    let mut bound = Bound { tcp: bind_tcp(config)?, unix: None };
+    if config.tls_port != 0 {
+        tracing::warn!("TLS is not available yet in this version of Skuld.");
+        return Err(format!("Failed listening on port {} (tls), aborting.", config.tls_port));
+    }
+    if !config.unixsocket.is_empty() {
+        bound.unix = Some(bind_unix(config)?);
+    }
+    Ok(bound)
+}
+
+fn bind_tcp(config: &Config) -> Result<Vec<std::net::TcpListener>, String> {
+    let mut tcp = Vec::new();
     if config.port != 0 {
         let mut last_error = None;
         for address in &config.bind {
@@ -58,7 +81,7 @@ pub fn bind(config: &Config) -> Result<Bound, String> {
                 None => (false, &*address),
             };
             match listen_tcp(host, config.port as u16, config) {
-                Ok(socket) => bound.tcp.push(socket),
+                Ok(socket) => tcp.push(socket),
                 Err(e) if optional => last_error = Some((address.clone().into_owned(), e)),
                 Err(e) => {
                     tracing::warn!(
@@ -70,7 +93,7 @@ pub fn bind(config: &Config) -> Result<Bound, String> {
                 }
             }
         }
-        if let (true, Some((address, e))) = (bound.tcp.is_empty(), last_error) {
+        if let (true, Some((address, e))) = (tcp.is_empty(), last_error) {
             tracing::warn!(
                 "Warning: Could not create server TCP listening socket {address}:{}: bind: {}",
                 config.port,
@@ -79,28 +102,28 @@ pub fn bind(config: &Config) -> Result<Bound, String> {
             return Err(format!("Failed listening on port {} (tcp), aborting.", config.port));
         }
     }
-    if !config.unixsocket.is_empty() {
-        let path = &*config.unixsocket.to_str();
-        let _ = std::fs::remove_file(path);
-        let listener = std::os::unix::net::UnixListener::bind(path)
-            .map_err(|e| format!("Failed opening Unix socket: bind: {e}"))?;
-        listener.set_nonblocking(true).map_err(|e| format!("Failed opening Unix socket: {e}"))?;
-        if config.unixsocketperm != 0 {
-            use std::os::unix::fs::PermissionsExt;
-            let permissions = std::fs::Permissions::from_mode(config.unixsocketperm as u32);
-            std::fs::set_permissions(path, permissions)
-                .map_err(|e| format!("Failed opening Unix socket: {e}"))?;
-        }
-        let group = config.unixsocketgroup.to_str();
-        if !group.is_empty() {
-            let id =
-                group_id(&group).ok_or_else(|| format!("Failed opening Unix socket: no group '{group}'"))?;
-            std::os::unix::fs::chown(path, None, Some(id))
-                .map_err(|e| format!("Failed opening Unix socket: chown: {e}"))?;
-        }
-        bound.unix = Some(listener);
+    Ok(tcp)
+}
+
+fn bind_unix(config: &Config) -> Result<std::os::unix::net::UnixListener, String> {
+    let path = &*config.unixsocket.to_str();
+    let _ = std::fs::remove_file(path);
+    let listener = std::os::unix::net::UnixListener::bind(path)
+        .map_err(|e| format!("Failed opening Unix socket: bind: {e}"))?;
+    listener.set_nonblocking(true).map_err(|e| format!("Failed opening Unix socket: {e}"))?;
+    if config.unixsocketperm != 0 {
+        use std::os::unix::fs::PermissionsExt;
+        let permissions = std::fs::Permissions::from_mode(config.unixsocketperm as u32);
+        std::fs::set_permissions(path, permissions)
+            .map_err(|e| format!("Failed opening Unix socket: {e}"))?;
     }
-    Ok(bound)
+    let group = config.unixsocketgroup.to_str();
+    if !group.is_empty() {
+        let id = group_id(&group).ok_or_else(|| format!("Failed opening Unix socket: no group '{group}'"))?;
+        std::os::unix::fs::chown(path, None, Some(id))
+            .map_err(|e| format!("Failed opening Unix socket: chown: {e}"))?;
+    }
+    Ok(listener)
 }
 
 /// The id of a group, given by name or by number.
@@ -140,6 +163,9 @@ pub struct Listener {
     next_worker: usize,
     bound: Option<Bound>,
     tasks: Vec<SpawnHandle>,
+    /// Ends the TCP accept loops; each of them closes its socket then, and drops its end of `tcp_loops`.
+    stop_tcp: CancellationToken,
+    tcp_loops: Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>,
 }
 
 impl Listener {
@@ -151,31 +177,54 @@ impl Listener {
             next_worker: 0,
             bound: Some(bound),
             tasks: Vec::new(),
+            stop_tcp: CancellationToken::new(),
+            tcp_loops: Some(mpsc::channel(1)),
+        }
+    }
+
+    fn accept_tcp(&mut self, sockets: Vec<std::net::TcpListener>, ctx: &mut Context<Self>) -> io::Result<()> {
+        let id = self.id;
+        for std in sockets {
+            let listener = TcpListener::from_std(std)?;
+            let address = ctx.address();
+            let stop = self.stop_tcp.clone();
+            let alive = self.tcp_loops.as_ref().map(|(alive, _)| alive.clone());
+            let accept = async move {
+                loop {
+                    match listener.accept().await {
+                        Ok((stream, peer)) => {
+                            outside_event(id, clock::tick());
+                            tell(&address, Accepted { socket: AcceptedSocket::Tcp(stream, peer) });
+                        }
+                        Err(e) => pause_after_accept_error(e).await,
+                    }
+                }
+            };
+            let task = async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = accept => {}
+                }
+                drop(alive);
+            };
+            self.tasks.push(ctx.spawn(task.into_actor(self)));
+        }
+        Ok(())
+    }
+
+    /// Binds the configuration's TCP addresses and accepts there.
+    fn listen_tcp_again(&mut self, config: &Config, ctx: &mut Context<Self>) -> bool {
+        self.stop_tcp = CancellationToken::new();
+        self.tcp_loops = Some(mpsc::channel(1));
+        match bind_tcp(config) {
+            Ok(sockets) => self.accept_tcp(sockets, ctx).is_ok(),
+            Err(_) => false,
         }
     }
 
     fn accept_loops(&mut self, bound: Bound, ctx: &mut Context<Self>) -> io::Result<()> {
         let id = self.id;
-        for std in bound.tcp {
-            let listener = TcpListener::from_std(std)?;
-            let address = ctx.address();
-            self.tasks.push(
-                ctx.spawn(
-                    async move {
-                        loop {
-                            match listener.accept().await {
-                                Ok((stream, peer)) => {
-                                    outside_event(id, clock::tick());
-                                    tell(&address, Accepted { socket: AcceptedSocket::Tcp(stream, peer) });
-                                }
-                                Err(e) => pause_after_accept_error(e).await,
-                            }
-                        }
-                    }
-                    .into_actor(self),
-                ),
-            );
-        }
+        self.accept_tcp(bound.tcp, ctx)?;
         if let Some(std) = bound.unix {
             let listener = UnixListener::from_std(std)?;
             let address = ctx.address();
@@ -263,6 +312,28 @@ impl Receive<StopAccepting> for Listener {
         for task in self.tasks.drain(..) {
             ctx.cancel_future(task);
         }
+    }
+}
+
+impl Receive<Rebind> for Listener {
+    fn receive(&mut self, Rebind { new, old, reply }: Rebind, ctx: &mut Context<Self>) {
+        self.stop_tcp.cancel();
+        let loops = self.tcp_loops.take();
+        let stopped = async move {
+            if let Some((alive, mut ended)) = loops {
+                drop(alive);
+                // Nothing is ever sent: this is over when the last loop has dropped its end.
+                ended.recv().await;
+            }
+        };
+        ctx.spawn(stopped.into_actor(self).map(move |(), listener, ctx| {
+            let listening = listener.listen_tcp_again(&new, ctx);
+            if !listening && !listener.listen_tcp_again(&old, ctx) {
+                tracing::warn!("The former addresses cannot be listened on either.");
+            }
+            // Who asked may have gone.
+            let _ = reply.send(listening);
+        }));
     }
 }
 
@@ -359,6 +430,7 @@ fn place(server: ServerRef, worker: u16, socket: Unregistered) {
             net_in: AtomicU64::new(0),
             net_out: AtomicU64::new(0),
             commands: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             names: Mutex::new(ClientNames { user: session.user.clone(), ..ClientNames::default() }),
             connection: ctx.address(),

@@ -11,8 +11,8 @@
 //! - [`envelope`]: the envelope around messages, histograms, trace ring
 //! - [`connection`], [`batch`], [`listener`], [`clients`]: clients
 //! - [`shard`], [`executor`], [`routing`], [`names`]: keys
-//! - [`reaper`], [`expiry_scanner`], [`evictor`], [`replication_log`]: what happens behind the clients' backs
-//! - [`server`], [`stats`], [`server_commands`]: what all share, and the commands that show and change it
+//! - [`reaper`], [`expiry_scanner`], [`evictor`], [`janitor`], [`replication_log`]: what happens behind the clients' backs
+//! - [`server`], [`stats`], [`command_log`], [`latency_monitor`], [`pause`], [`server_commands`]: what all share, and the commands that show and change it
 //! - [`start`], [`configure`], [`banner`], [`shutdown`], [`healthcheck`]: from the command line to the end
 //! - [`memory`], [`log`], [`clock`], [`process`], [`proc_title`], [`crash`]: the process
 //!
@@ -23,6 +23,7 @@ mod banner;
 mod batch;
 mod clients;
 mod clock;
+mod command_log;
 mod configure;
 mod connection;
 mod continue_later;
@@ -32,10 +33,13 @@ mod evictor;
 mod executor;
 mod expiry_scanner;
 mod healthcheck;
+mod janitor;
+mod latency_monitor;
 mod listener;
 mod log;
 mod memory;
 mod names;
+mod pause;
 mod proc_title;
 mod process;
 mod reaper;

@@ -73,6 +73,65 @@ pub fn used() -> u64 {
     sum.max(0) as u64
 }
 
+/// What the allocator is called.
+pub const ALLOCATOR_NAME: &str = "jemalloc-5.3.0";
+
+/// The allocator's own figures, bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AllocatorStats {
+    pub allocated: u64,
+    pub active: u64,
+    pub resident: u64,
+}
+
+/// Asks the allocator; all 0 if it does not say.
+pub fn allocator_stats() -> AllocatorStats {
+    use tikv_jemalloc_ctl::{epoch, stats};
+    let read = || {
+        epoch::advance()?;
+        Ok::<_, tikv_jemalloc_ctl::Error>(AllocatorStats {
+            allocated: stats::allocated::read()? as u64,
+            active: stats::active::read()? as u64,
+            resident: stats::resident::read()? as u64,
+        })
+    };
+    read().unwrap_or_default()
+}
+
+/// Resident memory of the process, bytes.
+pub fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    // SAFETY: sysconf has no preconditions.
+    pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(0) as u64
+}
+
+/// Gives unused pages back to the system; false if the allocator refuses.
+pub fn purge() -> bool {
+    // The number that stands for all arenas (MALLCTL_ARENAS_ALL).
+    const PURGE_ALL: &[u8] = b"arena.4096.purge\0";
+    // SAFETY: this control takes and returns nothing.
+    unsafe {
+        tikv_jemalloc_sys::mallctl(
+            PURGE_ALL.as_ptr().cast(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            0,
+        ) == 0
+    }
+}
+
+/// The allocator's report.
+pub fn report() -> String {
+    use tikv_jemalloc_ctl::stats_print::{Options, stats_print};
+    let mut text = Vec::new();
+    match stats_print(&mut text, Options::default()) {
+        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+        Err(e) => format!("The allocator gave no report: {e}"),
+    }
+}
+
 /// The size class jemalloc rounds a request up to: multiples of 16 up to 128 (8 below 8), then four classes per
 /// doubling, then whole pages. The same computation as its `nallocx`, without the call.
 #[inline]

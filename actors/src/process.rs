@@ -68,6 +68,11 @@ pub fn files_suffice(maxclients: u32) -> bool {
     soft >= wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).is_ok()
 }
 
+/// How many clients the present limit of open files allows.
+pub fn possible_clients() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft.saturating_sub(RESERVED_FILES))
+}
+
 /// Goes to the background. Call before any thread is started.
 pub fn daemonize() {
     // SAFETY: the process has one thread, so the child may go on like the parent; the descriptors are checked.

@@ -12,6 +12,10 @@ use skuld::config::Config;
 
 use crate::clients::Clients;
 use crate::clock;
+use crate::command_log::CommandLog;
+use crate::latency_monitor::LatencyMonitor;
+use crate::listener::Listener;
+use crate::pause::Pause;
 use crate::reaper::Reaper;
 use crate::replication_log::ReplicationLog;
 use crate::shard::Shard;
@@ -23,13 +27,22 @@ pub struct Server {
     pub table: &'static Table,
     pub clients: Clients,
     pub stats: Stats,
+    pub command_log: CommandLog,
+    pub latency: LatencyMonitor,
+    /// CLIENT PAUSE.
+    pub pause: Pause,
     /// The shards, in worker order; set once before the first connection is accepted.
     pub shards: OnceLock<Vec<Addr<Shard>>>,
     pub reaper: OnceLock<Addr<Reaper>>,
     pub replication_log: OnceLock<Addr<ReplicationLog>>,
+    pub listener: OnceLock<Addr<Listener>>,
     /// Held while a unit's `Reserve` messages are enqueued, so that every shard sees units in the same order.
     pub unit_order: Mutex<()>,
     pub run_id: String,
+    /// The id of this server's history of changes.
+    pub replication_id: ArcSwap<String>,
+    /// Held while the configuration is being changed, so that changes are made one after the other.
+    pub config_change: tokio::sync::Mutex<()>,
     pub started_ms: i64,
     /// The configuration file, absolute, if one was given.
     pub config_file: Option<String>,
@@ -52,11 +65,17 @@ impl Server {
             table,
             clients: Clients::default(),
             stats: Stats::new(workers),
+            command_log: CommandLog::default(),
+            latency: LatencyMonitor::default(),
+            pause: Pause::default(),
             shards: OnceLock::new(),
             reaper: OnceLock::new(),
             replication_log: OnceLock::new(),
+            listener: OnceLock::new(),
             unit_order: Mutex::new(()),
             run_id: crate::start::random_hex(20),
+            replication_id: ArcSwap::from_pointee(crate::start::random_hex(20)),
+            config_change: tokio::sync::Mutex::new(()),
             started_ms: clock::unix_ms(),
             config_file,
             executable: std::env::current_exe().map(|p| p.display().to_string()).unwrap_or_default(),
@@ -79,6 +98,10 @@ impl Server {
 
     pub fn reaper(&self) -> &Addr<Reaper> {
         self.reaper.get().expect("set before the first shard runs")
+    }
+
+    pub fn listener(&self) -> &Addr<Listener> {
+        self.listener.get().expect("set before the first connection")
     }
 
     pub fn replication_log(&self) -> &Addr<ReplicationLog> {

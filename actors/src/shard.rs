@@ -35,6 +35,7 @@ use crate::reaper::{Reap, Reaped};
 use crate::replication_log::Append;
 use crate::routing::{self, Route};
 use crate::server::ServerRef;
+use crate::server_commands::debug_keys::{KeysJob, run_on_shard};
 use crate::stats::CommandStats;
 
 /// Longest a batch runs before other tasks of the arbiter get a turn, microseconds.
@@ -92,21 +93,63 @@ pub struct ScanExpired {
     pub reply: Addr<crate::expiry_scanner::ExpiryScanner>,
 }
 
+/// Do something beside the clients' commands, and say when it is done.
+pub struct Control {
+    pub what: Controlled,
+    pub done: tokio::sync::oneshot::Sender<()>,
+}
+
+/// What a shard is told to do.
+#[derive(Clone, Copy, Debug)]
+pub enum Controlled {
+    /// Reset this shard's counters (CONFIG RESETSTAT).
+    ResetCounters,
+    /// Block the thread (DEBUG SLEEP).
+    Sleep(std::time::Duration),
+    /// Confirm that no command that the pause holds back is running here.
+    ConfirmPause,
+    /// The pause is over: go on with the batches it held back.
+    EndPause,
+}
+
+/// Look at or make keys for DEBUG.
+pub struct DebugKeys {
+    pub job: KeysJob,
+    pub reply: tokio::sync::oneshot::Sender<Option<String>>,
+}
+
+/// The pause's time is over.
+pub struct PauseOver;
+
 /// Ask what INFO and others show about this shard.
 pub struct DescribeShard {
     pub reply: tokio::sync::oneshot::Sender<ShardDescription>,
+}
+
+/// Figures of one database of one shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DatabaseFigures {
+    pub keys: u64,
+    pub expires: u64,
+    /// Average time to live, milliseconds.
+    pub avg_ttl: i64,
+    /// Keys whose items have deadlines of their own.
+    pub volatile_items: u64,
+    /// Bytes of slot tables without entries.
+    pub table_bytes: u64,
 }
 
 /// Figures of one shard.
 #[derive(Clone, Debug, Default)]
 pub struct ShardDescription {
     pub index: u16,
-    /// Per database: keys, expires, average time to live in milliseconds.
-    pub databases: Vec<(u64, u64, i64)>,
+    pub databases: Vec<DatabaseFigures>,
     /// Bytes of slot tables without entries.
     pub table_bytes: u64,
     pub wheel_items: u64,
     pub parked: u64,
+    /// Batches that CLIENT PAUSE holds back.
+    pub paused: u64,
     pub units: u64,
 }
 
@@ -124,6 +167,9 @@ crate::receives!(Shard:
     NamesCollected = 8,
     ContinueNames = 9,
     RunArrived = 10,
+    Control = 11,
+    PauseOver = 12,
+    DebugKeys = 13,
 );
 
 impl Traceable for ExecuteBatch {
@@ -205,6 +251,11 @@ pub struct Shard {
     next_unit: u64,
     /// Batches whose next command needs reserved slots.
     parked: VecDeque<Box<Batch>>,
+    /// Batches held back by CLIENT PAUSE, and who waits for units to end because of it.
+    paused: VecDeque<Box<Batch>>,
+    confirmations: Vec<tokio::sync::oneshot::Sender<()>>,
+    /// DEBUG's looks at keys, waiting until no unit holds any.
+    waiting_debug: Vec<DebugKeys>,
     /// Batches that used up their slice.
     preempted: VecDeque<Box<Batch>>,
     /// Batches waiting for the reaper to finish what they dropped (FLUSHALL SYNC).
@@ -236,6 +287,9 @@ impl Shard {
             units: HashMap::new(),
             next_unit: 0,
             parked: VecDeque::new(),
+            paused: VecDeque::new(),
+            confirmations: Vec::new(),
+            waiting_debug: Vec::new(),
             preempted: VecDeque::new(),
             awaiting_reaper: HashMap::new(),
             next_reap: 0,
@@ -249,7 +303,7 @@ impl Shard {
     }
 
     fn finish(&mut self, mut batch: Box<Batch>, stop: Stop) {
-        batch.shared.publish(&batch.session);
+        batch.publish();
         self.perform_effects();
         let connection = batch.connection.clone();
         if batch.session.close_after_reply {
@@ -280,8 +334,11 @@ impl Shard {
                 self.executor.prefetch(&self.keyspace, &batch);
             }
             let command = match self.executor.resolve(&mut batch) {
+                Resolved::Run(command) | Resolved::Server(command) if self.server.pause.holds(command) => {
+                    return self.hold_back(batch, ctx);
+                }
                 Resolved::Run(command) => command,
-                Resolved::Server => return self.finish(batch, Stop::NeedsServer),
+                Resolved::Server(_) => return self.finish(batch, Stop::NeedsServer),
                 Resolved::Refused => {
                     batch.next += 1;
                     at = clock::tick();
@@ -415,6 +472,42 @@ impl Shard {
 
     fn retry_parked(&mut self, ctx: &mut Context<Self>) {
         for batch in std::mem::take(&mut self.parked) {
+            self.advance(batch, ctx);
+        }
+    }
+
+    /// Keeps a batch until CLIENT PAUSE ends.
+    fn hold_back(&mut self, mut batch: Box<Batch>, ctx: &mut Context<Self>) {
+        batch.publish();
+        batch.shared.paused.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.perform_effects();
+        self.paused.push_back(batch);
+        self.wait_for_pause_end(ctx);
+    }
+
+    /// Tells who asked that no unit is left that began before the pause.
+    fn confirm_pause(&mut self) {
+        if self.units.is_empty() {
+            for confirmation in self.confirmations.drain(..) {
+                // Who asked may have gone.
+                let _ = confirmation.send(());
+            }
+        }
+    }
+
+    fn wait_for_pause_end(&self, ctx: &mut Context<Self>) {
+        if let Some((_, left_ms)) = self.server.pause.state() {
+            let over = std::time::Duration::from_millis(left_ms as u64);
+            ctx.run_later(over, |_, ctx| tell(&ctx.address(), PauseOver));
+        } else {
+            tell(&ctx.address(), PauseOver);
+        }
+    }
+
+    /// Goes on with what a pause held back, in order of arrival.
+    fn end_pause(&mut self, ctx: &mut Context<Self>) {
+        for batch in std::mem::take(&mut self.paused) {
+            batch.shared.paused.store(false, std::sync::atomic::Ordering::Relaxed);
             self.advance(batch, ctx);
         }
     }
@@ -573,7 +666,15 @@ impl Shard {
         ShardDescription {
             index: self.index,
             databases: (0..part.databases())
-                .map(|db| part.database(db).map_or((0, 0, 0), |d| (d.keys(), d.expires(), d.avg_ttl)))
+                .map(|db| {
+                    part.database(db).map_or_else(DatabaseFigures::default, |d| DatabaseFigures {
+                        keys: d.keys(),
+                        expires: d.expires(),
+                        avg_ttl: d.avg_ttl,
+                        volatile_items: 0,
+                        table_bytes: d.table_bytes() as u64,
+                    })
+                })
                 .collect(),
             table_bytes: (0..part.databases())
                 .filter_map(|db| part.database(db))
@@ -581,6 +682,7 @@ impl Shard {
                 .sum(),
             wheel_items: part.wheel().len() as u64,
             parked: self.parked.len() as u64,
+            paused: self.paused.len() as u64,
             units: self.units.len() as u64,
         }
     }
@@ -640,6 +742,7 @@ impl Receive<Granted> for Shard {
         if pending.missing == 0 {
             let pending = self.units.remove(&unit).expect("just found");
             self.run_unit(unit, pending, ctx);
+            self.confirm_pause();
         }
     }
 }
@@ -652,6 +755,11 @@ impl Receive<Return> for Shard {
             self.collect_names(collect, ctx);
         }
         self.grant_waiting();
+        if self.held.is_empty() {
+            for job in std::mem::take(&mut self.waiting_debug) {
+                self.receive(job, ctx);
+            }
+        }
         self.retry_parked(ctx);
     }
 }
@@ -709,6 +817,44 @@ impl Receive<ScanExpired> for Shard {
                 spent_us: clock::micros_between(start, clock::tick()),
             },
         );
+    }
+}
+
+impl Receive<Control> for Shard {
+    fn receive(&mut self, Control { what, done }: Control, ctx: &mut Context<Self>) {
+        match what {
+            Controlled::ResetCounters => self.executor.commands.iter().for_each(CommandStats::reset),
+            Controlled::Sleep(time) => std::thread::sleep(time),
+            Controlled::ConfirmPause if self.units.is_empty() => {}
+            Controlled::ConfirmPause => return self.confirmations.push(done),
+            Controlled::EndPause => self.end_pause(ctx),
+        }
+        // Who asked may have gone.
+        let _ = done.send(());
+    }
+}
+
+impl Receive<DebugKeys> for Shard {
+    fn receive(&mut self, job: DebugKeys, _: &mut Context<Self>) {
+        if !self.held.is_empty() {
+            return self.waiting_debug.push(job);
+        }
+        self.executor.refresh();
+        let workers = self.server.workers;
+        let index = self.index;
+        let answer = self
+            .executor
+            .with_access(&mut self.keyspace, |access| run_on_shard(&job.job, access, index, workers));
+        self.perform_effects();
+        // Who asked may have gone.
+        let _ = job.reply.send(answer);
+    }
+}
+
+impl Receive<PauseOver> for Shard {
+    fn receive(&mut self, _: PauseOver, ctx: &mut Context<Self>) {
+        // The pause may have been made longer meanwhile; then what is still held back waits again.
+        self.end_pause(ctx);
     }
 }
 

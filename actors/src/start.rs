@@ -1,8 +1,8 @@
 //! From the command line to a server that accepts connections.
 
 use std::os::unix::ffi::OsStringExt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use actix::prelude::*;
 use skuld::commands::Table;
@@ -13,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use crate::configure::{self, Configured, Failure, os_text};
 use crate::evictor::Evictor;
 use crate::expiry_scanner::ExpiryScanner;
+use crate::janitor::Janitor;
 use crate::listener::{self, Bound, Listener};
 use crate::log::{self, LogLines};
 use crate::process::{self, Supervisor};
@@ -22,6 +23,14 @@ use crate::server::{Server, ServerRef};
 use crate::shard::Shard;
 use crate::{banner, crash, healthcheck, memory, proc_title, shutdown};
 
+static COMMAND_LINE: OnceLock<(String, Vec<Vec<u8>>)> = OnceLock::new();
+
+/// The program's name and its arguments, for starting it again.
+pub fn command_line() -> (String, Vec<std::ffi::OsString>) {
+    let (program, arguments) = COMMAND_LINE.get().cloned().unwrap_or_default();
+    (program, arguments.into_iter().map(OsStringExt::from_vec).collect())
+}
+
 /// Runs the server; returns only by ending the process.
 pub fn main() {
     memory::register_thread();
@@ -29,6 +38,8 @@ pub fn main() {
     let program = arguments.next().unwrap_or_else(|| b"skuld-server".to_vec());
     let program = String::from_utf8_lossy(&program).into_owned();
     let arguments: Vec<Vec<u8>> = arguments.collect();
+    // Set once.
+    let _ = COMMAND_LINE.set((program.clone(), arguments.clone()));
     proc_title::prepare(&program);
     act_by_name(&program);
     let asked = flags(&program, &arguments);
@@ -194,6 +205,7 @@ fn serve(configured: Configured) {
     if let Err(e) = std::env::set_current_dir(&*config.dir.to_str()) {
         fail(&format!("Can't chdir to '{}': {}", config.dir, os_text(&e)));
     }
+    configure::name_directory(&mut config);
     if let Err(e) = log::open(&config) {
         eprintln!("\n*** FATAL CONFIG FILE ERROR (Version {VERSION}) ***");
         fail(&format!("Can't open the log file: {}", os_text(&e)));
@@ -376,9 +388,11 @@ fn run(config: Config, file: Option<String>, workers: u16, bound: Bound, supervi
         assert!(set, "addresses are set once");
         ExpiryScanner::new(server.clone()).start();
         Evictor::new(server.clone()).start();
+        Janitor::new(server.clone()).start();
         tracing::info!("Server initialized");
         say_ready(&bound);
-        Listener::new(server.clone(), handles, bound).start();
+        let listener = Listener::new(server.clone(), handles, bound).start();
+        assert!(server.listener.set(listener).is_ok(), "addresses are set once");
         if supervisor == Supervisor::Systemd {
             process::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");
         }

@@ -86,8 +86,8 @@ async fn info(request: &mut Request) -> Outcome {
             "ERR No such actor '{wanted}' with state of its own to show"
         )));
     };
-    let keys: u64 = shard.databases.iter().map(|d| d.0).sum();
-    let expires: u64 = shard.databases.iter().map(|d| d.1).sum();
+    let keys: u64 = shard.databases.iter().map(|d| d.keys).sum();
+    let expires: u64 = shard.databases.iter().map(|d| d.expires).sum();
     let fields = [
         ("keys", keys),
         ("expires", expires),

@@ -2,6 +2,18 @@
 //! connection runs them between two batches; each is a barrier in its client's program order.
 
 mod actor;
+pub mod client;
+mod client_filter;
+mod command_log;
+mod config;
+mod debug;
+pub mod debug_keys;
+pub mod info;
+mod info_server;
+mod info_stats;
+mod latency;
+mod memory;
+mod module;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,8 +24,11 @@ use skuld::resp::Reply;
 
 use crate::batch::Batch;
 use crate::clock;
+use crate::command_log::command_ended;
+use crate::envelope::tell;
 use crate::executor::settle_reply_mode;
 use crate::server::ServerRef;
+use crate::shard::{Control, Controlled};
 
 /// How far a server command got.
 pub enum Ran {
@@ -53,6 +68,8 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
     let reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
     let request = Request { server, command, args, reply };
     let start = clock::tick();
+    // CLIENT LIST shows what a client is running, itself included.
+    batch.shared.last_command.store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
     Ran::Later(Box::pin(async move {
         let mut request = request;
         let result = dispatch(&mut request, &mut batch).await;
@@ -62,11 +79,16 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
         }
         let errors = request.reply.take_errors();
         batch.output = request.reply.into_bytes();
-        request.server.stats.record_server_command(
-            usize::from(request.command.id),
-            clock::nanos_between(start, clock::tick()),
-            errors > 0,
-        );
+        let config = request.server.config.load();
+        let nanos = clock::nanos_between(start, clock::tick());
+        let id = request.command.id;
+        let tracked = config.latency_tracking;
+        request.server.stats.record_server_command(usize::from(id), nanos, errors > 0, tracked);
+        batch.last_command = id;
+        batch.commands_run += 1;
+        let words = || request.args.clone();
+        let finished = batch.finished(request.command, nanos, batch.output.len() - from, &words);
+        command_ended(&request.server, &config, &finished);
         if errors > 0 {
             request.server.stats.count_error(&batch.output[from + 1..]);
         }
@@ -75,10 +97,33 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
     }))
 }
 
+/// Has every shard do something, and waits until all have done it.
+pub async fn tell_all_shards(server: &ServerRef, what: Controlled) {
+    let mut waiting = Vec::new();
+    for shard in server.shards() {
+        let (done, answer) = tokio::sync::oneshot::channel();
+        tell(shard, Control { what, done });
+        waiting.push(answer);
+    }
+    for answer in waiting {
+        // A shard ends only with the process.
+        let _ = answer.await;
+    }
+}
+
 async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
     let name = request.command.spec.name;
     match name.split('|').next().unwrap_or(name) {
         "actor" => actor::run(request, batch).await,
+        "client" => client::run(request, batch).await,
+        "commandlog" | "slowlog" => command_log::run(request),
+        "config" => config::run(request, batch).await,
+        "debug" => debug::run(request, batch).await,
+        "info" => info::run(request).await,
+        "lastsave" => config::last_save(request),
+        "latency" => latency::run(request),
+        "memory" => memory::run(request).await,
+        "module" => module::run(request, batch),
         "shutdown" => crate::shutdown::command(request).await,
         _ => Err(CommandError::text(format!("ERR the command '{name}' is not connected to the server yet"))),
     }

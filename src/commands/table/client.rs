@@ -63,7 +63,7 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
         .flags(NOSCRIPT | LOADING | STALE)
         .acl(Categories::CONNECTION)
         .tips(&["nondeterministic_output"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("client|kill", -3, Group::Connection, "2.4.0")
         .summary("Closes connections.")
         .complexity("O(N), N being the number of connections")
@@ -151,7 +151,7 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
                 .multiple(),
             ],
         )])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("client|list", -2, Group::Connection, "2.4.0")
         .summary("Lists connections.")
         .complexity("O(N), N being the number of connections")
@@ -227,7 +227,7 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
             string("not-capa").token("NOT-CAPA").since("9.0.0").optional(),
             string("not-ip").token("NOT-IP").since("9.0.0").optional(),
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("client|no-evict", 3, Group::Connection, "7.0.0")
         .summary("Exempts this connection from client eviction.")
         .complexity("O(1)")
@@ -252,7 +252,7 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
             integer("timeout"),
             one_of("mode", &[keyword("write", "WRITE"), keyword("all", "ALL")]).since("6.2.0").optional(),
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("client|reply", 3, Group::Connection, "3.2.0")
         .summary("Says whether this connection gets replies.")
         .complexity("O(1)")
@@ -312,11 +312,11 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
             integer("client-id"),
             one_of("unblock-type", &[keyword("timeout", "TIMEOUT"), keyword("error", "ERROR")]).optional(),
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("client|unpause", 2, Group::Connection, "6.2.0")
         .summary("Ends CLIENT PAUSE.")
         .complexity("O(N), N being the number of paused clients")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
 ];

@@ -55,7 +55,7 @@ pub static ROWS: &[CommandSpec] = &[
         .complexity("Depends on subcommand.")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .system()
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("failover", -1, Group::Server, "6.2.0")
         .summary("Hands the role of primary over to a replica.")
         .complexity("O(1)")
@@ -104,14 +104,14 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
         .history(&[("7.0.0", "Takes several sections.")])
         .arguments(&[string("section").optional().multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("lastsave", 1, Group::Server, "1.0.0")
         .summary("Tells when the data was last saved, as a Unix time.")
         .complexity("O(1)")
         .flags(LOADING | STALE | FAST)
         .acl(Categories::ADMIN.with(Categories::DANGEROUS))
         .tips(&["nondeterministic_output"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("latency", -2, Group::Server, "2.8.13")
         .summary("Groups the commands of latency monitoring.")
         .complexity("Depends on subcommand.")
@@ -340,7 +340,7 @@ static COMMANDLOG_SUBCOMMANDS: [CommandSpec; 4] = [
                 ],
             ),
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("commandlog|help", 2, Group::Server, "8.1.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -359,7 +359,7 @@ static COMMANDLOG_SUBCOMMANDS: [CommandSpec; 4] = [
                 keyword("large-reply", "LARGE-REPLY"),
             ],
         )])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("commandlog|reset", 3, Group::Server, "8.1.0")
         .summary("Empties a command log.")
         .complexity("O(N), N being the number of entries")
@@ -373,7 +373,7 @@ static COMMANDLOG_SUBCOMMANDS: [CommandSpec; 4] = [
                 keyword("large-reply", "LARGE-REPLY"),
             ],
         )])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
 ];
 
 static CONFIG_SUBCOMMANDS: [CommandSpec; 5] = [
@@ -383,7 +383,7 @@ static CONFIG_SUBCOMMANDS: [CommandSpec; 5] = [
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .history(&[("7.0.0", "Takes several patterns.")])
         .arguments(&[string("parameter").multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("config|help", 2, Group::Server, "5.0.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -394,13 +394,13 @@ static CONFIG_SUBCOMMANDS: [CommandSpec; 5] = [
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("config|rewrite", 2, Group::Server, "2.8.0")
         .summary("Writes the configuration in effect to its file.")
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("config|set", -4, Group::Server, "2.0.0")
         .summary("Changes parameters while running.")
         .complexity("O(N), N being the number of parameters given")
@@ -408,7 +408,7 @@ static CONFIG_SUBCOMMANDS: [CommandSpec; 5] = [
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .history(&[("7.0.0", "Takes several parameters.")])
         .arguments(&[block("data", &[string("parameter"), string("value")]).multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
 ];
 
 static LATENCY_SUBCOMMANDS: [CommandSpec; 7] = [
@@ -417,14 +417,14 @@ static LATENCY_SUBCOMMANDS: [CommandSpec; 7] = [
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("latency|graph", 3, Group::Server, "2.8.13")
         .summary("Draws the latencies of an event over time.")
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"])
         .arguments(&[string("event")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("latency|help", 2, Group::Server, "2.8.13")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -436,27 +436,27 @@ static LATENCY_SUBCOMMANDS: [CommandSpec; 7] = [
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"])
         .arguments(&[string("command").optional().multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("latency|history", 3, Group::Server, "2.8.13")
         .summary("Lists the latencies of an event over time.")
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"])
         .arguments(&[string("event")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("latency|latest", 2, Group::Server, "2.8.13")
         .summary("Shows the latest latency of every event.")
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("latency|reset", -2, Group::Server, "2.8.13")
         .summary("Forgets the latencies of events.")
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .tips(&["request_policy:all_nodes", "response_policy:agg_sum"])
         .arguments(&[string("event").optional().multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
 ];
 
 static MEMORY_SUBCOMMANDS: [CommandSpec; 6] = [
@@ -464,7 +464,7 @@ static MEMORY_SUBCOMMANDS: [CommandSpec; 6] = [
         .summary("Explains memory problems.")
         .complexity("O(1)")
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("memory|help", 2, Group::Server, "4.0.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -475,18 +475,18 @@ static MEMORY_SUBCOMMANDS: [CommandSpec; 6] = [
         .complexity("Depends on how much memory is allocated; may be slow")
         .flags(LOADING)
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("memory|purge", 2, Group::Server, "4.0.0")
         .summary("Asks the allocator to return memory to the system.")
         .complexity("Depends on how much memory is allocated; may be slow")
         .flags(LOADING)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("memory|stats", 2, Group::Server, "4.0.0")
         .summary("Reports what memory is used for.")
         .complexity("O(1)")
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("memory|usage", -3, Group::Server, "4.0.0")
         .summary("Estimates the memory of a key.")
         .complexity("O(N), N being the number of samples")
@@ -508,13 +508,13 @@ static MODULE_SUBCOMMANDS: [CommandSpec; 5] = [
         .complexity("O(N), N being the number of modules")
         .flags(ADMIN | NOSCRIPT)
         .tips(&["nondeterministic_output_order"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("module|load", -3, Group::Server, "4.0.0")
         .summary("Loads a module.")
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | NO_ASYNC_LOADING)
         .arguments(&[string("path"), string("arg").optional().multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("module|loadex", -3, Group::Server, "7.0.0")
         .summary("Loads a module with configuration parameters.")
         .complexity("O(1)")
@@ -528,13 +528,13 @@ static MODULE_SUBCOMMANDS: [CommandSpec; 5] = [
                 .multiple_token(),
             string("args").token("ARGS").optional().multiple(),
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("module|unload", 3, Group::Server, "4.0.0")
         .summary("Unloads a module.")
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | NO_ASYNC_LOADING)
         .arguments(&[string("name")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
 ];
 
 static SLOWLOG_SUBCOMMANDS: [CommandSpec; 4] = [
@@ -545,7 +545,7 @@ static SLOWLOG_SUBCOMMANDS: [CommandSpec; 4] = [
         .tips(&["request_policy:all_nodes", "nondeterministic_output"])
         .history(&[("4.0.0", "Entries tell the client's address and name.")])
         .arguments(&[integer("count").optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("slowlog|help", 2, Group::Server, "6.2.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -556,13 +556,13 @@ static SLOWLOG_SUBCOMMANDS: [CommandSpec; 4] = [
         .complexity("O(1)")
         .flags(ADMIN | LOADING | STALE)
         .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("slowlog|reset", 2, Group::Server, "2.2.12")
         .summary("Empties the slow log.")
         .complexity("O(N), N being the number of entries")
         .flags(ADMIN | LOADING | STALE)
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
 ];
 
 /// Our own: what the actors of this server do.

@@ -1,0 +1,83 @@
+//! What must be looked at now and then: rates for INFO, idle clients, clients that do not read.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use crate::clock;
+use crate::connection::{CheckOutput, Kill};
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
+use crate::server::ServerRef;
+
+/// Time to look.
+pub struct LookAround;
+
+crate::receives!(Janitor: LookAround = 0);
+
+/// Between two looks, milliseconds. Rates are averages over 16 of them.
+const PERIOD_MS: u64 = 100;
+/// Clients are looked at every so many looks: limits in seconds need no more.
+const LOOKS_PER_CLIENT_CHECK: u64 = 10;
+
+/// The actor.
+pub struct Janitor {
+    id: ActorId,
+    server: ServerRef,
+    looks: u64,
+}
+
+impl Janitor {
+    pub fn new(server: ServerRef) -> Self {
+        Self { id: next_actor(ActorKind::Janitor), server, looks: 0 }
+    }
+
+    fn look_at_clients(&self) {
+        let config = self.server.config.load();
+        let soft = config.client_output_buffer_limit[skuld::config::CLASS_NORMAL].soft;
+        if config.timeout == 0 && soft == 0 {
+            return;
+        }
+        let now = clock::unix_ms();
+        for client in self.server.clients.all() {
+            let idle_ms = now - client.last_interaction_ms.load(Ordering::Relaxed);
+            let is_busy = client.paused.load(Ordering::Relaxed);
+            if config.timeout > 0 && idle_ms / 1000 > i64::from(config.timeout) && !is_busy {
+                tracing::debug!("Closing idle client");
+                tell(&client.connection, Kill { after_replies: false });
+            } else if soft > 0 && client.output_bytes.load(Ordering::Relaxed) > soft {
+                tell(&client.connection, CheckOutput);
+            }
+        }
+    }
+}
+
+impl Actor for Janitor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let id = self.id;
+        ctx.run_interval(Duration::from_millis(PERIOD_MS), move |_, ctx| {
+            outside_event(id, clock::tick());
+            tell(&ctx.address(), LookAround);
+        });
+    }
+}
+
+impl TracedActor for Janitor {
+    const KIND: ActorKind = ActorKind::Janitor;
+
+    fn id(&self) -> ActorId {
+        self.id
+    }
+}
+
+impl Receive<LookAround> for Janitor {
+    fn receive(&mut self, _: LookAround, _: &mut Context<Self>) {
+        self.server.stats.sample();
+        self.looks += 1;
+        if self.looks.is_multiple_of(LOOKS_PER_CLIENT_CHECK) {
+            self.look_at_clients();
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! CONFIG GET, SET, REWRITE, RESETSTAT, and what a new setting means to the running server.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use skuld::commands::context::CommandError;
+use skuld::config::rewrite::Additions;
+use skuld::config::{Config, ProtectedAction, SetError, SetGuard, SetOutcome};
+
+use super::{Outcome, Request, tell_all_shards};
+use crate::batch::Batch;
+use crate::configure::os_text;
+use crate::envelope::tell;
+use crate::listener::Rebind;
+use crate::server::{Server, ServerRef};
+use crate::shard::Controlled;
+use crate::{configure, crash, log, memory, proc_title, process};
+
+/// Runs the subcommand.
+pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
+    match request.command.spec.name {
+        "config|get" => {
+            let words: Vec<&[u8]> = request.args[2..].iter().map(Vec::as_slice).collect();
+            let pairs = skuld::config::get(&request.server.config.load(), &words);
+            request.reply.map(pairs.len());
+            for (name, value) in pairs {
+                request.reply.bulk(&name);
+                request.reply.bulk(&value);
+            }
+            Ok(())
+        }
+        "config|set" => set(request, batch).await,
+        "config|rewrite" => rewrite_file(request, Additions::Changed),
+        "config|resetstat" => {
+            request.server.stats.reset_shared();
+            tell_all_shards(&request.server, Controlled::ResetCounters).await;
+            request.reply.ok();
+            Ok(())
+        }
+        name => Err(CommandError::text(format!("ERR unknown subcommand '{name}'"))),
+    }
+}
+
+/// Whether a guarded feature may be used by this client.
+pub fn is_allowed(action: ProtectedAction, batch: &Batch) -> bool {
+    match action {
+        ProtectedAction::Yes => true,
+        ProtectedAction::No => false,
+        ProtectedAction::Local => is_local(batch),
+    }
+}
+
+fn is_local(batch: &Batch) -> bool {
+    let session = &batch.session;
+    let address = session.peer.parse::<std::net::SocketAddr>();
+    session.unix_socket || address.is_ok_and(|a| a.ip().to_canonical().is_loopback())
+}
+
+async fn set(request: &mut Request, batch: &Batch) -> Outcome {
+    let server = request.server.clone();
+    // One change at a time: each is made to the outcome of the one before.
+    let _turn = server.config_change.lock().await;
+    let old = server.config.load_full();
+    let words: Vec<&[u8]> = request.args[2..].iter().map(Vec::as_slice).collect();
+    let guard =
+        SetGuard { loading: false, protected_allowed: is_allowed(old.enable_protected_configs, batch) };
+    let refused = |error: SetError| {
+        // Nothing is ever loaded while clients are served, so there is always a line.
+        CommandError::Bytes(error.line().unwrap_or_else(|| b"LOADING Server is loading".to_vec()))
+    };
+    let mut outcome = skuld::config::set(&old, &words, guard).map_err(refused)?;
+    if outcome.config.maxmemory_auto && outcome.changes("maxmemory") {
+        outcome.config.maxmemory = configure::auto_maxmemory();
+    }
+    if let Err((name, reason)) = apply(&server, &old, &outcome).await {
+        tracing::warn!(
+            "Failed applying new configuration. Possibly related to new {name} setting. Restoring previous settings."
+        );
+        // The client is told its own word for the directive.
+        let named = request.args[2..]
+            .iter()
+            .step_by(2)
+            .find(|word| skuld::config::find(word).is_some_and(|row| row.name == name));
+        let name = named.map_or_else(|| name.as_bytes().to_vec(), Clone::clone);
+        return Err(refused(SetError::Refused { name, reason }));
+    }
+    let smaller_than_used = outcome.changes("maxmemory") && outcome.config.maxmemory > 0;
+    if smaller_than_used && outcome.config.maxmemory < memory::used() {
+        tracing::warn!(
+            "WARNING: the new maxmemory value set via CONFIG SET ({}) is smaller than the current memory usage \
+             ({}). This will result in key eviction and/or the inability to accept new write commands depending on \
+             the maxmemory-policy.",
+            outcome.config.maxmemory,
+            memory::used()
+        );
+    }
+    if outcome.changes("dir") {
+        configure::name_directory(&mut outcome.config);
+    }
+    server.config.store(Arc::new(outcome.config));
+    request.reply.ok();
+    Ok(())
+}
+
+/// Puts changed settings into effect that are more than a value to look up. What cannot fail comes last, so that a
+/// refusal has little to undo.
+///
+/// # Errors
+/// The directive that failed and why; everything is as before then.
+async fn apply(
+    server: &ServerRef,
+    old: &Arc<Config>,
+    outcome: &SetOutcome,
+) -> Result<(), (&'static str, String)> {
+    let new = &outcome.config;
+    if outcome.changes("maxclients")
+        && new.maxclients > old.maxclients
+        && !process::files_suffice(new.maxclients)
+    {
+        let possible = process::possible_clients();
+        return Err((
+            "maxclients",
+            format!(
+                "The operating system is not able to handle the specified number of clients, try with {possible}"
+            ),
+        ));
+    }
+    if outcome.changes("tls-port") && new.tls_port != 0 {
+        return Err(("tls-port", "Unable to listen on this port. Check server logs.".to_owned()));
+    }
+    let before_dir = std::env::current_dir().ok();
+    if outcome.changes("dir")
+        && let Err(e) = std::env::set_current_dir(&*new.dir.to_str())
+    {
+        return Err(("dir", os_text(&e)));
+    }
+    let undo_dir = || {
+        if let (true, Some(dir)) = (outcome.changes("dir"), &before_dir) {
+            let _ = std::env::set_current_dir(dir);
+        }
+    };
+    let scores = outcome.changes("oom-score-adj") || outcome.changes("oom-score-adj-values");
+    if scores && process::apply_oom_score(new).is_err() {
+        let _ = process::apply_oom_score(old);
+        undo_dir();
+        let name = if outcome.changes("oom-score-adj") { "oom-score-adj" } else { "oom-score-adj-values" };
+        return Err((name, "Failed to apply new oom_score_adj configuration, check server logs.".to_owned()));
+    }
+    if outcome.changes("port") || outcome.changes("bind") {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let (new, old) = (Arc::new(new.clone()), old.clone());
+        tell(server.listener(), Rebind { new, old: old.clone(), reply });
+        if answer.await != Ok(true) {
+            if scores {
+                let _ = process::apply_oom_score(&old);
+            }
+            undo_dir();
+            return Err(if outcome.changes("bind") {
+                ("bind", "Failed to bind to specified addresses.".to_owned())
+            } else {
+                ("port", "Unable to listen on this port. Check server logs.".to_owned())
+            });
+        }
+    }
+    log::apply(new);
+    crash::enable(new.crash_log_enabled);
+    if outcome.changes("proc-title-template") || outcome.changes("port") || outcome.changes("bind") {
+        proc_title::apply(new);
+    }
+    Ok(())
+}
+
+/// CONFIG REWRITE: the file with the settings of now, replaced in one step so that it is never half-written.
+pub fn rewrite_file(request: &mut Request, additions: Additions) -> Outcome {
+    let server = &request.server;
+    let Some(path) = &server.config_file else {
+        return Err(CommandError::fixed("ERR The server is running without a config file"));
+    };
+    match replace_file(server, path, additions) {
+        Ok(()) => {
+            tracing::info!("CONFIG REWRITE executed with success.");
+            request.reply.ok();
+            Ok(())
+        }
+        Err(e) => {
+            let reason = os_text(&e);
+            tracing::warn!("CONFIG REWRITE failed: {reason}");
+            Err(CommandError::text(format!("ERR Rewriting config file: {reason}")))
+        }
+    }
+}
+
+fn replace_file(server: &Server, path: &str, additions: Additions) -> std::io::Result<()> {
+    use std::io::Write;
+    let old = match std::fs::read(path) {
+        Ok(old) => old,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(e) => return Err(e),
+    };
+    let config = server.config.load();
+    let text = skuld::config::rewrite(&old, &config, None, additions);
+    let temporary = format!("{path}.{}.{}", std::process::id(), server.started_ms);
+    let written = (|| {
+        let mut file = std::fs::File::create(&temporary)?;
+        // The new file is as readable as the old one.
+        if let Ok(before) = std::fs::metadata(path) {
+            file.set_permissions(before.permissions())?;
+        }
+        file.write_all(&text)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        let directory = std::path::Path::new(path).parent();
+        directory.map_or(Ok(()), |d| std::fs::File::open(d).and_then(|d| d.sync_all()))
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// LASTSAVE.
+pub fn last_save(request: &mut Request) -> Outcome {
+    request.reply.integer(request.server.last_save_ms.load(Ordering::Relaxed) / 1000);
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! DEBUG: for tests and test rigs. Gated by `enable-debug-command`. What makes no sense in this server, or is not there
+//! yet, says so.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use skuld::commands::context::CommandError;
+use skuld::commands::help;
+use skuld::config::rewrite::Additions;
+use skuld::resp::Protocol;
+use skuld::resp::decode::parse_integer;
+
+use super::config::is_allowed;
+use super::{Outcome, Request, config, debug_keys, tell_all_shards};
+use crate::batch::Batch;
+use crate::shard::Controlled;
+use crate::start;
+
+const NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you \
+                           can run it from a local connection, otherwise you need to set this option in the \
+                           configuration file, and then restart the server.";
+
+/// Names that Valkey knows and that have no meaning here, with the reason.
+const MEANINGLESS: &[(&str, &str)] = &[
+    ("dict-resizing", "tables grow and shrink in steps of their own"),
+    ("hashtable-can-abort-shrink", "tables grow and shrink in steps of their own"),
+    ("replybuffer", "clients have no reply buffer of a fixed size"),
+    ("client-enforce-reply-list", "there is one way to keep replies"),
+    ("pause-cron", "there is no single periodic job to pause"),
+    ("pause-after-fork", "this server never forks"),
+    ("structsize", "there are no C structures here"),
+    ("mallctl", "the allocator is not to be probed by clients"),
+    ("mallctl-str", "the allocator is not to be probed by clients"),
+    ("force-free-primary-async", "clients have no synchronous way to be freed"),
+    ("protect-client", "clients are freed when nobody holds them"),
+    ("client-eviction", "clients are not kept in buckets by size"),
+    ("htstats", "tables are not built from C hash tables"),
+    ("htstats-key", "tables are not built from C hash tables"),
+    ("sdslen", "strings are not C strings with a header"),
+    ("force-tls-write-error", "TLS is not enabled"),
+];
+
+/// Names that will have a meaning once their area is built.
+const NOT_YET: &[&str] = &[
+    "aof-flush-sleep",
+    "reload",
+    "loadaof",
+    "replicate",
+    "set-skip-checksum-validation",
+    "set-disable-deny-scripts",
+    "delay-rdb-client-free-second",
+    "slotmigration",
+    "drop-cluster-packet-filter",
+    "close-cluster-link-on-packet-drop",
+    "disable-cluster-random-ping",
+    "disable-cluster-reconnection",
+    "quicklist-packed-threshold",
+    "quicklist",
+    "listpack",
+];
+
+/// Runs DEBUG.
+pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
+    if !is_allowed(request.server.config.load().enable_debug_command, batch) {
+        return Err(CommandError::fixed(NOT_ALLOWED));
+    }
+    let word = String::from_utf8_lossy(&request.args[1]).to_ascii_lowercase();
+    match (word.as_str(), request.args.len()) {
+        ("help", 2) => help::write(&request.args[0], "debug", &mut request.reply),
+        ("log", 3) => {
+            tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(&request.args[2]));
+            request.reply.ok();
+        }
+        ("error", 3) => {
+            let one_line = |b: &u8| if matches!(b, b'\r' | b'\n') { b' ' } else { *b };
+            return Err(CommandError::Bytes(request.args[2].iter().map(one_line).collect()));
+        }
+        ("sleep", 3) => {
+            let seconds = skuld::config::values::parse_fraction(&request.args[2]).unwrap_or(0.0);
+            let time = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
+            tell_all_shards(&request.server, Controlled::Sleep(time)).await;
+            request.reply.ok();
+        }
+        ("set-active-expire", 3) => {
+            let on = parse_integer(&request.args[2]).unwrap_or(0) != 0;
+            request.server.active_expire.store(on, Ordering::Relaxed);
+            request.reply.ok();
+        }
+        ("protocol", 3) => return protocol(request),
+        ("leak", 3) => {
+            std::mem::forget(request.args[2].clone());
+            request.reply.ok();
+        }
+        ("stringmatch-test", 2) => {
+            fuzz_glob();
+            request.reply.simple("Apparently the server did not crash: test passed");
+        }
+        ("change-repl-id", 2) => {
+            tracing::info!("Changing replication IDs after receiving change-repl-id");
+            request.server.replication_id.store(std::sync::Arc::new(start::random_hex(20)));
+            request.reply.ok();
+        }
+        ("config-rewrite-force-all", 2) => {
+            return config::rewrite_file(request, Additions::All).map_err(|error| {
+                let text = error.to_string();
+                let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+                CommandError::text(format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {reason}"))
+            });
+        }
+        ("segfault", 2) => {
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSEGV);
+        }
+        ("panic", 2) => panic!("Guru Meditation: asked for by DEBUG PANIC"),
+        ("assert", 2) => panic!("assertion failed, as asked for by DEBUG ASSERT"),
+        ("oom", 2) => panic!("Out Of Memory allocating {} bytes, as asked for by DEBUG OOM", usize::MAX / 2),
+        ("restart" | "crash-and-recover", 2 | 3) => return restart(request, word == "restart"),
+        ("object", 3 | 4) => return debug_keys::object(request, batch).await,
+        ("populate", 3..=5) => return debug_keys::populate(request, batch).await,
+        ("clusterlink", 5) if !request.server.config.load().cluster_enabled => {
+            return Err(CommandError::fixed(
+                "ERR Debug option only available for cluster mode enabled setup!",
+            ));
+        }
+        _ => return Err(unknown(&word, &request.args[1])),
+    }
+    Ok(())
+}
+
+fn unknown(word: &str, as_written: &[u8]) -> CommandError {
+    if let Some((_, reason)) = MEANINGLESS.iter().find(|(name, _)| *name == word) {
+        let name = word.to_ascii_uppercase();
+        return CommandError::text(format!("ERR DEBUG {name} has no meaning in this server: {reason}"));
+    }
+    if NOT_YET.contains(&word) {
+        let name = word.to_ascii_uppercase();
+        return CommandError::text(format!("ERR DEBUG {name} is not available yet in this version of Skuld"));
+    }
+    let cut = &as_written[..as_written.len().min(128)];
+    let head = b"ERR unknown subcommand or wrong number of arguments for '".as_slice();
+    CommandError::Bytes([head, cut, b"'. Try DEBUG HELP."].concat())
+}
+
+/// A value of each type of the protocol.
+fn protocol(request: &mut Request) -> Outcome {
+    let kind = request.args[2].to_ascii_lowercase();
+    let reply = &mut request.reply;
+    match kind.as_slice() {
+        b"string" => reply.bulk(b"Hello World"),
+        b"integer" => reply.integer(12345),
+        b"double" => reply.double_text(b"3.141"),
+        b"bignum" => reply.big_number(b"1234567999999999999999999999999999999"),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(3);
+            (0..3).for_each(|n| reply.integer(n));
+        }
+        b"set" => {
+            reply.set(3);
+            (0..3).for_each(|n| reply.integer(n));
+        }
+        b"map" => {
+            reply.map(3);
+            for n in 0..3 {
+                reply.integer(n);
+                reply.boolean(n == 1);
+            }
+        }
+        b"attrib" => {
+            if reply.attribute(1) {
+                reply.bulk(b"key-popularity");
+                reply.array(2);
+                reply.bulk(b"key:123");
+                reply.integer(90);
+            }
+            reply.bulk(b"Some real reply following the attribute");
+        }
+        b"push" => {
+            if reply.protocol() != Protocol::Resp3 {
+                return Err(CommandError::fixed("ERR RESP2 is not supported by this command"));
+            }
+            // A push goes out behind the reply of the command that caused it.
+            reply.bulk(b"Some real reply following the push reply");
+            reply.push(2);
+            reply.bulk(b"server-cpu-usage");
+            reply.integer(42);
+        }
+        b"verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
+        b"true" => reply.boolean(true),
+        b"false" => reply.boolean(false),
+        _ => {
+            return Err(CommandError::fixed(
+                "ERR Wrong protocol type name. Please use one of the following: \
+                 string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Matches random patterns against random texts; what matters is that it ends.
+fn fuzz_glob() {
+    const ROUNDS: usize = 50_000;
+    let mut rng = skuld::rng::Rng::new(crate::clock::tick().0);
+    let mut draw = |bound: u64| rng.next_u64() % bound;
+    for _ in 0..ROUNDS {
+        let alphabet = b"ab*?[]^-\\\0\xff";
+        let mut text = |len_max: u64| -> Vec<u8> {
+            (0..draw(len_max)).map(|_| alphabet[draw(alphabet.len() as u64) as usize]).collect()
+        };
+        let (pattern, subject) = (text(32), text(64));
+        std::hint::black_box(skuld::glob::matches(&pattern, &subject));
+    }
+}
+
+/// Starts the program again in this process, after a pause.
+fn restart(request: &mut Request, graceful: bool) -> Outcome {
+    use std::os::unix::process::CommandExt;
+    let delay = match request.args.get(2) {
+        None => 0,
+        Some(word) => parse_integer(word).ok_or(CommandError::NotInteger)?.max(0),
+    };
+    if graceful && request.server.config_file.is_some() {
+        config::rewrite_file(request, Additions::Changed)?;
+    }
+    std::thread::sleep(Duration::from_millis(delay as u64));
+    let (program, arguments) = start::command_line();
+    // Returns only if it fails.
+    let error = std::process::Command::new(&request.server.executable).arg0(program).args(arguments).exec();
+    tracing::warn!("Restarting failed: {error}");
+    Err(CommandError::fixed("ERR failed to restart the server. Check server logs."))
+}

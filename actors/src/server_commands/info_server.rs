@@ -1,0 +1,279 @@
+//! INFO about the process: Server, TLS, Clients, Memory, CPU, Modules, Cluster, Scripting Engines.
+
+use std::sync::atomic::Ordering;
+
+use skuld::config::Choice;
+use skuld::version::{REDIS_VERSION, VERSION};
+
+use super::info::{Lines, View, human_bytes};
+use crate::pause::Paused;
+use crate::{clock, configure, memory};
+
+pub fn server(view: &View<'_>, out: &mut Lines) {
+    let (server, config) = (view.server, &view.config);
+    let compatible = config.extended_redis_compatibility;
+    let now_us = clock::unix_us(clock::tick());
+    let uptime_s = (now_us / 1000 - server.started_ms) / 1000;
+    out.add("redis_version", REDIS_VERSION);
+    out.add("server_name", if compatible { "redis" } else { "valkey" });
+    out.add("valkey_version", VERSION);
+    out.add("valkey_release_stage", "ga");
+    out.add("redis_git_sha1", "00000000");
+    out.add("redis_git_dirty", 0);
+    out.add("redis_build_id", format_args!("{:016x}", build_id()));
+    let mode = if config.cluster_enabled { "cluster" } else { "standalone" };
+    out.add(if compatible { "redis_mode" } else { "server_mode" }, mode);
+    out.add("os", os());
+    out.add("arch_bits", usize::BITS);
+    out.add("monotonic_clock", clock::DESCRIPTION);
+    out.add("multiplexing_api", "epoll");
+    out.add("gcc_version", "0.0.0");
+    out.add("process_id", std::process::id());
+    out.add("process_supervised", supervised(config));
+    out.add("run_id", &server.run_id);
+    out.add("tcp_port", if config.port == 0 { config.tls_port } else { config.port });
+    out.add("server_time_usec", now_us);
+    out.add("uptime_in_seconds", uptime_s);
+    out.add("uptime_in_days", uptime_s / 86_400);
+    out.add("hz", config.hz);
+    out.add("configured_hz", config.hz);
+    out.add("clients_hz", config.hz);
+    out.add("lru_clock", now_us / 1_000_000 & 0xff_ffff);
+    out.add("executable", &server.executable);
+    out.add("config_file", server.config_file.as_deref().unwrap_or_default());
+    out.add("io_threads_active", u8::from(server.workers > 1));
+    out.add("availability_zone", &config.availability_zone);
+    let mut listeners = 0;
+    if config.port != 0 {
+        let binds: String = config.bind.iter().map(|a| format!("bind={a},")).collect();
+        out.add("listener0", format_args!("name=tcp,{binds}port={}", config.port));
+        listeners += 1;
+    }
+    if !config.unixsocket.is_empty() {
+        out.add(&format!("listener{listeners}"), format_args!("name=unix,bind={}", config.unixsocket));
+    }
+    out.add("skuld_version", env!("CARGO_PKG_VERSION"));
+    out.add("skuld_worker_threads", server.workers);
+}
+
+/// A number that is the same for the same binary.
+fn build_id() -> u64 {
+    let text = concat!(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn os() -> String {
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
+        text.trim().to_owned()
+    };
+    format!("{} {} {}", read("ostype"), read("osrelease"), std::env::consts::ARCH)
+}
+
+fn supervised(config: &skuld::config::Config) -> &'static str {
+    use skuld::config::Supervised;
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    match config.supervised {
+        Supervised::No => "no",
+        Supervised::Upstart => "upstart",
+        Supervised::Systemd => "systemd",
+        Supervised::Auto if is_set("UPSTART_JOB") => "upstart",
+        Supervised::Auto if is_set("NOTIFY_SOCKET") => "systemd",
+        Supervised::Auto => "unknown",
+    }
+}
+
+pub fn tls(_: &View<'_>, out: &mut Lines) {
+    for certificate in ["server", "client", "ca"] {
+        out.add(&format!("tls_{certificate}_cert_serial"), "none");
+        out.add(&format!("tls_{certificate}_cert_expires_in_seconds"), 0);
+    }
+}
+
+pub fn clients(view: &View<'_>, out: &mut Lines) {
+    let all = view.server.clients.all();
+    let most = |of: fn(&crate::clients::ClientShared) -> u64| all.iter().map(|c| of(c)).max().unwrap_or(0);
+    out.add("connected_clients", all.len());
+    out.add("cluster_connections", 0);
+    out.add("maxclients", view.config.maxclients);
+    out.add("client_recent_max_input_buffer", most(|c| c.query_bytes.load(Ordering::Relaxed)));
+    out.add("client_recent_max_output_buffer", most(|c| c.output_bytes.load(Ordering::Relaxed)));
+    out.add("blocked_clients", view.shards.iter().map(|s| s.paused).sum::<u64>());
+    out.add("tracking_clients", 0);
+    out.add("pubsub_clients", 0);
+    out.add("watching_clients", 0);
+    out.add("clients_in_timeout_table", 0);
+    out.add("total_watched_keys", 0);
+    out.add("total_blocking_keys", 0);
+    out.add("total_blocking_keys_on_nokey", 0);
+    let (reason, actions, left) = match view.server.pause.state() {
+        None => ("none", "none", 0),
+        Some((Paused::Writes, left)) => ("client_pause", "write", left),
+        Some((Paused::All, left)) => ("client_pause", "all", left),
+    };
+    out.add("paused_reason", reason);
+    out.add("paused_actions", actions);
+    out.add("paused_timeout_milliseconds", left);
+}
+
+/// Memory figures that several commands show.
+pub struct MemoryFigures {
+    pub used: u64,
+    pub peak: u64,
+    pub startup: u64,
+    /// What is not data: the process itself, tables, clients.
+    pub overhead: u64,
+    pub dataset: u64,
+    pub clients: u64,
+    pub tables: u64,
+    pub resident: u64,
+    pub allocated: u64,
+    pub active: u64,
+    pub allocator_resident: u64,
+}
+
+/// Collects the figures of now, bytes.
+pub fn memory_figures(view: &View<'_>) -> MemoryFigures {
+    let stats = &view.server.stats;
+    let used = memory::used();
+    stats.peak_memory.fetch_max(used, Ordering::Relaxed);
+    let startup = stats.startup_memory.load(Ordering::Relaxed);
+    let tables: u64 = view.shards.iter().map(|s| s.table_bytes).sum();
+    let clients: u64 = view.server.clients.all().iter().map(|c| c.memory_bytes()).sum();
+    let overhead = (startup + tables + clients).min(used);
+    let allocator = memory::allocator_stats();
+    MemoryFigures {
+        used,
+        peak: stats.peak_memory.load(Ordering::Relaxed),
+        startup,
+        overhead,
+        dataset: used - overhead,
+        clients,
+        tables,
+        resident: memory::resident(),
+        allocated: allocator.allocated,
+        active: allocator.active,
+        allocator_resident: allocator.resident,
+    }
+}
+
+/// A share in percent; of nothing, 0.
+pub fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+}
+
+/// One number by another; by nothing, 0.
+pub fn ratio(a: u64, b: u64) -> f64 {
+    if b == 0 { 0.0 } else { a as f64 / b as f64 }
+}
+
+pub fn memory(view: &View<'_>, out: &mut Lines) {
+    let figures = memory_figures(view);
+    let stats = &view.server.stats;
+    let with_human = |out: &mut Lines, name: &str, bytes: u64| {
+        out.add(name, bytes);
+        out.add(&format!("{name}_human"), human_bytes(bytes));
+    };
+    let total = configure::total_memory().unwrap_or(0);
+    let difference = |a: u64, b: u64| a as i64 - b as i64;
+    with_human(out, "used_memory", figures.used);
+    with_human(out, "used_memory_rss", figures.resident);
+    with_human(out, "used_memory_peak", figures.peak);
+    out.add("used_memory_peak_perc", format_args!("{:.2}%", percent(figures.used, figures.peak)));
+    out.add("used_memory_overhead", figures.overhead);
+    out.add("used_memory_startup", figures.startup);
+    out.add("used_memory_dataset", figures.dataset);
+    let beyond_startup = figures.used.saturating_sub(figures.startup);
+    let dataset_share = percent(figures.dataset, beyond_startup).min(100.0);
+    out.add("used_memory_dataset_perc", format_args!("{dataset_share:.2}%"));
+    out.add("allocator_allocated", figures.allocated);
+    out.add("allocator_active", figures.active);
+    out.add("allocator_resident", figures.allocator_resident);
+    out.add("allocator_muzzy", 0);
+    with_human(out, "total_system_memory", total);
+    out.add("used_memory_lua", 0);
+    out.add("used_memory_vm_eval", 0);
+    out.add("used_memory_lua_human", human_bytes(0));
+    out.add("used_memory_scripts_eval", 0);
+    out.add("number_of_cached_scripts", 0);
+    out.add("number_of_functions", 0);
+    out.add("number_of_libraries", 0);
+    out.add("used_memory_vm_functions", 0);
+    with_human(out, "used_memory_vm_total", 0);
+    out.add("used_memory_functions", 0);
+    with_human(out, "used_memory_scripts", 0);
+    with_human(out, "maxmemory", view.config.maxmemory);
+    out.add("maxmemory_policy", view.config.maxmemory_policy.name());
+    out.fraction("allocator_frag_ratio", ratio(figures.active, figures.allocated), 2);
+    out.add("allocator_frag_bytes", difference(figures.active, figures.allocated));
+    out.fraction("allocator_rss_ratio", ratio(figures.allocator_resident, figures.active), 2);
+    out.add("allocator_rss_bytes", difference(figures.allocator_resident, figures.active));
+    out.fraction("rss_overhead_ratio", ratio(figures.resident, figures.allocator_resident), 2);
+    out.add("rss_overhead_bytes", difference(figures.resident, figures.allocator_resident));
+    out.fraction("mem_fragmentation_ratio", ratio(figures.resident, figures.used), 2);
+    out.add("mem_fragmentation_bytes", difference(figures.resident, figures.used));
+    out.add("mem_not_counted_for_evict", 0);
+    out.add("mem_replication_backlog", 0);
+    out.add("mem_total_replication_buffers", 0);
+    out.add("mem_replicas_repl_buffer", 0);
+    out.add("mem_clients_slaves", 0);
+    out.add("mem_clients_normal", figures.clients);
+    out.add("mem_cluster_links", 0);
+    out.add("mem_cluster_slot_import", 0);
+    out.add("mem_cluster_slot_export", 0);
+    out.add("mem_aof_buffer", 0);
+    out.add("mem_allocator", memory::ALLOCATOR_NAME);
+    out.add("mem_overhead_db_hashtable_rehashing", 0);
+    out.add("active_defrag_running", 0);
+    out.add("lazyfree_pending_objects", stats.lazyfree_pending_objects.load(Ordering::Relaxed));
+    out.add("lazyfreed_objects", stats.lazyfreed_objects.load(Ordering::Relaxed));
+    out.add("skuld_table_bytes", figures.tables);
+}
+
+pub fn cpu(_: &View<'_>, out: &mut Lines) {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    let seconds = |t: nix::sys::time::TimeVal| t.num_microseconds() as f64 / 1e6;
+    let of = |who| getrusage(who).map_or((0.0, 0.0), |u| (seconds(u.system_time()), seconds(u.user_time())));
+    let (system, user) = of(UsageWho::RUSAGE_SELF);
+    let (system_children, user_children) = of(UsageWho::RUSAGE_CHILDREN);
+    let (system_main, user_main) = main_thread_times().unwrap_or((0.0, 0.0));
+    out.fraction("used_cpu_sys", system, 6);
+    out.fraction("used_cpu_user", user, 6);
+    out.fraction("used_cpu_sys_children", system_children, 6);
+    out.fraction("used_cpu_user_children", user_children, 6);
+    out.fraction("used_cpu_sys_main_thread", system_main, 6);
+    out.fraction("used_cpu_user_main_thread", user_main, 6);
+    let (_, shard_nanos) = crate::envelope::totals_of(crate::envelope::ActorKind::Shard);
+    out.fraction("used_active_time_main_thread", shard_nanos as f64 / 1e9, 6);
+}
+
+/// System and user seconds of the first thread.
+fn main_thread_times() -> Option<(f64, f64)> {
+    let pid = std::process::id();
+    let text = std::fs::read_to_string(format!("/proc/self/task/{pid}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(')')?;
+    let field = |number: usize| fields.split_whitespace().nth(number - 3)?.parse::<f64>().ok();
+    // SAFETY: sysconf has no preconditions.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
+    Some((field(15)? / ticks, field(14)? / ticks))
+}
+
+pub fn modules(_: &View<'_>, out: &mut Lines) {
+    out.add(
+        "module",
+        "name=lua,ver=1,api=1,filters=0,usedby=[],using=[],options=[handle-repl-async-load|\
+         handle-atomic-slot-migration]",
+    );
+}
+
+pub fn cluster(view: &View<'_>, out: &mut Lines) {
+    out.add("cluster_enabled", u8::from(view.config.cluster_enabled));
+}
+
+pub fn scripting_engines(_: &View<'_>, out: &mut Lines) {
+    out.add("engines_count", 1);
+    out.add("engines_total_used_memory", 0);
+    out.add("engines_total_memory_overhead", 0);
+    out.add("engine_0", "name=LUA,module=lua,abi_version=4,used_memory=0,memory_overhead=0");
+}

@@ -1,0 +1,233 @@
+//! INFO about what has happened: Persistence, Stats, Replication, Commandstats, Errorstats, Latencystats, Keyspace.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use skuld::commands::table::commands;
+use skuld::config::values::format_fraction;
+
+use super::info::{Lines, View};
+use crate::envelope::{self, ActorKind};
+use crate::stats::Rate;
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// Nothing is saved or loaded yet in this version; the fields say so.
+pub fn persistence(view: &View<'_>, out: &mut Lines) {
+    let server = view.server;
+    out.add("loading", 0);
+    out.add("async_loading", 0);
+    out.add("current_cow_peak", 0);
+    out.add("current_cow_size", 0);
+    out.add("current_cow_size_age", 0);
+    out.fraction("current_fork_perc", 0.0, 2);
+    out.add("current_save_keys_processed", 0);
+    out.add("current_save_keys_total", 0);
+    out.add("rdb_changes_since_last_save", load(&server.dirty));
+    out.add("rdb_bgsave_in_progress", 0);
+    out.add("rdb_last_save_time", server.last_save_ms.load(Ordering::Relaxed) / 1000);
+    out.add("rdb_last_bgsave_status", "ok");
+    out.add("rdb_last_bgsave_time_sec", -1);
+    out.add("rdb_current_bgsave_time_sec", -1);
+    out.add("rdb_saves", 0);
+    out.add("rdb_last_cow_size", 0);
+    out.add("rdb_last_load_keys_expired", 0);
+    out.add("rdb_last_load_keys_loaded", 0);
+    out.add("aof_enabled", 0);
+    out.add("aof_rewrite_in_progress", 0);
+    out.add("aof_rewrite_scheduled", 0);
+    out.add("aof_last_rewrite_time_sec", -1);
+    out.add("aof_current_rewrite_time_sec", -1);
+    out.add("aof_last_bgrewrite_status", "ok");
+    out.add("aof_rewrites", 0);
+    out.add("aof_rewrites_consecutive_failures", 0);
+    out.add("aof_last_write_status", "ok");
+    out.add("aof_last_cow_size", 0);
+    out.add("module_fork_in_progress", 0);
+    out.add("module_fork_last_cow_size", 0);
+    out.add("slot_migration_fork_in_progress", 0);
+}
+
+pub fn stats(view: &View<'_>, out: &mut Lines) {
+    let stats = &view.server.stats;
+    let (calls, command_nanos) = stats.totals();
+    let (cycles, cycle_nanos) = envelope::totals_of(ActorKind::Shard);
+    let kilobytes = |rate: Rate| stats.rates.of(rate) / 1024.0;
+    out.add("total_connections_received", load(&stats.total_connections_received));
+    out.add("total_commands_processed", calls);
+    out.fraction("instantaneous_ops_per_sec", stats.rates.of(Rate::Commands), 0);
+    out.add("total_net_input_bytes", load(&stats.total_net_input_bytes));
+    out.add("total_net_output_bytes", load(&stats.total_net_output_bytes));
+    out.add("total_net_repl_input_bytes", 0);
+    out.add("total_net_repl_output_bytes", 0);
+    out.add("total_net_cluster_slot_import_bytes", 0);
+    out.add("total_net_cluster_slot_export_bytes", 0);
+    out.fraction("instantaneous_input_kbps", kilobytes(Rate::InputBytes), 2);
+    out.fraction("instantaneous_output_kbps", kilobytes(Rate::OutputBytes), 2);
+    out.fraction("instantaneous_input_repl_kbps", 0.0, 2);
+    out.fraction("instantaneous_output_repl_kbps", 0.0, 2);
+    out.add("rejected_connections", load(&stats.rejected_connections));
+    out.add("sync_full", 0);
+    out.add("sync_partial_ok", 0);
+    out.add("sync_partial_err", 0);
+    out.add("expired_keys", load(&stats.expired_keys));
+    out.add("expired_fields", load(&stats.expired_fields));
+    // Due keys are found by time, so none is ever stale.
+    out.fraction("expired_stale_perc", 0.0, 2);
+    out.fraction("expired_keys_with_volatile_items_stale_perc", 0.0, 2);
+    out.add("expired_time_cap_reached_count", load(&stats.expired_time_cap_reached));
+    out.add("expire_cycle_cpu_milliseconds", load(&stats.expire_cycle_micros) / 1000);
+    out.add("evicted_keys", load(&stats.evicted_keys));
+    out.add("evicted_clients", load(&stats.evicted_clients));
+    out.add("evicted_scripts", 0);
+    out.add("total_eviction_exceeded_time", 0);
+    out.add("current_eviction_exceeded_time", 0);
+    out.add("keyspace_hits", load(&stats.keyspace_hits));
+    out.add("keyspace_misses", load(&stats.keyspace_misses));
+    for name in [
+        "pubsub_channels",
+        "pubsub_patterns",
+        "pubsubshard_channels",
+        "latest_fork_usec",
+        "total_forks",
+        "migrate_cached_sockets",
+        "slave_expires_tracked_keys",
+        "active_defrag_hits",
+        "active_defrag_misses",
+        "active_defrag_key_hits",
+        "active_defrag_key_misses",
+        "total_active_defrag_time",
+        "current_active_defrag_time",
+        "tracking_total_keys",
+        "tracking_total_items",
+        "tracking_total_prefixes",
+    ] {
+        out.add(name, 0);
+    }
+    out.add("unexpected_error_replies", load(&stats.unexpected_error_replies));
+    out.add("total_error_replies", load(&stats.total_error_replies));
+    out.add("dump_payload_sanitizations", load(&stats.dump_payload_sanitizations));
+    out.add("total_reads_processed", load(&stats.total_reads_processed));
+    out.add("total_writes_processed", load(&stats.total_writes_processed));
+    for name in [
+        "io_threaded_reads_processed",
+        "io_threaded_writes_processed",
+        "io_threaded_freed_objects",
+        "io_threaded_accept_processed",
+        "io_threaded_poll_processed",
+        "io_threaded_total_prefetch_batches",
+        "io_threaded_total_prefetch_entries",
+    ] {
+        out.add(name, 0);
+    }
+    let (query, output) =
+        (&stats.client_query_buffer_limit_disconnections, &stats.client_output_buffer_limit_disconnections);
+    out.add("client_query_buffer_limit_disconnections", load(query));
+    out.add("client_output_buffer_limit_disconnections", load(output));
+    out.add("reply_buffer_shrinks", 0);
+    out.add("reply_buffer_expands", 0);
+    out.add("eventloop_cycles", cycles);
+    out.add("eventloop_duration_sum", cycle_nanos / 1000);
+    out.add("eventloop_duration_cmd_sum", command_nanos / 1000);
+    let cycle_rate = stats.rates.of(Rate::Cycles);
+    out.fraction("instantaneous_eventloop_cycles_per_sec", cycle_rate, 0);
+    let per_cycle = if cycle_rate > 0.0 { stats.rates.of(Rate::CycleMicros) / cycle_rate } else { 0.0 };
+    out.fraction("instantaneous_eventloop_duration_usec", per_cycle, 0);
+    out.add("acl_access_denied_auth", load(&stats.acl_access_denied_auth));
+    for name in ["cmd", "key", "channel", "tls_cert", "db"] {
+        out.add(&format!("acl_access_denied_{name}"), 0);
+    }
+    let shard_waits = envelope::summaries().into_iter().filter(|s| s.kind == ActorKind::Shard);
+    let mut waits = envelope::Summary::default();
+    shard_waits.for_each(|s| waits.merge(&s.wait));
+    out.add("skuld_shard_wait_usec_p50", waits.percentile_ns(50.0) / 1000);
+    out.add("skuld_shard_wait_usec_p99", waits.percentile_ns(99.0) / 1000);
+}
+
+pub fn replication(view: &View<'_>, out: &mut Lines) {
+    out.add("role", "master");
+    out.add("connected_slaves", 0);
+    out.add("replicas_waiting_psync", 0);
+    out.add("master_failover_state", "no-failover");
+    out.add("master_replid", view.server.replication_id.load());
+    out.add("master_replid2", "0".repeat(40));
+    out.add("master_repl_offset", 0);
+    out.add("second_repl_offset", -1);
+    out.add("repl_backlog_active", 0);
+    out.add("repl_backlog_size", view.config.repl_backlog_size);
+    out.add("repl_backlog_first_byte_offset", 0);
+    out.add("repl_backlog_histlen", 0);
+}
+
+pub fn command_stats(view: &View<'_>, out: &mut Lines) {
+    for command in commands() {
+        let sum = view.server.stats.of_command(usize::from(command.id));
+        if sum.calls == 0 && sum.rejected == 0 && sum.failed == 0 {
+            continue;
+        }
+        let usec = sum.nanos / 1000;
+        let per_call = if sum.calls == 0 { 0.0 } else { sum.nanos as f64 / 1000.0 / sum.calls as f64 };
+        out.add(
+            &format!("cmdstat_{}", command.name),
+            format_args!(
+                "calls={},usec={usec},usec_per_call={per_call:.2},rejected_calls={},failed_calls={}",
+                sum.calls, sum.rejected, sum.failed
+            ),
+        );
+    }
+}
+
+pub fn error_stats(view: &View<'_>, out: &mut Lines) {
+    for (code, count) in view.server.stats.error_counts() {
+        out.add(&format!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+pub fn latency_stats(view: &View<'_>, out: &mut Lines) {
+    let percentiles = &view.config.latency_tracking_info_percentiles;
+    if !view.config.latency_tracking || percentiles.is_empty() {
+        return;
+    }
+    for command in commands() {
+        let sum = view.server.stats.of_command(usize::from(command.id));
+        if sum.latency.count == 0 {
+            continue;
+        }
+        let shown: Vec<String> = percentiles
+            .iter()
+            .map(|&p| {
+                let usec = sum.latency.percentile_ns(p) as f64 / 1000.0;
+                format!("p{}={usec:.3}", format_fraction(p))
+            })
+            .collect();
+        out.add(&format!("latency_percentiles_usec_{}", command.name), shown.join(","));
+    }
+}
+
+pub fn keyspace(view: &View<'_>, out: &mut Lines) {
+    let databases = view.shards.iter().map(|s| s.databases.len()).max().unwrap_or(0);
+    for db in 0..databases {
+        let mut sum = crate::shard::DatabaseFigures::default();
+        let mut ttls = (0i64, 0i64);
+        for figures in view.shards.iter().filter_map(|s| s.databases.get(db)) {
+            sum.keys += figures.keys;
+            sum.expires += figures.expires;
+            sum.volatile_items += figures.volatile_items;
+            if figures.expires > 0 && figures.avg_ttl > 0 {
+                ttls.0 += figures.avg_ttl.saturating_mul(figures.expires as i64);
+                ttls.1 += figures.expires as i64;
+            }
+        }
+        if sum.keys > 0 {
+            let avg_ttl = ttls.0.checked_div(ttls.1).unwrap_or(0);
+            out.add(
+                &format!("db{db}"),
+                format_args!(
+                    "keys={},expires={},avg_ttl={avg_ttl},keys_with_volatile_items={}",
+                    sum.keys, sum.expires, sum.volatile_items
+                ),
+            );
+        }
+    }
+}
