@@ -23,6 +23,8 @@ pub struct Batch {
     pub requests: Requests,
     /// The next request to execute.
     pub next: usize,
+    /// Encoded replies that come before `output`, in chunks: so that large ones are neither copied nor grown.
+    pub finished: Vec<Vec<u8>>,
     /// Encoded replies.
     pub output: Vec<u8>,
     /// The last command run: its id in the command table, or `u16::MAX`.

@@ -9,6 +9,7 @@
 //! Invariant: one batch of a connection is in flight at a time, so its commands take effect in the order sent.
 //! Invariant: replies nobody reads never stop reading; only the output-buffer limits act.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,6 +35,11 @@ use crate::shard::{ExecuteBatch, Shard};
 const READ_BYTES: usize = 64 * 1024;
 /// While a batch is in flight, reading pauses beyond this many unexecuted bytes (the sender's window fills instead).
 const READ_AHEAD_BYTES: usize = 16 * 1024;
+/// Most bytes written to one socket before other tasks of the arbiter get a turn. A reader that keeps up would
+/// otherwise hold the thread for as long as there is something to send.
+const WRITE_TURN_BYTES: usize = 256 * 1024;
+/// Waiting replies are put together up to this size.
+const CHUNK_BYTES: usize = 64 * 1024;
 /// Buffers larger than this are given back when they are empty.
 const KEEP_BYTES: usize = 32 * 1024;
 
@@ -104,8 +110,10 @@ pub struct Connection {
     /// The batch while it is here, that is, while nothing is in flight.
     batch: Option<Box<Batch>>,
     /// Replies the socket did not take yet.
-    output: Vec<u8>,
+    output: VecDeque<Vec<u8>>,
+    /// Bytes of the first chunk that are written, and of all chunks that are not.
     written: usize,
+    unwritten: usize,
     /// When the output went over the soft limit, if it is.
     over_soft_since: Option<clock::Tick>,
     /// The peer will send nothing more.
@@ -134,6 +142,7 @@ impl Connection {
             input: Vec::new(),
             requests: Requests::default(),
             next: 0,
+            finished: Vec::new(),
             output: Vec::new(),
             last_command: u16::MAX,
             commands_run: 0,
@@ -152,8 +161,9 @@ impl Connection {
             spare_requests: Requests::default(),
             protocol_error: None,
             batch: Some(batch),
-            output: Vec::new(),
+            output: VecDeque::new(),
             written: 0,
+            unwritten: 0,
             over_soft_since: None,
             ended: false,
             closing: false,
@@ -249,8 +259,9 @@ impl Connection {
         let mut done = 0;
         if self.output.is_empty() {
             stats.total_writes_processed.fetch_add(1, Ordering::Relaxed);
-            while done < bytes.len() {
-                match self.stream.try_write(&bytes[done..]) {
+            while done < bytes.len().min(WRITE_TURN_BYTES) {
+                let end = bytes.len().min(WRITE_TURN_BYTES);
+                match self.stream.try_write(&bytes[done..end]) {
                     Ok(n) => done += n,
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -259,10 +270,15 @@ impl Connection {
             }
         }
         if done < bytes.len() {
-            if self.output.is_empty() && done == 0 {
-                std::mem::swap(&mut self.output, bytes);
-            } else {
-                self.output.extend_from_slice(&bytes[done..]);
+            self.unwritten += bytes.len() - done;
+            match self.output.back_mut() {
+                None => {
+                    self.written = done;
+                    self.output.push_back(std::mem::take(bytes));
+                }
+                // Small replies share a chunk; large ones are not copied.
+                Some(last) if last.len() + bytes.len() <= CHUNK_BYTES => last.extend_from_slice(bytes),
+                Some(_) => self.output.push_back(std::mem::take(bytes)),
             }
             self.check_output_limit(ctx);
             // The future that watches the socket must start to watch for writability.
@@ -277,7 +293,7 @@ impl Connection {
     }
 
     fn check_output_limit(&mut self, ctx: &mut Context<Self>) {
-        let waiting = (self.output.len() - self.written) as u64;
+        let waiting = self.unwritten as u64;
         self.shared.output_bytes.store(waiting, Ordering::Relaxed);
         let config = self.server.config.load();
         let limit = &config.client_output_buffer_limit[0];
@@ -300,6 +316,36 @@ impl Connection {
 
     fn output_is_empty(&self) -> bool {
         self.output.is_empty()
+    }
+
+    /// Writes what the socket takes, up to a turn's worth.
+    fn flush(&mut self, ctx: &mut Context<Self>, task: &mut std::task::Context<'_>) {
+        let mut turn = WRITE_TURN_BYTES;
+        while let Some(chunk) = self.output.front().filter(|_| !self.closed) {
+            if turn == 0 {
+                // Registers this task to be polled again once the arbiter has looked at its other sockets.
+                let _ = std::pin::pin!(tokio::task::yield_now()).poll(task);
+                break;
+            }
+            let end = chunk.len().min(self.written + turn);
+            match self.stream.poll_write(task, &chunk[self.written..end]) {
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => self.close(ctx),
+                Poll::Ready(Ok(n)) => {
+                    turn -= n;
+                    self.written += n;
+                    self.unwritten -= n;
+                    if self.written == chunk.len() {
+                        self.written = 0;
+                        self.output.pop_front();
+                    }
+                }
+            }
+        }
+        if self.unwritten == 0 {
+            self.over_soft_since = None;
+        }
+        self.shared.output_bytes.store(self.unwritten as u64, Ordering::Relaxed);
     }
 
     /// Closes if that was asked for and everything due is written.
@@ -343,6 +389,9 @@ impl Connection {
         }
         if batch.session.close_after_reply {
             self.closing = true;
+        }
+        for mut chunk in std::mem::take(&mut batch.finished) {
+            self.send(&mut chunk, ctx);
         }
         let mut output = std::mem::take(&mut batch.output);
         self.send(&mut output, ctx);
@@ -403,26 +452,7 @@ impl ActorFuture<Connection> for SocketFuture {
         ctx: &mut Context<Connection>,
         task: &mut std::task::Context<'_>,
     ) -> Poll<()> {
-        while !connection.output.is_empty() && !connection.closed {
-            let written = connection.written;
-            match connection.stream.poll_write(task, &connection.output[written..]) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(n)) => {
-                    connection.written += n;
-                    if connection.written == connection.output.len() {
-                        connection.written = 0;
-                        connection.output.clear();
-                        if connection.output.capacity() > KEEP_BYTES {
-                            connection.output = Vec::new();
-                        }
-                        connection.over_soft_since = None;
-                    }
-                    let waiting = (connection.output.len() - connection.written) as u64;
-                    connection.shared.output_bytes.store(waiting, Ordering::Relaxed);
-                }
-                Poll::Ready(Err(_)) => connection.close(ctx),
-            }
-        }
+        connection.flush(ctx, task);
         connection.settle(ctx);
         SCRATCH.with(|scratch| {
             let mut scratch = scratch.borrow_mut();

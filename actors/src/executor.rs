@@ -191,21 +191,23 @@ impl Executor {
         rules(&self.config, session, self.server.pause.freezes_keys())
     }
 
-    /// Answers the batch's next request with an array whose elements are encoded already.
+    /// Answers the batch's next request with an array whose elements are encoded already, in chunks.
     pub fn reply_array(
         &mut self,
         batch: &mut Batch,
         command: &'static Command,
         count: usize,
-        elements: Vec<u8>,
+        chunks: Vec<Vec<u8>>,
     ) {
-        let from = batch.output.len();
+        self.commands[usize::from(command.id)].record(0, false);
+        if batch.session.reply_mode != ReplyMode::On {
+            let from = batch.output.len();
+            return settle_reply_mode(&mut batch.output, from, &mut batch.session);
+        }
         let mut reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
         reply.array(count);
-        reply.raw(&elements);
-        batch.output = reply.into_bytes();
-        self.commands[usize::from(command.id)].record(0, false);
-        settle_reply_mode(&mut batch.output, from, &mut batch.session);
+        batch.finished.push(reply.into_bytes());
+        batch.finished.extend(chunks);
     }
 
     fn refuse(

@@ -30,11 +30,14 @@ pub struct NamesJob {
     wanted: NamesWanted,
     visited: Vec<u64>,
     next: Slot,
-    /// Matching names, encoded as bulk strings.
+    /// Matching names, encoded as bulk strings: full chunks, and the one being filled.
+    chunks: Vec<Vec<u8>>,
     found: Reply,
     pub count: usize,
 }
 
+/// Names are collected in chunks of about this size: one growing buffer would be copied again and again.
+const CHUNK_BYTES: usize = 64 * 1024;
 /// Between two looks at the clock, slots.
 const SLOTS_PER_LOOK: usize = 8;
 
@@ -44,6 +47,7 @@ impl NamesJob {
             wanted,
             visited: vec![0; SLOTS / 64],
             next: Slot(0),
+            chunks: Vec::new(),
             found: Reply::new(Protocol::Resp2),
             count: 0,
         }
@@ -53,9 +57,10 @@ impl NamesJob {
         self.wanted.db
     }
 
-    /// The encoded names.
-    pub fn into_names(self) -> Vec<u8> {
-        self.found.into_bytes()
+    /// The encoded names, in chunks.
+    pub fn into_names(mut self) -> Vec<Vec<u8>> {
+        self.chunks.push(self.found.into_bytes());
+        self.chunks
     }
 
     /// Visits a slot unless that was done.
@@ -76,6 +81,9 @@ impl NamesJob {
             }
             self.found.bulk(entry.key());
             self.count += 1;
+        }
+        if self.found.len() > CHUNK_BYTES {
+            self.chunks.push(std::mem::take(&mut self.found).into_bytes());
         }
     }
 

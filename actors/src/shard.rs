@@ -73,10 +73,10 @@ pub struct CollectNames {
     pub wanted: NamesWanted,
 }
 
-/// One shard's names, encoded as bulk strings.
+/// One shard's names, encoded as bulk strings, in chunks.
 pub struct NamesCollected {
     pub ticket: u64,
-    pub names: Vec<u8>,
+    pub names: Vec<Vec<u8>>,
     pub count: usize,
 }
 
@@ -230,7 +230,7 @@ struct PendingUnit {
 struct PendingNames {
     batch: Box<Batch>,
     command: &'static Command,
-    names: Vec<u8>,
+    names: Vec<Vec<u8>>,
     count: usize,
     missing: usize,
 }
@@ -773,11 +773,7 @@ impl Receive<ContinueNames> for Shard {
 impl Receive<NamesCollected> for Shard {
     fn receive(&mut self, NamesCollected { ticket, names, count }: NamesCollected, ctx: &mut Context<Self>) {
         let pending = self.pending_names.get_mut(&ticket).expect("a KEYS waits for all its shards");
-        if pending.names.is_empty() {
-            pending.names = names;
-        } else {
-            pending.names.extend_from_slice(&names);
-        }
+        pending.names.extend(names);
         pending.count += count;
         pending.missing -= 1;
         if pending.missing == 0 {
