@@ -22,6 +22,7 @@
 
 pub mod commands;
 pub mod config;
+pub mod digest;
 pub mod effects;
 pub mod expiry;
 pub mod glob;
