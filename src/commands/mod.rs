@@ -11,6 +11,7 @@ pub mod connection;
 pub mod context;
 pub mod generic;
 pub mod help;
+pub mod hyperloglog;
 pub mod introspection;
 pub mod key_spec;
 pub mod keys;

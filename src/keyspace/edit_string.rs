@@ -99,6 +99,23 @@ impl Entry {
         self.set_string_kind(StringKind::Raw);
         self.string_bytes_mut().expect("a string that is no integer")
     }
+
+    /// Hands the bytes of a string out for any change; it is `raw` from now on.
+    ///
+    /// # Panics
+    /// If the value is not a string: commands check the type first.
+    pub fn edit_raw<T>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        self.grow_raw(0);
+        if let Some(long) = self.long_string_mut() {
+            return change(long);
+        }
+        let mut bytes = self.string_bytes().expect("made bytes above").to_vec();
+        let result = change(&mut bytes);
+        if self.string_bytes() != Some(&bytes) {
+            self.replace_value(NewValue::Owned(Value::Str(bytes, StringKind::Raw)));
+        }
+        result
+    }
 }
 
 /// Lengthens by zeros. A string that grows step by step moves only once per doubling, and large ones do not waste more
