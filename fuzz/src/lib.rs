@@ -1,0 +1,55 @@
+//! Fuzz targets: functions from bytes to nothing that panic when a property of the engine does not hold.
+//!
+//! - [`requests`][]: the decoder of requests, however the bytes are cut
+//! - [`config`][]: configuration text, command line, environment, CONFIG SET, and that CONFIG REWRITE keeps the values
+//! - [`commands`][]: sequences of commands on a keyspace, and the same keyspace made from what they propagate
+//! - [`glob`][]: patterns and the texts they match
+//! - [`packed`][]: listpacks, integer sets, HyperLogLogs and compressed bytes from outside
+//! - [`numbers`][]: numbers and their texts
+//!
+//! [`keeper`] executes commands, [`digest`] compares keyspaces, [`grammar`] writes requests, [`mutate`] changes bytes.
+
+pub mod commands;
+pub mod config;
+pub mod digest;
+pub mod glob;
+pub mod grammar;
+pub mod keeper;
+pub mod mutate;
+pub mod numbers;
+pub mod packed;
+pub mod reply;
+pub mod requests;
+
+use skuld::rng::Rng;
+
+/// A target as the bounded driver sees it.
+pub struct Target {
+    pub name: &'static str,
+    /// Panics if something is wrong.
+    pub run: fn(&[u8]),
+    /// Makes a plausible input, for the driver to run as it is or changed.
+    pub make: fn(&mut Rng) -> Vec<u8>,
+    /// Words that mean something to the target.
+    pub words: fn() -> Vec<&'static [u8]>,
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    Target { name: "requests", run: requests::run, make: requests::make, words: requests::words },
+    Target { name: "config", run: config::run, make: config::make, words: config::words },
+    Target { name: "commands", run: commands::run, make: commands::make, words: grammar::words },
+    Target { name: "glob", run: glob::run, make: glob::make, words: glob::words },
+    Target { name: "packed", run: packed::run, make: packed::make, words: packed::words },
+    Target { name: "numbers", run: numbers::run, make: numbers::make, words: numbers::words },
+];
+
+/// One of `choices`, which must not be empty.
+pub fn pick<'a, T: ?Sized>(rng: &mut Rng, choices: &[&'a T]) -> &'a T {
+    choices[rng.below(choices.len() as u64) as usize]
+}
+
+/// True once in `n` times.
+pub fn one_in(rng: &mut Rng, n: u64) -> bool {
+    rng.below(n) == 0
+}
