@@ -6,8 +6,9 @@
 
 use crate::digest::digest;
 use crate::grammar;
-use crate::keeper::{Answer, Keeper};
+use crate::keeper::{Answer, apply, bench, execute};
 use crate::reply;
+use skuld::commands::testing::Bench;
 use skuld::expiry::rules::Situation;
 use skuld::resp::Protocol;
 use skuld::resp::decode::split_words;
@@ -20,9 +21,9 @@ const LINES_MAX: usize = 200;
 pub fn run(data: &[u8]) {
     let Some((&first, text)) = data.split_first() else { return };
     let workers = if first & 1 == 0 { 1 } else { 3 };
-    let mut primary = Keeper::new(workers, Situation::default());
+    let mut primary = bench(workers, Situation::default());
     let from_primary = Situation { is_replica: true, from_primary: true, ..Situation::default() };
-    let mut replica = Keeper::new(1, from_primary);
+    let mut replica = bench(1, from_primary);
     let mut comparable = true;
     for line in text.split(|&b| b == b'\n').take(LINES_MAX) {
         if let Some(order) = line.strip_prefix(b"@") {
@@ -37,7 +38,7 @@ pub fn run(data: &[u8]) {
         }
         let shown = || String::from_utf8_lossy(line);
         comparable &= !sets_a_key_twice(&args);
-        let Answer::Reply(bytes) = primary.execute(&args) else { continue };
+        let Answer::Reply(bytes) = execute(&mut primary, &args) else { continue };
         match reply::count(&bytes) {
             // Some answer several times, as SUBSCRIBE to several channels does, or not at all.
             Ok(_) => {}
@@ -48,7 +49,7 @@ pub fn run(data: &[u8]) {
         }
         for group in primary.effects.propagation.groups() {
             for (db, command) in group {
-                comparable &= replica.apply(db, command);
+                comparable &= apply(&mut replica, db, command);
             }
         }
         primary.effects.propagation.clear();
@@ -68,23 +69,23 @@ pub fn run(data: &[u8]) {
     }
 }
 
-fn direct(keeper: &mut Keeper, order: &[u8]) {
+fn direct(bench: &mut Bench, order: &[u8]) {
     match order {
-        b"2" => keeper.session.protocol = Protocol::Resp2,
-        b"3" => keeper.session.protocol = Protocol::Resp3,
+        b"2" => bench.session.protocol = Protocol::Resp2,
+        b"3" => bench.session.protocol = Protocol::Resp3,
         _ => {
             let ms = order.strip_prefix(b"+").and_then(skuld::types::number::parse_i64).unwrap_or(0);
-            keeper.now += ms.clamp(0, 1 << 40);
+            bench.now += ms.clamp(0, 1 << 40);
         }
     }
 }
 
-fn forget(keeper: &mut Keeper) {
-    keeper.effects.events.clear();
-    keeper.effects.modified.clear();
-    keeper.effects.databases.clear();
-    keeper.effects.garbage.clear();
-    keeper.effects.propagation.clear();
+fn forget(bench: &mut Bench) {
+    bench.effects.events.clear();
+    bench.effects.modified.clear();
+    bench.effects.databases.clear();
+    bench.effects.garbage.clear();
+    bench.effects.propagation.clear();
 }
 
 /// Requests for random elements with repetition, which answer as many as the client asks for.

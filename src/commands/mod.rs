@@ -21,7 +21,7 @@ pub mod refusals;
 pub mod spec;
 pub mod strings;
 pub mod table;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use context::{CommandError, Context};

@@ -1,7 +1,8 @@
-//! Runs engine commands in tests, without a server: replies as text, effects as lists.
+//! Runs engine commands in tests and fuzz targets, without a server: replies as text, effects as lists.
 
 use super::context::Context;
-use super::{Handler, table};
+use super::spec::ARBITRARY_KEYS;
+use super::{Command, Handler, table};
 use crate::config::Config;
 use crate::effects::{Effects, Grouping};
 use crate::expiry::rules::Situation;
@@ -20,6 +21,12 @@ pub struct Bench {
     /// Unix milliseconds.
     pub now: i64,
     pub rules: ExpiryRules,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Bench {
@@ -62,7 +69,13 @@ impl Bench {
 
     /// Runs one command and returns its raw reply.
     pub fn run_bytes(&mut self, args: &[&[u8]]) -> Vec<u8> {
-        let spec = table().resolve(args).expect("tests send commands that exist").spec;
+        let command = table().resolve(args).expect("tests send commands that exist");
+        self.run_command(command, args)
+    }
+
+    /// Runs a command that was looked up and returns its raw reply.
+    pub fn run_command(&mut self, command: &Command, args: &[&[u8]]) -> Vec<u8> {
+        let spec = command.spec;
         let Handler::Engine(function) = spec.handler else { panic!("{} is no engine command", spec.name) };
         let mut reply = Reply::new(self.session.protocol);
         let dirty = self.effects.dirty;
@@ -88,7 +101,8 @@ impl Bench {
             now_us: self.now * 1000,
         };
         let result = function(&mut context);
-        self.effects.finish_command(db, args, dirty, Grouping::Together);
+        let grouping = if command.flags.has(ARBITRARY_KEYS) { Grouping::Apart } else { Grouping::Together };
+        self.effects.finish_command(db, args, dirty, grouping);
         if let Err(error) = result {
             reply.truncate(0);
             error.write_to(&mut reply);

@@ -92,5 +92,5 @@ fn span(start: i64, stop: i64, len: usize) -> Option<(usize, usize)> {
     let len = len as i64;
     let start = if start < 0 { start.saturating_add(len).max(0) } else { start };
     let stop = if stop < 0 { stop.saturating_add(len) } else { stop.min(len - 1) };
-    (start <= stop && start < len).then_some((start as usize, (stop - start + 1) as usize))
+    (start <= stop && start < len).then(|| (start as usize, (stop - start + 1) as usize))
 }
