@@ -228,8 +228,13 @@ impl Reply {
 
     /// Writes the head that [`Reply::deferred_array`] left out, moving the elements behind it.
     pub fn finish_array(&mut self, deferred: Deferred, len: usize) {
+        self.finish_with(deferred, |head| head.array(len));
+    }
+
+    /// Like [`Reply::finish_array`] with anything that `write` writes as the head.
+    pub fn finish_with(&mut self, deferred: Deferred, write: impl FnOnce(&mut Reply)) {
         let mut head = Reply::new(self.protocol);
-        head.array(len);
+        write(&mut head);
         self.buf.splice(deferred.at..deferred.at, head.buf);
     }
 

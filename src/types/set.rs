@@ -190,6 +190,15 @@ impl Set {
         }
     }
 
+    /// [`Set::contains`] for a member of another set, which may be an integer without a text.
+    #[inline]
+    pub fn contains_item(&self, item: Item<'_>) -> bool {
+        match (self, item) {
+            (Set::Intset(set), Item::Int(value)) => set.contains(value),
+            _ => self.contains(item.text(&mut itoa::Buffer::new())),
+        }
+    }
+
     /// Calls `f` with each member until it breaks.
     pub fn visit(&self, mut f: impl FnMut(Item<'_>) -> ControlFlow<()>) {
         _ = match self {
@@ -221,12 +230,27 @@ impl Set {
         }
     }
 
+    /// Calls `f` with a random member, if there is any; `rng` gives random words.
+    pub fn visit_random(&self, rng: &mut dyn FnMut() -> u64, f: impl FnOnce(Item<'_>)) {
+        match self {
+            Set::Table(table) => {
+                if let Some(member) = table.random(rng) {
+                    f(Item::Str(member.text()));
+                }
+            }
+            _ => {
+                if let Some(member) = self.nth((rng() % (self.len().max(1) as u64)) as usize) {
+                    f(member.as_item());
+                }
+            }
+        }
+    }
+
     /// A random member; `rng` gives random words.
     pub fn random(&self, rng: &mut dyn FnMut() -> u64) -> Option<AnyMember> {
-        match self {
-            Set::Table(table) => Some(OwnedItem::Text(table.random(rng)?.text().to_vec())),
-            _ => self.nth((rng() % (self.len().max(1) as u64)) as usize),
-        }
+        let mut found = None;
+        self.visit_random(rng, |member| found = Some(member.into()));
+        found
     }
 
     /// Removes and returns a random member.

@@ -1,7 +1,7 @@
 //! Set commands.
 
-use crate::commands::Handler;
 use crate::commands::spec::*;
+use crate::commands::{Handler, set};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -14,7 +14,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("2.4.0", "Takes several members.")])
         .arguments(&[key("key", 0), string("member").multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::edit::sadd)),
     command("scard", 2, Group::Set, "1.0.0")
         .summary("Tells the number of members.")
         .complexity("O(1)")
@@ -23,7 +23,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::read::scard)),
     command("sdiff", -2, Group::Set, "1.0.0")
         .summary("Computes the members of the first set that no other set has.")
         .complexity("O(N), N being the number of members of all sets")
@@ -33,7 +33,7 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["nondeterministic_output_order"])
         .arguments(&[key("key", 0).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::algebra::sdiff)),
     command("sdiffstore", -3, Group::Set, "1.0.0")
         .summary("Stores the members of the first set that no other set has.")
         .complexity("O(N), N being the number of members of all sets")
@@ -42,7 +42,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(OW | UPDATE, 1), index_range(RO | ACCESS, 2, -1, 1)])
         .arguments(&[key("destination", 0), key("key", 1).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::algebra::sdiffstore)),
     command("sinter", -2, Group::Set, "1.0.0")
         .summary("Computes the members common to all sets.")
         .complexity("O(N*M) at worst, N being the size of the smallest set and M the number of sets")
@@ -52,7 +52,7 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["nondeterministic_output_order"])
         .arguments(&[key("key", 0).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::algebra::sinter)),
     command("sintercard", -3, Group::Set, "7.0.0")
         .summary("Counts the members common to all sets.")
         .complexity("O(N*M) at worst, N being the size of the smallest set and M the number of sets")
@@ -65,7 +65,7 @@ pub static ROWS: &[CommandSpec] = &[
             integer("limit").token("LIMIT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::algebra::sintercard)),
     command("sinterstore", -3, Group::Set, "1.0.0")
         .summary("Stores the members common to all sets.")
         .complexity("O(N*M) at worst, N being the size of the smallest set and M the number of sets")
@@ -74,7 +74,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(OW | UPDATE, 1), index_range(RO | ACCESS, 2, -1, 1)])
         .arguments(&[key("destination", 0), key("key", 1).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::algebra::sinterstore)),
     command("sismember", 3, Group::Set, "1.0.0")
         .summary("Tells whether a set has a member.")
         .complexity("O(1)")
@@ -83,7 +83,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO, 1)])
         .arguments(&[key("key", 0), string("member")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::read::sismember)),
     command("smembers", 2, Group::Set, "1.0.0")
         .summary("Lists all members.")
         .complexity("O(N), N being the number of members")
@@ -93,7 +93,7 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["nondeterministic_output_order"])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::read::smembers)),
     command("smismember", -3, Group::Set, "6.2.0")
         .summary("Tells for each of several members whether a set has it.")
         .complexity("O(N), N being the number of members asked for")
@@ -102,7 +102,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0), string("member").multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::read::smismember)),
     command("smove", 4, Group::Set, "1.0.0")
         .summary("Moves a member to another set.")
         .complexity("O(1)")
@@ -111,7 +111,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | DELETE, 1), index_key(RW | INSERT, 2)])
         .arguments(&[key("source", 0), key("destination", 1), string("member")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::edit::smove)),
     command("spop", -2, Group::Set, "1.0.0")
         .summary("Removes random members and returns them.")
         .complexity("O(1), or O(N) with a count of N")
@@ -122,7 +122,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("3.2.0", "`count`.")])
         .arguments(&[key("key", 0), integer("count").since("3.2.0").optional()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::random::spop)),
     command("srandmember", -2, Group::Set, "1.0.0")
         .summary("Returns random members.")
         .complexity("O(1), or O(N) with a count of N")
@@ -133,7 +133,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("2.6.0", "`count`.")])
         .arguments(&[key("key", 0), integer("count").since("2.6.0").optional()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::random::srandmember)),
     command("srem", -3, Group::Set, "1.0.0")
         .summary("Removes members.")
         .complexity("O(N), N being the number of members given")
@@ -143,7 +143,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("2.4.0", "Takes several members.")])
         .arguments(&[key("key", 0), string("member").multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::edit::srem)),
     command("sscan", -3, Group::Set, "2.8.0")
         .summary("Walks through the members of a set step by step.")
         .complexity("O(1) for each call, O(N) for a whole walk over N members")
@@ -158,7 +158,7 @@ pub static ROWS: &[CommandSpec] = &[
             integer("count").token("COUNT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::read::sscan)),
     command("sunion", -2, Group::Set, "1.0.0")
         .summary("Computes the members of any of the sets.")
         .complexity("O(N), N being the number of members of all sets")
@@ -168,7 +168,7 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["nondeterministic_output_order"])
         .arguments(&[key("key", 0).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::algebra::sunion)),
     command("sunionstore", -3, Group::Set, "1.0.0")
         .summary("Stores the members of any of the sets.")
         .complexity("O(N), N being the number of members of all sets")
@@ -177,5 +177,5 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(OW | UPDATE, 1), index_range(RO | ACCESS, 2, -1, 1)])
         .arguments(&[key("destination", 0), key("key", 1).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(set::algebra::sunionstore)),
 ];
