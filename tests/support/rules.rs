@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | order of elements of hashtable-encoded sets and hashes | SMEMBERS SINTER HGETALL HKEYS HVALS, SORT BY | as a set, only if a key is so encoded |
 //! | the same, where the result passes through a hash table | SUNION SDIFF | as a set, unless all keys are intsets |
+//! | the same, where a listpack may be what was left of a hash table (SDIFFSTORE, SPOP ...) | SMEMBERS SINTER SSCAN DUMP | as a set, unless all keys are intsets |
 //! | the same, in serialized form; times in streams | DUMP | type, only if the key is so encoded |
 //! | order of names | KEYS, CONFIG GET, PUBSUB CHANNELS/SHARDCHANNELS, COMMAND LIST, FUNCTION LIST, ACL USERS | as a set |
 //! | cursors and pages | SCAN SSCAN HSCAN ZSCAN | as a set if both sides finish in one call from cursor 0, else types |
@@ -151,7 +152,7 @@ pub fn keys_deciding_order(command: &[Vec<u8>]) -> &[Vec<u8>] {
 /// Whether a key of that encoding takes the order out of the command's reply.
 pub fn has_no_order(command: &[Vec<u8>], encoding: &[u8]) -> bool {
     match command[0].to_ascii_lowercase().as_slice() {
-        b"sunion" | b"sdiff" => encoding != b"intset",
+        b"sunion" | b"sdiff" | b"sinter" | b"smembers" => encoding != b"intset",
         // SORT walks sorted sets through their hash table; a small one is a listpack, as a small list is.
         b"sort" | b"sort_ro" => encoding != b"quicklist" && encoding != b"intset",
         b"dump" => encoding == b"hashtable" || encoding == b"stream",
