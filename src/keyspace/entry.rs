@@ -167,6 +167,7 @@ pub struct Entry(pub(super) NonNull<u8>);
 unsafe impl Send for Entry {}
 
 impl TableItem for Entry {
+    #[inline]
     fn key(&self) -> &[u8] {
         Entry::key(self)
     }
@@ -305,11 +306,13 @@ impl Entry {
         entry
     }
 
+    #[inline]
     pub(super) fn byte(&self, at: usize) -> u8 {
         // SAFETY: only called with offsets inside the header.
         unsafe { self.0.as_ptr().add(at).read() }
     }
 
+    #[inline]
     pub(super) fn flags(&self) -> u8 {
         self.byte(1)
     }
@@ -358,6 +361,7 @@ impl Entry {
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(at), len) }
     }
 
+    #[inline]
     pub fn kind(&self) -> Type {
         match self.byte(0) >> 4 {
             0 => Type::String,

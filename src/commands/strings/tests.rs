@@ -132,7 +132,8 @@ fn an_expired_key_is_deleted_first_and_a_set_makes_a_new_one() {
     ] {
         bench.say("SET k 1 PX 10");
         bench.now += 11;
-        (bench.stream(), bench.events());
+        bench.stream();
+        bench.events();
         bench.say(command);
         assert_eq!(bench.stream(), stream, "{command}");
         assert_eq!(bench.events(), events, "{command}");
