@@ -19,7 +19,7 @@ use support::server::{Launch, Server, reference_binary, testing_the_reference};
 use support::text::{command_line, escape, words};
 
 /// Whether a Skuld that does not answer ACTOR EFFECTS and ACTOR EVENTS fails these tests instead of skipping them.
-const EFFECTS_REQUIRED: bool = false;
+const EFFECTS_REQUIRED: bool = true;
 
 const OPTIONS: &[(&str, &str)] = &[
     ("appendonly", "yes"),

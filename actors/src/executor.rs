@@ -75,6 +75,9 @@ impl Executor {
 
     /// Takes the configuration of now; called once per batch slice.
     pub fn refresh(&mut self) {
+        let record = self.server.record_effects.load(std::sync::atomic::Ordering::Relaxed);
+        self.effects.listening.propagation = record;
+        self.effects.listening.events = if record { u32::MAX } else { 0 };
         let current = self.server.config.load();
         if !Arc::ptr_eq(&current, &self.config) {
             self.config = Arc::clone(&current);

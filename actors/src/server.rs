@@ -52,6 +52,8 @@ pub struct Server {
     /// Changes since the last save.
     pub dirty: AtomicU64,
     pub shutting_down: AtomicBool,
+    /// ACTOR EFFECTS or EVENTS was asked for: effects and events are recorded from then on.
+    pub record_effects: AtomicBool,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
     /// Workers, fixed at start.
@@ -82,6 +84,7 @@ impl Server {
             last_save_ms: AtomicI64::new(clock::unix_ms()),
             dirty: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
+            record_effects: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),
             workers,
             config: ArcSwap::from_pointee(config),

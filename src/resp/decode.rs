@@ -267,13 +267,16 @@ impl Decoder {
         if line_len > 0 && buf[start + line_len - 1] == b'\r' {
             line_len -= 1;
         }
-        let spans = &mut out.spans;
-        let ok = split_words_in_place(&mut buf[start..start + line_len], |word_start, len| {
-            spans.push(Span { start: start + word_start, len });
-        });
-        if !ok {
+        let line = &mut buf[start..start + line_len];
+        let Ok(words) = crate::config::split::split_words(line) else {
             out.spans.truncate(self.first_span);
             return Err(ProtocolError::UnbalancedQuotes);
+        };
+        let mut at = 0;
+        for word in words {
+            line[at..at + word.len()].copy_from_slice(&word);
+            out.spans.push(Span { start: start + at, len: word.len() });
+            at += word.len();
         }
         self.pos = start + newline + 1;
         self.finish(out);
@@ -327,110 +330,6 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     } else {
         i64::try_from(n).ok()
     }
-}
-
-fn is_blank(b: u8) -> bool {
-    matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
-}
-
-/// Splits a line into words as Valkey's command line and configuration files do: blanks separate, `'...'` is literal
-/// but for `\'`, `"..."` knows `\n \r \t \b \a \xHH \\ \"`, and a closing quote must be followed by a blank.
-/// Reports each word as a range of `line`, whose bytes are overwritten by the unquoted words. False if quotes are
-/// unbalanced.
-fn split_words_in_place(line: &mut [u8], mut word: impl FnMut(usize, usize)) -> bool {
-    let mut read = 0;
-    loop {
-        while read < line.len() && is_blank(line[read]) {
-            read += 1;
-        }
-        // A NUL ends the line for Valkey, which treats it as a C string.
-        if read >= line.len() || line[read] == 0 {
-            return true;
-        }
-        let start = read;
-        let mut write = start;
-        loop {
-            match line.get(read).copied() {
-                None | Some(0) => break,
-                Some(b) if is_blank(b) => break,
-                Some(b'"') => {
-                    read += 1;
-                    loop {
-                        let Some(b) = line.get(read).copied().filter(|&b| b != 0) else { return false };
-                        if b == b'\\'
-                            && line.get(read + 1) == Some(&b'x')
-                            && hex_pair(line, read + 2).is_some()
-                        {
-                            line[write] = hex_pair(line, read + 2).unwrap_or(0);
-                            read += 4;
-                        } else if b == b'\\' && line.get(read + 1).is_some_and(|&c| c != 0) {
-                            line[write] = match line[read + 1] {
-                                b'n' => b'\n',
-                                b'r' => b'\r',
-                                b't' => b'\t',
-                                b'b' => 8,
-                                b'a' => 7,
-                                other => other,
-                            };
-                            read += 2;
-                        } else if b == b'"' {
-                            if line.get(read + 1).is_some_and(|&c| c != 0 && !is_blank(c)) {
-                                return false;
-                            }
-                            read += 1;
-                            break;
-                        } else {
-                            line[write] = b;
-                            read += 1;
-                        }
-                        write += 1;
-                    }
-                    break;
-                }
-                Some(b'\'') => {
-                    read += 1;
-                    loop {
-                        let Some(b) = line.get(read).copied().filter(|&b| b != 0) else { return false };
-                        if b == b'\\' && line.get(read + 1) == Some(&b'\'') {
-                            line[write] = b'\'';
-                            read += 2;
-                        } else if b == b'\'' {
-                            if line.get(read + 1).is_some_and(|&c| c != 0 && !is_blank(c)) {
-                                return false;
-                            }
-                            read += 1;
-                            break;
-                        } else {
-                            line[write] = b;
-                            read += 1;
-                        }
-                        write += 1;
-                    }
-                    break;
-                }
-                Some(b) => {
-                    line[write] = b;
-                    write += 1;
-                    read += 1;
-                }
-            }
-        }
-        word(start, write - start);
-    }
-}
-
-fn hex_pair(line: &[u8], at: usize) -> Option<u8> {
-    let high = (*line.get(at)? as char).to_digit(16)?;
-    let low = (*line.get(at + 1)? as char).to_digit(16)?;
-    Some((high * 16 + low) as u8)
-}
-
-/// [`split_words_in_place`] for callers that want owned words. None if quotes are unbalanced.
-pub fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut copy = line.to_vec();
-    let mut ranges = Vec::new();
-    split_words_in_place(&mut copy, |start, len| ranges.push((start, len)))
-        .then(|| ranges.iter().map(|&(start, len)| copy[start..start + len].to_vec()).collect())
 }
 
 #[cfg(test)]
