@@ -22,6 +22,7 @@ pub mod refusals;
 pub mod sampling;
 pub mod set;
 pub mod spec;
+pub mod stream;
 pub mod strings;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]

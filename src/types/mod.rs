@@ -31,6 +31,7 @@ pub mod set;
 pub mod stream;
 mod stream_group;
 mod stream_node;
+mod stream_radix;
 pub mod zset;
 mod zset_sorted;
 

@@ -145,6 +145,11 @@ impl StreamData {
         self.nodes.len()
     }
 
+    /// Nodes of the radix tree that Valkey would index the nodes with (XINFO).
+    pub fn radix_node_count(&self) -> usize {
+        super::stream_radix::node_count(self.nodes.keys().copied())
+    }
+
     /// The nodes as they are dumped: master id and listpack bytes.
     pub fn nodes(&self) -> impl Iterator<Item = (StreamId, &[u8])> {
         self.nodes.iter().map(|(id, lp)| (*id, lp.as_bytes()))
@@ -277,6 +282,17 @@ impl StreamData {
         first
     }
 
+    /// The id of the first entry, deleted or not, that is still stored.
+    pub fn first_stored_id(&self) -> Option<StreamId> {
+        let (master_id, lp) = self.nodes.first_key_value()?;
+        let mut first = None;
+        _ = node::walk(lp, *master_id, &mut |entry| {
+            first = Some(entry.id);
+            ControlFlow::Break(())
+        });
+        first
+    }
+
     /// The id of the last live entry.
     pub fn last_live_id(&self) -> Option<StreamId> {
         let mut last = None;
@@ -388,8 +404,9 @@ impl StreamData {
         self.len > 0 && self.max_deleted_id != StreamId::MIN && start <= self.max_deleted_id
     }
 
-    /// Entries that a group has not been given yet; `None` if that cannot be told.
-    pub fn lag(&self, group: &Group) -> Option<u64> {
+    /// Entries that a group has not been given yet; `None` if that cannot be told. Below 0 if a client made the group
+    /// believe that it has read more than there ever was.
+    pub fn lag(&self, group: &Group) -> Option<i64> {
         if self.entries_added == 0 {
             return Some(0);
         }
@@ -397,7 +414,35 @@ impl StreamData {
             Some(read) if !self.has_deleted_from(group.last_id) => Some(read),
             _ => self.entries_read_at(group.last_id),
         };
-        read.map(|read| self.entries_added.saturating_sub(read))
+        read.map(|read| self.entries_added.wrapping_sub(read) as i64)
+    }
+
+    /// Moves a group's position to an entry that it is given, if that is ahead, and keeps its count of entries read.
+    pub fn advance(&self, group: &mut Group, id: StreamId) {
+        if id <= group.last_id {
+            return;
+        }
+        // From a position before the first entry, or before a deleted one, nobody knows how many were in between.
+        let from = group.last_id;
+        let unbroken = from >= self.first_id && !self.has_deleted_from(from);
+        match &mut group.entries_read {
+            Some(read) if unbroken => *read += 1,
+            read if self.entries_added > 0 => *read = self.entries_read_at(id),
+            _ => {}
+        }
+        group.last_id = id;
+    }
+
+    /// Calls `f` with the stream and one of its groups, which meanwhile has no place among `groups`' contents. `None`
+    /// if there is no such group.
+    pub fn with_group<R>(&mut self, name: &[u8], f: impl FnOnce(&Self, &mut Group) -> R) -> Option<R> {
+        let slot = self.groups.get_mut(name)?;
+        let mut group = std::mem::replace(slot, Group::new(StreamId::MIN, None));
+        let result = f(self, &mut group);
+        if let Some(slot) = self.groups.get_mut(name) {
+            *slot = group;
+        }
+        Some(result)
     }
 
     /// Adds a group; false if the name is taken.

@@ -13,7 +13,8 @@
 //! | prose | LOLWUT, every HELP, COMMAND DOCS, the notes of key specifications in COMMAND INFO; sizes of the command table: COMMAND, COMMAND COUNT | types |
 //! | the number of a connection, counted from the start of the server | HELLO, CLIENT ID | any integer |
 //! | addresses, sizes and ages of clients | CLIENT LIST, CLIENT INFO | field names, and the values of all other fields |
-//! | distance to a deadline | TTL PTTL HTTL HPTTL, OBJECT IDLETIME, XPENDING, XINFO STREAM/CONSUMERS | numbers up to 2 s apart |
+//! | distance to a deadline | TTL PTTL HTTL HPTTL, OBJECT IDLETIME | numbers up to 2 s apart |
+//! | idle times and times of delivery | XPENDING, XINFO STREAM/CONSUMERS | these numbers up to 2 s apart, all others exact |
 //! | deadlines before the year 2100, made from relative times | EXPIRETIME PEXPIRETIME HEXPIRETIME HPEXPIRETIME | numbers up to 2 s apart |
 
 use super::client::Reply;
@@ -50,6 +51,8 @@ pub enum Rule {
         limit: i64,
         tolerance: i64,
     },
+    /// As [`Rule::Near`], but only for what are times in descriptions of streams.
+    StreamTimes(i64),
     /// Pairs, of which the value of `id` is not compared.
     Hello,
     /// All but the notes of key specifications.
@@ -128,7 +131,8 @@ pub fn rule_for(command: &[Vec<u8>]) -> Rule {
         "client" if sub == "id" => Rule::Kind,
         "client" if sub == "list" || sub == "info" => Rule::ClientFields,
         "ttl" | "httl" => Rule::Near(2),
-        "pttl" | "hpttl" | "xpending" | "xinfo" => Rule::Near(2000),
+        "pttl" | "hpttl" => Rule::Near(2000),
+        "xpending" | "xinfo" => Rule::StreamTimes(2000),
         "expiretime" | "hexpiretime" => Rule::NearBelow { limit: YEAR_2100_S, tolerance: 2 },
         "pexpiretime" | "hpexpiretime" => Rule::NearBelow { limit: YEAR_2100_S * 1000, tolerance: 2000 },
         _ => Rule::Exact,
@@ -197,6 +201,7 @@ pub fn values_agree(rule: Rule, hashtable: bool, ours: &Value, theirs: &Value) -
         Rule::Near(tolerance) => near(ours, theirs, i64::MAX, tolerance),
         Rule::NearBelow { limit, tolerance } => near(ours, theirs, limit, tolerance),
         Rule::CommandInfo => without_notes(ours) == without_notes(theirs),
+        Rule::StreamTimes(tolerance) => stream_times_near(ours, theirs, tolerance),
         Rule::Hello => {
             let without_id = |value: &Value| {
                 let mut entries = value.entries();
@@ -320,6 +325,37 @@ fn near(ours: &Value, theirs: &Value, limit: i64, tolerance: i64) -> bool {
         (Value::Array(ours), Value::Array(theirs)) => {
             ours.len() == theirs.len()
                 && ours.iter().zip(theirs).all(|(ours, theirs)| near(ours, theirs, limit, tolerance))
+        }
+        _ => ours == theirs,
+    }
+}
+
+/// Times in descriptions of streams: what is named so, the third of four elements (XPENDING), and Unix times.
+fn stream_times_near(ours: &Value, theirs: &Value, tolerance: i64) -> bool {
+    const UNIX_TIME_MS_MIN: i64 = 1_000_000_000_000;
+    let is_named = |name: Option<&Value>| {
+        let name = name.and_then(Value::bytes).unwrap_or_default();
+        [b"idle".as_slice(), b"inactive", b"seen-time", b"active-time"].contains(&name)
+    };
+    let same = |is_time: bool, ours: &Value, theirs: &Value| match (ours, theirs) {
+        (Value::Integer(a), Value::Integer(b)) if is_time || a.min(b) >= &UNIX_TIME_MS_MIN => {
+            near(ours, theirs, i64::MAX, tolerance)
+        }
+        _ => stream_times_near(ours, theirs, tolerance),
+    };
+    match (ours, theirs) {
+        (Value::Map(ours), Value::Map(theirs)) => {
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|(ours, theirs)| {
+                    ours.0 == theirs.0 && same(is_named(Some(&ours.0)), &ours.1, &theirs.1)
+                })
+        }
+        (Value::Array(ours), Value::Array(theirs)) => {
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).enumerate().all(|(index, (a, b))| {
+                    let named = index.checked_sub(1).is_some_and(|before| is_named(ours.get(before)));
+                    same(named || (ours.len() == 4 && index == 2), a, b)
+                })
         }
         _ => ours == theirs,
     }

@@ -1,7 +1,7 @@
 //! Stream commands.
 
 use crate::commands::spec::*;
-use crate::commands::{Handler, help};
+use crate::commands::{Handler, help, stream};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -13,7 +13,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | UPDATE, 1)])
         .arguments(&[key("key", 0), string("group"), string("id").multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::group::xack)),
     command("xadd", -5, Group::Stream, "5.0.0")
         .summary("Appends an entry to a stream, creating the key if needed.")
         .complexity("O(1), or O(N) when trimming N entries")
@@ -42,7 +42,7 @@ pub static ROWS: &[CommandSpec] = &[
             block("data", &[string("field"), string("value")]).multiple(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::add::xadd)),
     command("xautoclaim", -6, Group::Stream, "6.2.0")
         .summary("Takes over pending entries that have been idle for a while.")
         .complexity("O(1) with a small COUNT")
@@ -61,7 +61,7 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("justid", "JUSTID").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::claim::xautoclaim)),
     command("xclaim", -6, Group::Stream, "5.0.0")
         .summary("Takes over given pending entries.")
         .complexity("O(log N), N being the number of pending entries of the group")
@@ -83,7 +83,7 @@ pub static ROWS: &[CommandSpec] = &[
             string("lastid").token("LASTID").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::claim::xclaim)),
     command("xdel", -3, Group::Stream, "5.0.0")
         .summary("Deletes entries of a stream.")
         .complexity("O(1) for each entry")
@@ -92,7 +92,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | DELETE, 1)])
         .arguments(&[key("key", 0), string("id").multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::edit::xdel)),
     command("xgroup", -2, Group::Stream, "5.0.0")
         .summary("Groups the commands that manage consumer groups.")
         .complexity("Depends on subcommand.")
@@ -111,7 +111,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::range::xlen)),
     command("xpending", -3, Group::Stream, "5.0.0")
         .summary("Shows entries that were delivered but not acknowledged.")
         .complexity(
@@ -139,7 +139,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::pending::xpending)),
     command("xrange", -4, Group::Stream, "5.0.0")
         .summary("Reads the entries within a range of IDs.")
         .complexity("O(N), N being the number of entries returned")
@@ -154,7 +154,7 @@ pub static ROWS: &[CommandSpec] = &[
             integer("count").token("COUNT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::range::xrange)),
     command("xread", -4, Group::Stream, "5.0.0")
         .summary("Reads new entries of several streams, waiting for some if asked to.")
         .flags(READONLY | BLOCKING | MOVABLEKEYS)
@@ -166,7 +166,7 @@ pub static ROWS: &[CommandSpec] = &[
             block("streams", &[key("key", 0).multiple(), string("id").multiple()]).token("STREAMS"),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::read::xread)),
     command("xreadgroup", -7, Group::Stream, "5.0.0")
         .summary(
             "Reads entries of several streams as a member of a consumer group, waiting for \
@@ -187,7 +187,7 @@ pub static ROWS: &[CommandSpec] = &[
             block("streams", &[key("key", 0).multiple(), string("id").multiple()]).token("STREAMS"),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::read::xreadgroup)),
     command("xrevrange", -4, Group::Stream, "5.0.0")
         .summary("Reads the entries within a range of IDs, newest first.")
         .complexity("O(N), N being the number of entries returned")
@@ -202,7 +202,7 @@ pub static ROWS: &[CommandSpec] = &[
             integer("count").token("COUNT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::range::xrevrange)),
     command("xsetid", -3, Group::Stream, "5.0.0")
         .summary("Sets the last ID of a stream; used by replication.")
         .complexity("O(1)")
@@ -217,7 +217,7 @@ pub static ROWS: &[CommandSpec] = &[
             string("max-deleted-id").token("MAXDELETEDID").since("7.0.0").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::edit::xsetid)),
     command("xtrim", -4, Group::Stream, "5.0.0")
         .summary("Removes the oldest entries of a stream.")
         .complexity("O(N), N being the number of entries removed, with a small constant")
@@ -242,7 +242,7 @@ pub static ROWS: &[CommandSpec] = &[
             ),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::trimming::xtrim)),
 ];
 
 static XGROUP_SUBCOMMANDS: [CommandSpec; 6] = [
@@ -261,7 +261,7 @@ static XGROUP_SUBCOMMANDS: [CommandSpec; 6] = [
             integer("entriesread").token("ENTRIESREAD").display("entries-read").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::group::create)),
     command("xgroup|createconsumer", 5, Group::Stream, "6.2.0")
         .summary("Creates a consumer in a group.")
         .complexity("O(1)")
@@ -270,7 +270,7 @@ static XGROUP_SUBCOMMANDS: [CommandSpec; 6] = [
         .keys(&[index_key(RW | INSERT, 2)])
         .arguments(&[key("key", 0), string("group"), string("consumer")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::group::create_consumer)),
     command("xgroup|delconsumer", 5, Group::Stream, "5.0.0")
         .summary("Deletes a consumer and its pending entries.")
         .complexity("O(1)")
@@ -279,7 +279,7 @@ static XGROUP_SUBCOMMANDS: [CommandSpec; 6] = [
         .keys(&[index_key(RW | DELETE, 2)])
         .arguments(&[key("key", 0), string("group"), string("consumer")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::group::delete_consumer)),
     command("xgroup|destroy", 4, Group::Stream, "5.0.0")
         .summary("Deletes a consumer group.")
         .complexity("O(N), N being the number of pending entries of the group")
@@ -288,7 +288,7 @@ static XGROUP_SUBCOMMANDS: [CommandSpec; 6] = [
         .keys(&[index_key(RW | DELETE, 2)])
         .arguments(&[key("key", 0), string("group")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::group::destroy)),
     command("xgroup|help", 2, Group::Stream, "5.0.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -309,7 +309,7 @@ static XGROUP_SUBCOMMANDS: [CommandSpec; 6] = [
             integer("entriesread").token("ENTRIESREAD").display("entries-read").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::group::setid)),
 ];
 
 static XINFO_SUBCOMMANDS: [CommandSpec; 4] = [
@@ -323,7 +323,7 @@ static XINFO_SUBCOMMANDS: [CommandSpec; 4] = [
         .history(&[("7.2.0", "Field `inactive`; `idle` has a new meaning.")])
         .arguments(&[key("key", 0), string("group")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::info::consumers)),
     command("xinfo|groups", 3, Group::Stream, "5.0.0")
         .summary("Lists the consumer groups of a stream.")
         .complexity("O(1)")
@@ -333,7 +333,7 @@ static XINFO_SUBCOMMANDS: [CommandSpec; 4] = [
         .history(&[("7.0.0", "Fields `entries-read` and `lag`.")])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::info::groups)),
     command("xinfo|help", 2, Group::Stream, "5.0.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -361,5 +361,5 @@ static XINFO_SUBCOMMANDS: [CommandSpec; 4] = [
                 .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(stream::info::stream)),
 ];
