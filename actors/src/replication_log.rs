@@ -12,6 +12,8 @@ use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor};
 
 /// Most bytes of effects kept for a reader that does not come; older ones are dropped and counted.
 const KEPT_BYTES_MAX: usize = 64 << 20;
+/// Events kept for ACTOR EVENTS; the oldest go first.
+const KEPT_EVENTS_MAX: usize = 100_000;
 
 /// Effects of one batch slice or unit.
 pub struct Append {
@@ -112,6 +114,7 @@ impl Receive<Append> for ReplicationLog {
             }
         }
         self.events.extend(append.events);
+        self.events.drain(..self.events.len().saturating_sub(KEPT_EVENTS_MAX));
     }
 }
 

@@ -655,6 +655,7 @@ impl Shard {
             tell(self.server.replication_log(), Append { shard: self.index, propagation, events });
         }
         effects.modified.clear();
+        effects.databases.clear();
         if !effects.garbage.is_empty() {
             let garbage = std::mem::take(&mut effects.garbage);
             tell(self.server.reaper(), Reap { garbage, done: None });
