@@ -126,16 +126,8 @@ impl Clients {
         self.map.remove(&id);
     }
 
-    pub fn get(&self, id: u64) -> Option<Arc<ClientShared>> {
-        self.map.get(&id).map(|c| c.clone())
-    }
-
     pub fn len(&self) -> usize {
         self.map.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
     }
 
     /// All clients in the order they connected. No guard of the registry is held when this returns.

@@ -221,6 +221,16 @@ impl Executor {
         error: &CommandError,
     ) {
         let from = output.len();
+        if is_http(error) {
+            tracing::warn!(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to the \
+                 server. This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise \
+                 your instance. Connection from {} aborted.",
+                session.peer
+            );
+            session.close_after_reply = true;
+            return;
+        }
         let mut reply = Reply::with_buffer(std::mem::take(output), session.protocol);
         error.write_to(&mut reply);
         *output = reply.into_bytes();
@@ -322,6 +332,15 @@ impl Executor {
             hint: None,
         })
     }
+}
+
+/// Whether what was refused is a line of an HTTP request: somebody's browser is made to talk to us.
+fn is_http(error: &CommandError) -> bool {
+    let CommandError::Bytes(line) = error else { return false };
+    let word = line.strip_prefix(b"ERR unknown command '").unwrap_or_default();
+    ["post'", "host:'"]
+        .iter()
+        .any(|w| word.get(..w.len()).is_some_and(|s| s.eq_ignore_ascii_case(w.as_bytes())))
 }
 
 /// How expired keys look to this client now.

@@ -35,7 +35,7 @@ use crate::reaper::{Reap, Reaped};
 use crate::replication_log::Append;
 use crate::routing::{self, Route};
 use crate::server::ServerRef;
-use crate::server_commands::debug_keys::{KeysJob, run_on_shard};
+use crate::server_commands::debug_keys::{KeysAnswer, KeysJob, run_on_shard};
 use crate::stats::CommandStats;
 
 /// Longest a batch runs before other tasks of the arbiter get a turn, microseconds.
@@ -115,7 +115,7 @@ pub enum Controlled {
 /// Look at or make keys for DEBUG.
 pub struct DebugKeys {
     pub job: KeysJob,
-    pub reply: tokio::sync::oneshot::Sender<Option<String>>,
+    pub reply: tokio::sync::oneshot::Sender<KeysAnswer>,
 }
 
 /// The pause's time is over.

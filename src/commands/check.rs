@@ -9,14 +9,20 @@ use crate::session::Session;
 /// A refusal, with the command it concerns if there is one (for its `rejected_calls`).
 pub type Refused = (Option<&'static Command>, CommandError);
 
+const NOAUTH: CommandError = CommandError::fixed("NOAUTH Authentication required.");
+
 /// Finds the request's command and tests whether this client may run it.
 pub fn admit(table: &Table, args: &[&[u8]], session: &Session) -> Result<&'static Command, Refused> {
     let command = table.resolve(args).map_err(|unresolved| {
         let known = table.lookup_request(args).ok();
+        if !session.authenticated && !known.is_some_and(|command| command.flags.has(NO_AUTH)) {
+            // A stranger does not learn what would be wrong with the request.
+            return (known, NOAUTH);
+        }
         (known, CommandError::Bytes(unresolved.line(args)))
     })?;
     if !session.authenticated && !command.flags.has(NO_AUTH) {
-        return Err((Some(command), CommandError::fixed("NOAUTH Authentication required.")));
+        return Err((Some(command), NOAUTH));
     }
     Ok(command)
 }

@@ -18,6 +18,7 @@ pub mod key_spec;
 pub mod keys;
 pub mod list;
 pub mod lolwut;
+pub mod memory_usage;
 pub mod refusals;
 pub mod sampling;
 pub mod set;

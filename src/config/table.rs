@@ -149,6 +149,9 @@ macro_rules! directives {
             $($( $(#[doc = $doc])+ pub $field: $ty, )*)*
             /// Whether `maxmemory auto` was asked for; whoever knows the container's limit then sets `maxmemory`.
             pub maxmemory_auto: bool,
+            /// Bytes from which a list element gets a node of its own; 0 for the rule of the node sizes. No directive:
+            /// DEBUG QUICKLIST-PACKED-THRESHOLD sets it.
+            pub quicklist_packed_threshold: usize,
             /// The words after `user`, one entry per line: name, then ACL rules.
             pub users: Vec<Vec<Text>>,
             /// `rename-command`: old and new name; an empty new name removes the command.
@@ -162,6 +165,7 @@ macro_rules! directives {
                 Config {
                     $($( $field: $default, )*)*
                     maxmemory_auto: false,
+                    quicklist_packed_threshold: 0,
                     users: Vec::new(),
                     renamed_commands: Vec::new(),
                     sources: Sources::default(),

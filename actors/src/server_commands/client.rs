@@ -199,7 +199,8 @@ async fn pause(request: &mut Request) -> Outcome {
 
 /// No command of this version blocks, so there is nobody to unblock.
 fn unblock(request: &mut Request) -> Outcome {
-    if let Some(reason) = request.args.get(3)
+    // As in Valkey, a request with more words than that has no reason to check.
+    if let (4, Some(reason)) = (request.args.len(), request.args.get(3))
         && !reason.eq_ignore_ascii_case(b"timeout")
         && !reason.eq_ignore_ascii_case(b"error")
     {

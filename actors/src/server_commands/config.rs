@@ -72,7 +72,14 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     if outcome.config.maxmemory_auto && outcome.changes("maxmemory") {
         outcome.config.maxmemory = configure::auto_maxmemory();
     }
-    if let Err((name, reason)) = apply(&server, &old, &outcome).await {
+    // Refused even if it is set to what it is.
+    let names_rdma = words.iter().step_by(2).any(|word| word.eq_ignore_ascii_case(b"rdma-bind"));
+    let applied = if names_rdma {
+        Err(("rdma-bind", "No RDMA building support.".to_owned()))
+    } else {
+        apply(&server, &old, &outcome).await
+    };
+    if let Err((name, reason)) = applied {
         tracing::warn!(
             "Failed applying new configuration. Possibly related to new {name} setting. Restoring previous settings."
         );

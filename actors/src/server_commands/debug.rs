@@ -10,6 +10,7 @@ use skuld::config::rewrite::Additions;
 use skuld::resp::Protocol;
 use skuld::resp::decode::parse_integer;
 
+use super::actor::describe_shards;
 use super::config::is_allowed;
 use super::{Outcome, Request, config, debug_keys, tell_all_shards};
 use crate::batch::Batch;
@@ -34,7 +35,6 @@ const MEANINGLESS: &[(&str, &str)] = &[
     ("force-free-primary-async", "clients have no synchronous way to be freed"),
     ("protect-client", "clients are freed when nobody holds them"),
     ("client-eviction", "clients are not kept in buckets by size"),
-    ("htstats", "tables are not built from C hash tables"),
     ("htstats-key", "tables are not built from C hash tables"),
     ("sdslen", "strings are not C strings with a header"),
     ("force-tls-write-error", "TLS is not enabled"),
@@ -54,7 +54,6 @@ const NOT_YET: &[&str] = &[
     "close-cluster-link-on-packet-drop",
     "disable-cluster-random-ping",
     "disable-cluster-reconnection",
-    "quicklist-packed-threshold",
     "quicklist",
     "listpack",
 ];
@@ -114,6 +113,10 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("assert", 2) => panic!("assertion failed, as asked for by DEBUG ASSERT"),
         ("oom", 2) => panic!("Out Of Memory allocating {} bytes, as asked for by DEBUG OOM", usize::MAX / 2),
         ("restart" | "crash-and-recover", 2 | 3) => return restart(request, word == "restart"),
+        ("digest", 2) => return debug_keys::digest(request).await,
+        ("digest-value", 3..) => return debug_keys::digest_value(request, batch).await,
+        ("quicklist-packed-threshold", 3) => return packed_threshold(request).await,
+        ("htstats", 3 | 4) => return table_stats(request).await,
         ("object", 3 | 4) => return debug_keys::object(request, batch).await,
         ("populate", 3..=5) => return debug_keys::populate(request, batch).await,
         ("clusterlink", 5) if !request.server.config.load().cluster_enabled => {
@@ -194,6 +197,40 @@ fn protocol(request: &mut Request) -> Outcome {
             ));
         }
     }
+    Ok(())
+}
+
+/// From how many bytes on a list element gets a node of its own; 0 restores the rule.
+async fn packed_threshold(request: &mut Request) -> Outcome {
+    const MAX: u64 = 4 << 30;
+    let bytes = skuld::config::values::parse_memory(&request.args[2]).filter(|bytes| *bytes <= MAX).ok_or(
+        CommandError::fixed("ERR argument must be a memory value bigger than 1 and smaller than 4gb"),
+    )?;
+    let server = request.server.clone();
+    let _turn = server.config_change.lock().await;
+    let mut config = skuld::config::Config::clone(&server.config.load());
+    config.quicklist_packed_threshold = bytes as usize;
+    server.config.store(std::sync::Arc::new(config));
+    request.reply.ok();
+    Ok(())
+}
+
+/// What the slot tables of a database hold and take.
+async fn table_stats(request: &mut Request) -> Outcome {
+    let db = parse_integer(&request.args[2]).ok_or(CommandError::NotInteger)?;
+    let databases = request.server.config.load().database_count();
+    let Some(db) = u32::try_from(db).ok().filter(|db| *db < databases) else {
+        return Err(CommandError::fixed("ERR Out of range database"));
+    };
+    let mut text = String::from("[Dictionary HT]\n");
+    for shard in describe_shards(request).await {
+        let figures = shard.databases.get(db as usize).copied().unwrap_or_default();
+        text += &format!(
+            "Shard {}:\n number of entries: {}\n entries with a deadline: {}\n bytes of tables: {}\n",
+            shard.index, figures.keys, figures.expires, figures.table_bytes
+        );
+    }
+    request.reply.verbatim("txt", text.as_bytes());
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! DEBUG subcommands that look at or make keys: each shard does its part on its own keys.
 
 use skuld::commands::context::CommandError;
+use skuld::digest::{self, Digest};
 use skuld::keyspace::{Access, NewValue};
 use skuld::resp::decode::parse_integer;
 use skuld::slot::slot_of;
@@ -15,22 +16,45 @@ use crate::shard::DebugKeys;
 pub enum KeysJob {
     /// Describe a key's entry.
     Object { db: u32, key: Vec<u8> },
+    /// The signature of one key's value.
+    DigestValue { db: u32, key: Vec<u8> },
+    /// The signatures of all databases, as far as they are here.
+    Digest,
     /// Make those of the keys `prefix:0` to `prefix:count-1` that belong to the shard and do not exist.
     Populate { db: u32, count: u64, prefix: Vec<u8>, size: Option<usize> },
 }
 
-/// Does a shard's part. The text is that of the answer, if it is this shard that has one.
-pub fn run_on_shard(job: &KeysJob, access: &mut Access<'_>, shard: u16, workers: u16) -> Option<String> {
+/// What a shard found.
+#[derive(Debug, Default)]
+pub enum KeysAnswer {
+    #[default]
+    Nothing,
+    Text(String),
+    Value(Digest),
+    /// Per database; None for one without keys.
+    Databases(Vec<Option<Digest>>),
+}
+
+/// Does a shard's part.
+pub fn run_on_shard(job: &KeysJob, access: &mut Access<'_>, shard: u16, workers: u16) -> KeysAnswer {
     match job {
         KeysJob::Object { db, key } => {
-            let entry = access.peek(*db, key)?;
+            let Some(entry) = access.peek(*db, key) else { return KeysAnswer::Nothing };
             let lru = entry.access_word();
             let idle = access.touch.clock.wrapping_sub(lru) & 0xff_ffff;
-            Some(format!(
+            KeysAnswer::Text(format!(
                 "Value at:{:p} refcount:1 encoding:{} lru:{lru} lru_seconds_idle:{idle}",
                 entry.key().as_ptr(),
                 entry.encoding_name()
             ))
+        }
+        KeysJob::DigestValue { db, key } => {
+            let entry = access.peek(*db, key).filter(|entry| !access.is_expired(entry));
+            KeysAnswer::Value(digest::of_value(entry))
+        }
+        KeysJob::Digest => {
+            let part = &access.keyspace.parts()[0];
+            KeysAnswer::Databases((0..part.databases()).map(|db| digest::of_part(part, db)).collect())
         }
         KeysJob::Populate { db, count, prefix, size } => {
             for number in 0..*count {
@@ -45,23 +69,74 @@ pub fn run_on_shard(job: &KeysJob, access: &mut Access<'_>, shard: u16, workers:
                 }
                 access.insert_in(*db, &key, NewValue::string(&value), None);
             }
-            None
+            KeysAnswer::Nothing
         }
     }
 }
 
-async fn ask(request: &Request, shard: u16, job: KeysJob) -> Option<String> {
+async fn ask(request: &Request, shard: u16, job: KeysJob) -> KeysAnswer {
     let (reply, answer) = tokio::sync::oneshot::channel();
     tell(request.server.shard(shard), DebugKeys { job, reply });
-    answer.await.ok().flatten()
+    answer.await.unwrap_or_default()
+}
+
+async fn ask_all(request: &Request, job: KeysJob) -> Vec<KeysAnswer> {
+    let workers = 0..request.server.workers;
+    let asked: Vec<_> = workers
+        .map(|shard| {
+            let (reply, answer) = tokio::sync::oneshot::channel();
+            tell(request.server.shard(shard), DebugKeys { job: job.clone(), reply });
+            answer
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for answer in asked {
+        // A shard ends only with the process.
+        answers.push(answer.await.unwrap_or_default());
+    }
+    answers
+}
+
+/// DEBUG DIGEST.
+pub async fn digest(request: &mut Request) -> Outcome {
+    let mut sums: Vec<Option<Digest>> = Vec::new();
+    for answer in ask_all(request, KeysJob::Digest).await {
+        let KeysAnswer::Databases(databases) = answer else { continue };
+        if sums.len() < databases.len() {
+            sums.resize(databases.len(), None);
+        }
+        for (sum, here) in sums.iter_mut().zip(databases) {
+            if let Some(here) = here {
+                sum.get_or_insert_default().merge(here);
+            }
+        }
+    }
+    let numbered = sums.into_iter().enumerate().map(|(db, sum)| (db as u32, sum));
+    request.reply.simple(&digest::of_databases(numbered).text());
+    Ok(())
+}
+
+/// DEBUG DIGEST-VALUE key ...
+pub async fn digest_value(request: &mut Request, batch: &Batch) -> Outcome {
+    let keys = request.args[2..].to_vec();
+    request.reply.array(keys.len());
+    for key in keys {
+        let shard = slot_of(&key).0 % request.server.workers;
+        let answer = ask(request, shard, KeysJob::DigestValue { db: batch.session.db, key }).await;
+        let value = if let KeysAnswer::Value(value) = answer { value } else { Digest::default() };
+        request.reply.simple(&value.text());
+    }
+    Ok(())
 }
 
 /// DEBUG OBJECT key [FAST].
 pub async fn object(request: &mut Request, batch: &Batch) -> Outcome {
     let key = request.args[2].clone();
     let shard = slot_of(&key).0 % request.server.workers;
-    let text = ask(request, shard, KeysJob::Object { db: batch.session.db, key }).await;
-    request.reply.simple(&text.ok_or(CommandError::NoSuchKey)?);
+    match ask(request, shard, KeysJob::Object { db: batch.session.db, key }).await {
+        KeysAnswer::Text(text) => request.reply.simple(&text),
+        _ => return Err(CommandError::NoSuchKey),
+    }
     Ok(())
 }
 
@@ -81,18 +156,7 @@ pub async fn populate(request: &mut Request, batch: &Batch) -> Outcome {
         }
     };
     let job = KeysJob::Populate { db: batch.session.db, count, prefix, size };
-    let workers = 0..request.server.workers;
-    let asked: Vec<_> = workers
-        .map(|shard| {
-            let (reply, answer) = tokio::sync::oneshot::channel();
-            tell(request.server.shard(shard), DebugKeys { job: job.clone(), reply });
-            answer
-        })
-        .collect();
-    for answer in asked {
-        // A shard ends only with the process.
-        let _ = answer.await;
-    }
+    ask_all(request, job).await;
     request.reply.ok();
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(crate) fn limits(config: &Config) -> ListLimits {
     ListLimits {
         max_listpack_size: config.list_max_listpack_size,
         compress_depth: config.list_compress_depth,
-        packed_threshold: 0,
+        packed_threshold: config.quicklist_packed_threshold,
     }
 }
 

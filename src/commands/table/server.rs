@@ -2,9 +2,9 @@
 
 use crate::commands::clock;
 use crate::commands::generic::flush;
-use crate::commands::lolwut;
 use crate::commands::spec::*;
 use crate::commands::{Handler, help, introspection};
+use crate::commands::{lolwut, memory_usage};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -494,7 +494,7 @@ static MEMORY_SUBCOMMANDS: [CommandSpec; 6] = [
         .keys(&[index_key(RO, 2)])
         .arguments(&[key("key", 0), integer("count").token("SAMPLES").optional()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(memory_usage::command)),
 ];
 
 static MODULE_SUBCOMMANDS: [CommandSpec; 5] = [

@@ -1,0 +1,244 @@
+//! Commands about the server and its clients, as their users meet them. Needs no reference server: what can be
+//! compared with one is in `parity_cases`.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::client::Client;
+use support::server::{Launch, Server, free_port};
+use support::text::words;
+
+fn for_each_worker_count(test: impl Fn(&Server)) {
+    for workers in [1, 2, 4] {
+        test(&Launch::skuld(workers).option("enable-debug-command", "yes").start());
+    }
+}
+
+fn text(client: &mut Client, request: &str) -> String {
+    client.ask(request).text()
+}
+
+fn info(client: &mut Client, field: &str) -> String {
+    let all = text(client, "INFO everything");
+    let line = all.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
+    line.unwrap_or_else(|| panic!("no {field} in {all}")).to_owned()
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Keys on all shards, and a multi-key write over them.
+const WRITES: [&str; 4] = ["SET a 1", "MSET b 1 c 2 d 3 e 4 f 5", "DEL a b c d", "FLUSHALL"];
+
+#[test]
+fn a_pause_of_writes_holds_writes_on_every_shard_until_it_ends() {
+    for_each_worker_count(|server| {
+        let mut admin = server.connect();
+        assert_eq!(text(&mut admin, "CLIENT PAUSE 100000 WRITE"), "OK");
+        let mut writers: Vec<Client> = WRITES.iter().map(|_| server.connect()).collect();
+        for (writer, write) in writers.iter_mut().zip(WRITES) {
+            writer.send(&words(write));
+        }
+        wait_until("all writers wait", || info(&mut admin, "blocked_clients") == WRITES.len().to_string());
+        assert_eq!(info(&mut admin, "paused_actions"), "write");
+        // Reading goes on, and nothing has been written.
+        assert_eq!(admin.ask("EXISTS a b c d e f").integer(), Some(0));
+        assert!(writers.iter_mut().all(|writer| writer.is_silent_for(Duration::from_millis(10))));
+        assert_eq!(text(&mut admin, "CLIENT UNPAUSE"), "OK");
+        for writer in &mut writers {
+            writer.read_frame().expect("the writer is served after the pause");
+        }
+        assert_eq!(info(&mut admin, "blocked_clients"), "0");
+    });
+}
+
+#[test]
+fn a_pause_of_everything_ends_by_itself_and_keeps_the_order() {
+    for_each_worker_count(|server| {
+        let mut client = server.connect();
+        let start = Instant::now();
+        for request in ["CLIENT PAUSE 300", "SET a 1", "INCR a", "GET a"] {
+            client.send(&words(request));
+        }
+        let replies: Vec<String> = (0..4)
+            .map(|_| String::from_utf8_lossy(&client.read_frame().expect("a reply").raw).into_owned())
+            .collect();
+        assert_eq!(replies, ["+OK\r\n", "+OK\r\n", ":2\r\n", "$1\r\n2\r\n"]);
+        assert!(start.elapsed() >= Duration::from_millis(299), "{:?}", start.elapsed());
+    });
+}
+
+#[test]
+fn keys_do_not_expire_while_writes_are_paused() {
+    for_each_worker_count(|server| {
+        let mut client = server.connect();
+        client.ask("SET k v PX 30");
+        client.ask("CLIENT PAUSE 100000 WRITE");
+        wait_until("the key looks expired", || client.ask("EXISTS k").integer() == Some(0));
+        assert_eq!(client.ask("DBSIZE").integer(), Some(1));
+        client.ask("CLIENT UNPAUSE");
+        wait_until("the key is removed", || client.ask("DBSIZE").integer() == Some(0));
+    });
+}
+
+#[test]
+fn debug_sleep_stops_every_shard() {
+    for_each_worker_count(|server| {
+        let mut sleeper = server.connect();
+        let mut others: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+        for other in &mut others {
+            other.ask("PING");
+        }
+        let start = Instant::now();
+        sleeper.send(&words("DEBUG SLEEP 0.4"));
+        std::thread::sleep(Duration::from_millis(100));
+        for other in &mut others {
+            other.ask("GET k");
+        }
+        assert!(start.elapsed() >= Duration::from_millis(390), "{:?}", start.elapsed());
+        sleeper.read_frame().expect("the sleeper is answered");
+    });
+}
+
+#[test]
+fn the_port_can_be_changed_while_clients_stay() {
+    for_each_worker_count(|server| {
+        let mut client = server.connect();
+        let (first, second) = (server.address().port(), free_port());
+        let connects = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+        assert_eq!(text(&mut client, &format!("CONFIG SET port {second}")), "OK");
+        assert!(connects(second) && !connects(first));
+        // A port that is taken changes nothing.
+        let taken = std::net::TcpListener::bind(("0.0.0.0", free_port())).expect("a free port");
+        let taken_port = taken.local_addr().expect("bound").port();
+        let refusal = client.ask(&format!("CONFIG SET hz 77 port {taken_port}"));
+        assert!(refusal.is_error(), "{refusal:?}");
+        assert!(connects(second));
+        assert_eq!(client.ask("CONFIG GET hz port").to_string().contains("77"), false);
+        assert_eq!(text(&mut client, &format!("CONFIG SET port {first}")), "OK");
+        assert!(connects(first) && !connects(second));
+    });
+}
+
+#[test]
+fn slow_and_large_commands_are_logged_from_every_shard() {
+    for_each_worker_count(|server| {
+        let mut client = server.connect();
+        client.ask("CONFIG SET commandlog-execution-slower-than 0 commandlog-reply-larger-than 1000");
+        client.ask("COMMANDLOG RESET slow");
+        for key in 0..20 {
+            client.ask(&format!("SET key:{key} {}", "x".repeat(300)));
+        }
+        client.ask("SET large y");
+        client.ask(&format!("SETRANGE large 2000 {}", "z".repeat(200)));
+        client.ask("GET large");
+        let logged = client.ask("COMMANDLOG LEN slow").integer();
+        assert_eq!(logged, Some(24), "20 SETs, SET, SETRANGE, GET, and the reset itself");
+        assert_eq!(client.ask("COMMANDLOG LEN large-reply").integer(), Some(1));
+        let newest = client.ask("SLOWLOG GET 30").to_string();
+        assert!(
+            newest.contains("... (172 more bytes)") && newest.contains("... (72 more bytes)"),
+            "{newest}"
+        );
+    });
+}
+
+#[test]
+fn counters_add_up_over_shards_and_can_be_reset() {
+    for_each_worker_count(|server| {
+        let mut client = server.connect();
+        for key in 0..50 {
+            client.ask(&format!("SET key:{key} v"));
+        }
+        client.ask("NOSUCH");
+        client.ask("LLEN key:1");
+        let sets = info(&mut client, "cmdstat_set");
+        assert!(
+            sets.starts_with("calls=50,") && sets.ends_with(",rejected_calls=0,failed_calls=0"),
+            "{sets}"
+        );
+        assert!(info(&mut client, "latency_percentiles_usec_set").starts_with("p50="));
+        assert_eq!(info(&mut client, "errorstat_ERR"), "count=1");
+        assert_eq!(info(&mut client, "errorstat_WRONGTYPE"), "count=1");
+        assert_eq!(info(&mut client, "db0"), "keys=50,expires=0,avg_ttl=0,keys_with_volatile_items=0");
+        assert_eq!(text(&mut client, "CONFIG RESETSTAT"), "OK");
+        let all = text(&mut client, "INFO everything");
+        assert!(!all.contains("cmdstat_set:") && !all.contains("errorstat_"), "{all}");
+        assert!(all.contains("total_error_replies:0\r\n"));
+    });
+}
+
+#[test]
+fn clients_are_found_and_ended_by_their_properties() {
+    for_each_worker_count(|server| {
+        let mut admin = server.connect();
+        let mut victims: Vec<Client> = (0..3).map(|_| server.connect()).collect();
+        for (number, victim) in victims.iter_mut().enumerate() {
+            victim.ask(&format!("CLIENT SETNAME victim-{}", number % 2));
+            victim.ask(&format!("SELECT {number}"));
+        }
+        let count =
+            |admin: &mut Client, filter: &str| text(admin, &format!("CLIENT LIST {filter}")).lines().count();
+        assert_eq!(count(&mut admin, "NAME victim-0"), 2);
+        assert_eq!(count(&mut admin, "NAME victim-0 NOT-DB 0"), 1);
+        assert_eq!(count(&mut admin, "NOT-NAME victim-0 SKIPME yes"), 1);
+        assert_eq!(count(&mut admin, "TYPE normal"), 4);
+        let line = text(&mut admin, "CLIENT LIST DB 2");
+        assert!(line.contains(" name=victim-0 ") && line.contains(" cmd=select "), "{line}");
+        assert_eq!(admin.ask("CLIENT KILL NAME victim-0").integer(), Some(2));
+        assert!(victims[0].read_frame().is_err() && victims[2].read_frame().is_err());
+        assert_eq!(text(&mut victims[1], "PING"), "PONG");
+        wait_until("the dead are gone", || info(&mut admin, "connected_clients") == "2");
+        // One's own connection is spared unless it is asked for, and then answers first.
+        assert_eq!(admin.ask("CLIENT KILL TYPE normal SKIPME no").integer(), Some(2));
+        assert!(admin.read_frame().is_err());
+    });
+}
+
+#[test]
+fn signatures_of_the_data_do_not_depend_on_the_number_of_workers() {
+    let digests: Vec<String> = [1, 2, 4]
+        .map(|workers| {
+            let server = Launch::skuld(workers).option("enable-debug-command", "yes").start();
+            let mut client = server.connect();
+            client.ask("DEBUG POPULATE 100");
+            client.ask("SELECT 3");
+            client.ask("MSET a 1 b 2 c 3");
+            assert_eq!(client.ask("DEBUG OBJECT nokey").to_string(), "-ERR no such key");
+            assert!(text(&mut client, "DEBUG OBJECT a").starts_with("Value at:0x"));
+            text(&mut client, "DEBUG DIGEST")
+        })
+        .to_vec();
+    assert_eq!(digests[0].len(), 40);
+    assert!(digests.iter().all(|d| *d == digests[0]), "{digests:?}");
+}
+
+#[test]
+fn debug_is_gated() {
+    let closed = Launch::skuld(1).option("enable-debug-command", "no").start();
+    let refusal = closed.connect().ask("DEBUG HELP").to_string();
+    assert!(refusal.starts_with("-ERR DEBUG command not allowed."), "{refusal}");
+    let local = Launch::skuld(1).option("enable-debug-command", "local").start();
+    assert_eq!(text(&mut local.connect(), "DEBUG SET-ACTIVE-EXPIRE 1"), "OK");
+}
+
+#[test]
+fn memory_is_accounted_for() {
+    for_each_worker_count(|server| {
+        let mut client = server.connect();
+        let before: u64 = info(&mut client, "used_memory").parse().expect("a number");
+        client.ask("DEBUG POPULATE 20000 key 500");
+        let after: u64 = info(&mut client, "used_memory").parse().expect("a number");
+        assert!(after > before + 20_000 * 500, "{before} {after}");
+        let usage = client.ask("MEMORY USAGE key:7").integer().expect("bytes");
+        assert!((500..700).contains(&usage), "{usage}");
+        assert!(text(&mut client, "MEMORY DOCTOR").len() > 10);
+        assert_eq!(text(&mut client, "MEMORY PURGE"), "OK");
+    });
+}
