@@ -178,3 +178,24 @@ proptest! {
         }
     }
 }
+
+/// Recorded from ZSCAN of Valkey 9.1.2.
+#[test]
+fn seventeen_digits_are_printed_as_c_prints_them() {
+    for (value, text) in [
+        (0.1, "0.10000000000000001"),
+        (1e20, "1e+20"),
+        (12345678901234567890.0, "1.2345678901234567e+19"),
+        (-0.0, "-0"),
+        (1e-7, "9.9999999999999995e-08"),
+        (f64::NEG_INFINITY, "-inf"),
+        (17.0, "17"),
+        (1e16, "10000000000000000"),
+        (1e17, "1e+17"),
+        (-2.5, "-2.5"),
+        (1e-300, "1e-300"),
+        (0.00002, "2.0000000000000002e-05"),
+    ] {
+        assert_eq!(String::from_utf8_lossy(&general17_text(value)), text);
+    }
+}

@@ -171,7 +171,7 @@ impl ZSet {
             return None;
         }
         let mut set = ZSet::Listpack(lp);
-        set.prepare_add(set.len(), limits);
+        set.prepare_add(set.len(), 0, limits);
         Some(set)
     }
 
@@ -203,9 +203,10 @@ impl ZSet {
         self.len() == 0
     }
 
-    /// Makes ready for a command that adds up to `count` members.
-    pub fn prepare_add(&mut self, count: usize, limits: &ZSetLimits) {
-        if count > limits.listpack_entries_max {
+    /// Makes ready for a command that may add `count` members of at most `longest` bytes. As in Valkey this goes over to
+    /// the large form even if the members are there already, or are left out in the end.
+    pub fn prepare_add(&mut self, count: usize, longest: usize, limits: &ZSetLimits) {
+        if count > limits.listpack_entries_max || longest > limits.listpack_value_max {
             self.convert_to_sorted();
         }
     }
@@ -264,26 +265,46 @@ impl ZSet {
 
     /// Sets a member's score and returns the one it had. `score` must not be NaN.
     pub fn set(&mut self, member: &[u8], score: f64, limits: &ZSetLimits) -> Option<f64> {
-        match self {
-            ZSet::Listpack(lp) => {
-                if let Some((at, old)) = find_in(lp, member) {
-                    if old != score {
-                        lp.remove_n(at, 2);
-                        insert_into(lp, member, score);
-                    }
-                    return Some(old);
-                }
-                let fits = lp.len() / 2 < limits.listpack_entries_max
-                    && member.len() <= limits.listpack_value_max
-                    && lp.may_grow_by(member.len());
-                if fits {
-                    insert_into(lp, member, score);
-                    return None;
-                }
-                self.convert_to_sorted();
-                self.set(member, score, limits)
+        let mut had = None;
+        self.update(member, limits, |old| {
+            had = old;
+            Some(score)
+        });
+        had
+    }
+
+    /// Gives `decide` the score a member has, if it is there, and sets the one it answers, if any, which must not be
+    /// NaN.
+    pub fn update(
+        &mut self,
+        member: &[u8],
+        limits: &ZSetLimits,
+        decide: impl FnOnce(Option<f64>) -> Option<f64>,
+    ) {
+        let lp = match self {
+            ZSet::Listpack(lp) => lp,
+            ZSet::Sorted(sorted) => return sorted.update(member, decide),
+        };
+        if let Some((at, old)) = find_in(lp, member) {
+            if let Some(score) = decide(Some(old))
+                && old != score
+            {
+                lp.remove_n(at, 2);
+                insert_into(lp, member, score);
             }
-            ZSet::Sorted(sorted) => sorted.set(member, score),
+            return;
+        }
+        let Some(score) = decide(None) else { return };
+        let fits = lp.len() / 2 < limits.listpack_entries_max
+            && member.len() <= limits.listpack_value_max
+            && lp.may_grow_by(member.len());
+        if fits {
+            insert_into(lp, member, score);
+            return;
+        }
+        self.convert_to_sorted();
+        if let ZSet::Sorted(sorted) = self {
+            sorted.set(member, score);
         }
     }
 

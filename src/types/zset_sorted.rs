@@ -69,17 +69,29 @@ impl Sorted {
 
     /// Sets a member's score and returns the one it had.
     pub fn set(&mut self, member: &[u8], score: f64) -> Option<f64> {
+        let mut had = None;
+        self.update(member, |old| {
+            had = old;
+            Some(score)
+        });
+        had
+    }
+
+    /// Gives `decide` the score a member has, if it is there, and sets the one it answers, if any.
+    pub fn update(&mut self, member: &[u8], decide: impl FnOnce(Option<f64>) -> Option<f64>) {
         let hash = hash(member);
         let Some(record) = self.members.find_mut(hash, member) else {
+            let Some(score) = decide(None) else { return };
             let record = Scored::new(member, score);
             let place = Place { score, record: record.alias() };
             self.members.insert_new(hash, record);
             self.order.insert(place, |other| other.cmp(score, member));
-            return None;
+            return;
         };
         let old = record.score();
+        let Some(score) = decide(Some(old)) else { return };
         if old == score && old.is_sign_negative() == score.is_sign_negative() {
-            return Some(old);
+            return;
         }
         record.set_score(score);
         let place = Place { score, record: record.alias() };
@@ -90,7 +102,6 @@ impl Sorted {
             self.order.remove_at(rank);
             self.order.insert(place, |other| other.cmp(score, member));
         }
-        Some(old)
     }
 
     /// Whether the item at `rank` would be there with the new score too. Its neighbours decide that.

@@ -1,6 +1,7 @@
 //! Sorted set commands.
 
 use crate::commands::Handler;
+use crate::commands::sorted_set::{add, algebra, pop, random, range, read, remove, scan};
 use crate::commands::spec::*;
 
 /// The rows of this group.
@@ -63,7 +64,7 @@ pub static ROWS: &[CommandSpec] = &[
             block("data", &[double("score"), string("member")]).multiple(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(add::zadd)),
     command("zcard", 2, Group::SortedSet, "1.2.0")
         .summary("Tells the number of members.")
         .complexity("O(1)")
@@ -72,7 +73,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO, 1)])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(read::zcard)),
     command("zcount", 4, Group::SortedSet, "2.0.0")
         .summary("Counts the members within a range of scores.")
         .complexity("O(log(N)), N being the size of the sorted set")
@@ -81,7 +82,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0), double("min"), double("max")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(read::zcount)),
     command("zdiff", -3, Group::SortedSet, "6.2.0")
         .summary("Computes the members of the first sorted set that no other has.")
         .complexity(
@@ -97,7 +98,7 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("withscores", "WITHSCORES").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(algebra::zdiff)),
     command("zdiffstore", -4, Group::SortedSet, "6.2.0")
         .summary("Stores the members of the first sorted set that no other has.")
         .complexity(
@@ -109,7 +110,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(OW | UPDATE, 1), counted_keys(RO | ACCESS, 2, 1)])
         .arguments(&[key("destination", 0), integer("numkeys"), key("key", 1).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(algebra::zdiffstore)),
     command("zincrby", 4, Group::SortedSet, "1.2.0")
         .summary("Adds a given amount to a member's score.")
         .complexity("O(log(N)), N being the size of the sorted set")
@@ -118,7 +119,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | UPDATE, 1)])
         .arguments(&[key("key", 0), integer("increment"), string("member")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(add::zincrby)),
     command("zinter", -3, Group::SortedSet, "6.2.0")
         .summary("Computes the members common to all sorted sets.")
         .complexity(
@@ -138,7 +139,7 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("withscores", "WITHSCORES").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(algebra::zinter)),
     command("zintercard", -3, Group::SortedSet, "7.0.0")
         .summary("Counts the members common to all sorted sets.")
         .complexity("O(N*K) at worst, N being the size of the smallest set and K the number of sets")
@@ -151,7 +152,7 @@ pub static ROWS: &[CommandSpec] = &[
             integer("limit").token("LIMIT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(algebra::zintercard)),
     command("zinterstore", -4, Group::SortedSet, "2.0.0")
         .summary("Stores the members common to all sorted sets.")
         .complexity(
@@ -171,7 +172,7 @@ pub static ROWS: &[CommandSpec] = &[
                 .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(algebra::zinterstore)),
     command("zlexcount", 4, Group::SortedSet, "2.8.9")
         .summary("Counts the members within a lexicographical range.")
         .complexity("O(log(N)), N being the size of the sorted set")
@@ -180,7 +181,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0), string("min"), string("max")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(read::zlexcount)),
     command("zmpop", -4, Group::SortedSet, "7.0.0")
         .summary("Takes members from the first sorted set that has any.")
         .complexity(
@@ -197,7 +198,7 @@ pub static ROWS: &[CommandSpec] = &[
             integer("count").token("COUNT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(pop::zmpop)),
     command("zmscore", -3, Group::SortedSet, "6.2.0")
         .summary("Tells the scores of several members.")
         .complexity("O(N), N being the number of members asked for")
@@ -206,7 +207,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0), string("member").multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(read::zmscore)),
     command("zpopmax", -2, Group::SortedSet, "5.0.0")
         .summary("Takes members with the highest scores.")
         .complexity(
@@ -218,7 +219,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | DELETE, 1)])
         .arguments(&[key("key", 0), integer("count").optional()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(pop::zpopmax)),
     command("zpopmin", -2, Group::SortedSet, "5.0.0")
         .summary("Takes members with the lowest scores.")
         .complexity(
@@ -230,7 +231,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | ACCESS | DELETE, 1)])
         .arguments(&[key("key", 0), integer("count").optional()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(pop::zpopmin)),
     command("zrandmember", -2, Group::SortedSet, "6.2.0")
         .summary("Returns random members.")
         .complexity("O(N), N being the number of members returned")
@@ -243,7 +244,7 @@ pub static ROWS: &[CommandSpec] = &[
             block("options", &[integer("count"), keyword("withscores", "WITHSCORES").optional()]).optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(random::zrandmember)),
     command("zrange", -4, Group::SortedSet, "1.2.0")
         .summary("Reads a range of members by rank, score or name.")
         .complexity(
@@ -266,7 +267,7 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("withscores", "WITHSCORES").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(range::zrange)),
     command("zrangebylex", -4, Group::SortedSet, "2.8.9")
         .summary("Reads the members within a lexicographical range.")
         .complexity(
@@ -283,7 +284,7 @@ pub static ROWS: &[CommandSpec] = &[
             block("limit", &[integer("offset"), integer("count")]).token("LIMIT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(range::zrangebylex)),
     command("zrangebyscore", -4, Group::SortedSet, "1.0.5")
         .summary("Reads the members within a range of scores.")
         .complexity(
@@ -302,7 +303,7 @@ pub static ROWS: &[CommandSpec] = &[
             block("limit", &[integer("offset"), integer("count")]).token("LIMIT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(range::zrangebyscore)),
     command("zrangestore", -5, Group::SortedSet, "6.2.0")
         .summary("Stores a range of members in another key.")
         .complexity(
@@ -322,7 +323,7 @@ pub static ROWS: &[CommandSpec] = &[
             block("limit", &[integer("offset"), integer("count")]).token("LIMIT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(range::zrangestore)),
     command("zrank", -3, Group::SortedSet, "2.0.0")
         .summary("Tells the position of a member, lowest score first.")
         .complexity("O(log(N))")
@@ -332,7 +333,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("7.2.0", "`WITHSCORE`.")])
         .arguments(&[key("key", 0), string("member"), keyword("withscore", "WITHSCORE").optional()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(read::zrank)),
     command("zrem", -3, Group::SortedSet, "1.2.0")
         .summary("Removes members.")
         .complexity(
@@ -345,7 +346,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("2.4.0", "Takes several members.")])
         .arguments(&[key("key", 0), string("member").multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(remove::zrem)),
     command("zremrangebylex", 4, Group::SortedSet, "2.8.9")
         .summary("Removes the members within a lexicographical range.")
         .complexity(
@@ -357,7 +358,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | DELETE, 1)])
         .arguments(&[key("key", 0), string("min"), string("max")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(remove::zremrangebylex)),
     command("zremrangebyrank", 4, Group::SortedSet, "2.0.0")
         .summary("Removes the members within a range of positions.")
         .complexity(
@@ -369,7 +370,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | DELETE, 1)])
         .arguments(&[key("key", 0), integer("start"), integer("stop")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(remove::zremrangebyrank)),
     command("zremrangebyscore", 4, Group::SortedSet, "1.2.0")
         .summary("Removes the members within a range of scores.")
         .complexity(
@@ -381,7 +382,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RW | DELETE, 1)])
         .arguments(&[key("key", 0), double("min"), double("max")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(remove::zremrangebyscore)),
     command("zrevrange", -4, Group::SortedSet, "1.2.0")
         .summary("Reads a range of members by position, highest score first.")
         .complexity(
@@ -398,7 +399,7 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("withscores", "WITHSCORES").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(range::zrevrange)),
     command("zrevrangebylex", -4, Group::SortedSet, "2.8.9")
         .summary("Reads the members within a lexicographical range, last first.")
         .complexity(
@@ -415,7 +416,7 @@ pub static ROWS: &[CommandSpec] = &[
             block("limit", &[integer("offset"), integer("count")]).token("LIMIT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(range::zrevrangebylex)),
     command("zrevrangebyscore", -4, Group::SortedSet, "2.2.0")
         .summary("Reads the members within a range of scores, highest first.")
         .complexity(
@@ -434,7 +435,7 @@ pub static ROWS: &[CommandSpec] = &[
             block("limit", &[integer("offset"), integer("count")]).token("LIMIT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(range::zrevrangebyscore)),
     command("zrevrank", -3, Group::SortedSet, "2.0.0")
         .summary("Tells the position of a member, highest score first.")
         .complexity("O(log(N))")
@@ -444,7 +445,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("7.2.0", "`WITHSCORE`.")])
         .arguments(&[key("key", 0), string("member"), keyword("withscore", "WITHSCORE").optional()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(read::zrevrank)),
     command("zscan", -3, Group::SortedSet, "2.8.0")
         .summary("Walks through a sorted set step by step.")
         .complexity("O(1) for each call, O(N) for a whole walk over N members")
@@ -461,7 +462,7 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("noscores", "NOSCORES").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(scan::zscan)),
     command("zscore", 3, Group::SortedSet, "1.2.0")
         .summary("Tells the score of a member.")
         .complexity("O(1)")
@@ -470,7 +471,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0), string("member")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(read::zscore)),
     command("zunion", -3, Group::SortedSet, "6.2.0")
         .summary("Computes the members of any of the sorted sets.")
         .complexity(
@@ -490,7 +491,7 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("withscores", "WITHSCORES").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(algebra::zunion)),
     command("zunionstore", -4, Group::SortedSet, "2.0.0")
         .summary("Stores the members of any of the sorted sets.")
         .complexity(
@@ -510,5 +511,5 @@ pub static ROWS: &[CommandSpec] = &[
                 .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(algebra::zunionstore)),
 ];

@@ -120,7 +120,7 @@ impl Generator {
             .expect("the ticket is below the sum of the weights");
         self.draw.prefix = family.prefix;
         let mut commands = (entry.make)(&mut self.draw);
-        if entry.mutation == Mutation::Allowed {
+        if entry.mutation == Mutation::Allowed && !sorted_sets::needs_same_scores(&commands[0]) {
             self.draw.mutate(&mut commands[0]);
         }
         for command in &mut commands {

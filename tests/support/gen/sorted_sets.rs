@@ -133,6 +133,13 @@ fn same_score_key(draw: &mut Draw) -> Vec<u8> {
     format!("zlex{}", draw.rng.below(3)).into_bytes()
 }
 
+/// Whether the command must keep its words: in large sets with different scores, ranges by member depend on Valkey's
+/// random numbers.
+pub fn needs_same_scores(command: &Command) -> bool {
+    command[0].ends_with(b"LEX")
+        || command.iter().any(|word| word.starts_with(b"zlex") || word.eq_ignore_ascii_case(b"BYLEX"))
+}
+
 fn rank(draw: &mut Draw, name: &str) -> Command {
     let mut command = command![name, draw.key(), draw.element()];
     if draw.chance(30) {
