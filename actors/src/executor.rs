@@ -77,11 +77,16 @@ impl Executor {
     pub fn refresh(&mut self) {
         let record = self.server.record_effects.load(std::sync::atomic::Ordering::Relaxed);
         self.effects.listening.propagation = record;
-        self.effects.listening.events = if record { u32::MAX } else { 0 };
         let current = self.server.config.load();
         if !Arc::ptr_eq(&current, &self.config) {
             self.config = Arc::clone(&current);
         }
+        self.effects.listening.events = match self.config.notify_keyspace_events.0 {
+            _ if !record => 0,
+            // Whoever asks for events without having chosen any gets all.
+            0 => u32::MAX,
+            chosen => chosen,
+        };
     }
 
     /// Loads ahead what the next requests of a batch will need. Looking a key up is three loads that each wait for the
