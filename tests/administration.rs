@@ -120,7 +120,7 @@ fn the_port_can_be_changed_while_clients_stay() {
         let refusal = client.ask(&format!("CONFIG SET hz 77 port {taken_port}"));
         assert!(refusal.is_error(), "{refusal:?}");
         assert!(connects(second));
-        assert_eq!(client.ask("CONFIG GET hz port").to_string().contains("77"), false);
+        assert!(!client.ask("CONFIG GET hz").to_string().contains("77"));
         assert_eq!(text(&mut client, &format!("CONFIG SET port {first}")), "OK");
         assert!(connects(first) && !connects(second));
     });
@@ -241,4 +241,28 @@ fn memory_is_accounted_for() {
         assert!(text(&mut client, "MEMORY DOCTOR").len() > 10);
         assert_eq!(text(&mut client, "MEMORY PURGE"), "OK");
     });
+}
+
+#[test]
+fn a_password_that_is_taken_away_lets_strangers_in() {
+    for_each_worker_count(|server| {
+        let mut admin = server.connect();
+        assert_eq!(text(&mut admin, "CONFIG SET requirepass secret"), "OK");
+        let mut stranger = server.connect();
+        assert_eq!(stranger.ask("GET").to_string(), "-NOAUTH Authentication required.");
+        admin
+            .call(&[b"CONFIG".to_vec(), b"SET".to_vec(), b"requirepass".to_vec(), Vec::new()])
+            .expect("a reply");
+        assert_eq!(text(&mut stranger, "PING"), "PONG");
+    });
+}
+
+#[test]
+fn a_shutdown_that_cannot_save_is_refused() {
+    let mut server = Launch::skuld(2).start();
+    let mut client = server.connect();
+    assert_eq!(client.ask("SHUTDOWN SAVE").to_string(), "-ERR Errors trying to SHUTDOWN. Check logs.");
+    assert_eq!(text(&mut client, "PING"), "PONG");
+    client.send(&words("SHUTDOWN SAVE FORCE"));
+    assert!(server.wait_for_exit().success());
 }

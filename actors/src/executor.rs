@@ -178,6 +178,10 @@ impl Executor {
         let mut args = std::mem::take(&mut self.args);
         let resolved = {
             let args = borrow_args(&mut args, &batch.input, batch.requests.args(batch.next));
+            if !batch.session.authenticated && self.config.requirepass.is_empty() {
+                // The password was taken away after the client connected.
+                batch.session.authenticated = true;
+            }
             match check::admit(self.server.table, args, &batch.session) {
                 Ok(command) => match command.spec.handler {
                     Handler::Engine(_) => Resolved::Run(command),

@@ -100,6 +100,10 @@ impl Receive<ScannedExpired> for ExpiryScanner {
     fn receive(&mut self, scanned: ScannedExpired, ctx: &mut Context<Self>) {
         let stats = &self.server.stats;
         stats.expire_cycle_micros.fetch_add(scanned.spent_us, Ordering::Relaxed);
+        let threshold_ms = self.server.config.load().latency_monitor_threshold;
+        if threshold_ms > 0 && scanned.spent_us / 1000 >= threshold_ms {
+            self.server.latency.add("expire-cycle", scanned.spent_us / 1000);
+        }
         if scanned.more_due {
             stats.expired_time_cap_reached.fetch_add(1, Ordering::Relaxed);
             // The rest comes in slices of its own, with as much time for others in between.

@@ -80,7 +80,7 @@ fn bind_tcp(config: &Config) -> Result<Vec<std::net::TcpListener>, String> {
                 Some(rest) => (true, rest),
                 None => (false, &*address),
             };
-            match listen_tcp(host, config.port as u16, config) {
+            match listen_tcp(host, config.port, config) {
                 Ok(socket) => tcp.push(socket),
                 Err(e) if optional => last_error = Some((address.clone().into_owned(), e)),
                 Err(e) => {
@@ -113,7 +113,7 @@ fn bind_unix(config: &Config) -> Result<std::os::unix::net::UnixListener, String
     listener.set_nonblocking(true).map_err(|e| format!("Failed opening Unix socket: {e}"))?;
     if config.unixsocketperm != 0 {
         use std::os::unix::fs::PermissionsExt;
-        let permissions = std::fs::Permissions::from_mode(config.unixsocketperm as u32);
+        let permissions = std::fs::Permissions::from_mode(config.unixsocketperm);
         std::fs::set_permissions(path, permissions)
             .map_err(|e| format!("Failed opening Unix socket: {e}"))?;
     }
@@ -141,13 +141,22 @@ fn listen_tcp(host: &str, port: u16, config: &Config) -> io::Result<std::net::Tc
             .next()
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address"))?,
     };
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let domain = Domain::for_address(address);
+    let plain = || Socket::new(domain, Type::STREAM, Some(Protocol::TCP));
+    let socket = if config.mptcp {
+        Socket::new(domain, Type::STREAM, Some(Protocol::from(libc::IPPROTO_MPTCP))).or_else(|e| {
+            tracing::warn!("This system has no Multipath TCP ({}), plain TCP is used.", os_text(&e));
+            plain()
+        })?
+    } else {
+        plain()?
+    };
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     if config.socket_mark_id != 0 {
-        socket.set_mark(config.socket_mark_id as u32)?;
+        socket.set_mark(config.socket_mark_id)?;
     }
     socket.bind(&address.into())?;
     socket.listen(config.tcp_backlog as i32)?;
@@ -189,10 +198,18 @@ impl Listener {
             let address = ctx.address();
             let stop = self.stop_tcp.clone();
             let alive = self.tcp_loops.as_ref().map(|(alive, _)| alive.clone());
+            let server = self.server.clone();
             let accept = async move {
+                let mut in_a_row = 0;
                 loop {
                     match listener.accept().await {
                         Ok((stream, peer)) => {
+                            in_a_row += 1;
+                            if in_a_row >= server.config.load().max_new_connections_per_cycle {
+                                // A flood of new clients must not keep those there are waiting.
+                                in_a_row = 0;
+                                tokio::task::yield_now().await;
+                            }
                             outside_event(id, clock::tick());
                             tell(&address, Accepted { socket: AcceptedSocket::Tcp(stream, peer) });
                         }
@@ -271,7 +288,7 @@ impl Listener {
 
 const PROTECTED_MODE: &[u8] = b"-DENIED Running in protected mode because protected mode is enabled and no password is \
 set for the default user. In this mode connections are only accepted from the loopback interface. If you want to \
-connect from external computers, you may adopt one of the following solutions: 1) Disable protected mode by sending \
+connect from external computers, you may adopt one of the following solutions: 1) Just disable protected mode sending \
 the command 'CONFIG SET protected-mode no' from the loopback interface by connecting from the same host the server is \
 running, however MAKE SURE it's not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this \
 change permanent. 2) Alternatively you can just disable the protected mode by editing the configuration file, and \

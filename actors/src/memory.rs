@@ -122,6 +122,12 @@ pub fn purge() -> bool {
     }
 }
 
+/// Lets the allocator give back pages from threads of its own, or not (`jemalloc-bg-thread`).
+pub fn run_background_threads(on: bool) {
+    // An allocator built without them goes on without.
+    let _ = tikv_jemalloc_ctl::background_thread::write(on);
+}
+
 /// The allocator's report.
 pub fn report() -> String {
     use tikv_jemalloc_ctl::stats_print::{Options, stats_print};

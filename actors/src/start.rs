@@ -250,6 +250,14 @@ fn serve(configured: Configured) {
     if config.daemonize || !config.pidfile.is_empty() {
         process::write_pidfile(&config);
     }
+    memory::run_background_threads(config.jemalloc_bg_thread);
+    if config.maxmemory > 0 && config.maxmemory < 1 << 20 {
+        tracing::warn!(
+            "WARNING: You specified a maxmemory value that is less than 1MB (current value is {} bytes). Are you sure \
+             this is what you really want?",
+            config.maxmemory
+        );
+    }
     proc_title::set_config_file(file.as_deref().unwrap_or_default());
     proc_title::apply(&config);
     if config.disable_thp {

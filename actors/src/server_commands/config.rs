@@ -170,6 +170,9 @@ async fn apply(
         }
     }
     log::apply(new);
+    if outcome.changes("jemalloc-bg-thread") {
+        memory::run_background_threads(new.jemalloc_bg_thread);
+    }
     crash::enable(new.crash_log_enabled);
     if outcome.changes("proc-title-template") || outcome.changes("port") || outcome.changes("bind") {
         proc_title::apply(new);

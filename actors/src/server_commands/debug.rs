@@ -34,7 +34,6 @@ const MEANINGLESS: &[(&str, &str)] = &[
     ("mallctl-str", "the allocator is not to be probed by clients"),
     ("force-free-primary-async", "clients have no synchronous way to be freed"),
     ("protect-client", "clients are freed when nobody holds them"),
-    ("client-eviction", "clients are not kept in buckets by size"),
     ("htstats-key", "tables are not built from C hash tables"),
     ("sdslen", "strings are not C strings with a header"),
     ("force-tls-write-error", "TLS is not enabled"),
@@ -94,6 +93,7 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
             fuzz_glob();
             request.reply.simple("Apparently the server did not crash: test passed");
         }
+        ("client-eviction", 2) => return client_sizes(request),
         ("change-repl-id", 2) => {
             tracing::info!("Changing replication IDs after receiving change-repl-id");
             request.server.replication_id.store(std::sync::Arc::new(start::random_hex(20)));
@@ -229,6 +229,28 @@ async fn table_stats(request: &mut Request) -> Outcome {
             "Shard {}:\n number of entries: {}\n entries with a deadline: {}\n bytes of tables: {}\n",
             shard.index, figures.keys, figures.expires, figures.table_bytes
         );
+    }
+    request.reply.verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+/// How many clients take how much memory, in buckets that double.
+fn client_sizes(request: &mut Request) -> Outcome {
+    /// Exponents of the first and the last limit.
+    const FIRST: u32 = 15;
+    const LAST: u32 = 33;
+    if request.server.config.load().maxmemory_clients == 0 {
+        return Err(CommandError::fixed("ERR maxmemory-clients is disabled."));
+    }
+    let sizes: Vec<u64> = request.server.clients.all().iter().map(|c| c.memory_bytes()).collect();
+    let mut text = String::new();
+    for exponent in FIRST..=LAST {
+        let low = if exponent == FIRST { 0 } else { 1u64 << (exponent - 1) };
+        let high = if exponent == LAST { u64::MAX } else { (1u64 << exponent) - 1 };
+        let here: Vec<u64> = sizes.iter().copied().filter(|size| (low..=high).contains(size)).collect();
+        let end = if exponent == LAST { "+            :".to_owned() } else { format!(" - {high:10}:") };
+        let sum: u64 = here.iter().sum();
+        text += &format!("bucket {low:10}{end} tot-mem: {sum:10}, clients: {}\n", here.len());
     }
     request.reply.verbatim("txt", text.as_bytes());
     Ok(())

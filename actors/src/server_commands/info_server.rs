@@ -15,7 +15,7 @@ pub fn server(view: &View<'_>, out: &mut Lines) {
     let now_us = clock::unix_us(clock::tick());
     let uptime_s = (now_us / 1000 - server.started_ms) / 1000;
     out.add("redis_version", REDIS_VERSION);
-    out.add("server_name", if compatible { "redis" } else { "valkey" });
+    out.add("server_name", "valkey");
     out.add("valkey_version", VERSION);
     out.add("valkey_release_stage", "ga");
     out.add("redis_git_sha1", "00000000");
@@ -38,7 +38,7 @@ pub fn server(view: &View<'_>, out: &mut Lines) {
     out.add("hz", config.hz);
     out.add("configured_hz", config.hz);
     out.add("clients_hz", config.hz);
-    out.add("lru_clock", now_us / 1_000_000 & 0xff_ffff);
+    out.add("lru_clock", (now_us / 1_000_000) & 0xff_ffff);
     out.add("executable", &server.executable);
     out.add("config_file", server.config_file.as_deref().unwrap_or_default());
     out.add("io_threads_active", u8::from(server.workers > 1));
