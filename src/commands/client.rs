@@ -50,7 +50,7 @@ pub fn setinfo(ctx: &mut Context<'_>) -> Outcome {
         check_name(value, word)?;
         ctx.session.lib_ver = value.to_vec();
     } else {
-        return Err(CommandError::Bytes([b"ERR Unrecognized option '", ctx.arg(2), b"'"].concat()));
+        return Err(CommandError::quoting("ERR Unrecognized option '", ctx.arg(2), "'"));
     }
     ctx.reply.ok();
     Ok(())

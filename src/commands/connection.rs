@@ -107,9 +107,7 @@ pub fn hello(ctx: &mut Context<'_>) -> Outcome {
             name = Some(ctx.arg(at + 1));
             at += 2;
         } else {
-            return Err(CommandError::Bytes(
-                [b"ERR Syntax error in HELLO option '", ctx.arg(at), b"'"].concat(),
-            ));
+            return Err(CommandError::quoting("ERR Syntax error in HELLO option '", ctx.arg(at), "'"));
         }
     }
     if let Some((user, password)) = credentials {

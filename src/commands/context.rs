@@ -58,6 +58,12 @@ impl CommandError {
         Self::Text(Cow::Owned(text.into()))
     }
 
+    /// A line that quotes a client's word between two texts. As in the reference server the word ends at its first NUL.
+    pub fn quoting(before: &str, word: &[u8], after: &str) -> Self {
+        let end = word.iter().position(|&b| b == 0).unwrap_or(word.len());
+        Self::Bytes([before.as_bytes(), &word[..end], after.as_bytes()].concat())
+    }
+
     /// Writes the error reply.
     pub fn write_to(&self, reply: &mut Reply) {
         match self {

@@ -78,7 +78,7 @@ fn type_named(word: &[u8]) -> Result<Type, CommandError> {
     TYPES
         .into_iter()
         .find(|kind| word.eq_ignore_ascii_case(kind.name().as_bytes()))
-        .ok_or_else(|| CommandError::Bytes([b"ERR unknown type name '", word, b"'"].concat()))
+        .ok_or_else(|| CommandError::quoting("ERR unknown type name '", word, "'"))
 }
 
 /// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
