@@ -37,7 +37,10 @@ pub fn main() {
     let mut arguments = std::env::args_os().map(OsStringExt::into_vec);
     let program = arguments.next().unwrap_or_else(|| b"skuld-server".to_vec());
     let program = String::from_utf8_lossy(&program).into_owned();
-    let arguments: Vec<Vec<u8>> = arguments.collect();
+    let mut arguments: Vec<Vec<u8>> = arguments.collect();
+    if arguments.first().is_some_and(|first| is_own_name(first)) {
+        arguments.remove(0);
+    }
     // Set once.
     let _ = COMMAND_LINE.set((program.clone(), arguments.clone()));
     proc_title::prepare(&program);
@@ -69,6 +72,13 @@ pub fn main() {
 fn fail(text: &str) -> ! {
     eprintln!("{text}");
     std::process::exit(1);
+}
+
+/// Whether the first argument is the server's name instead of a configuration file: an image's entrypoint is the
+/// program itself, and users of other images write `valkey-server ...` behind the image's name.
+fn is_own_name(argument: &[u8]) -> bool {
+    let name = argument.rsplit(|&b| b == b'/').next().unwrap_or(argument);
+    matches!(name, b"valkey-server" | b"redis-server" | b"skuld-server")
 }
 
 /// The binary is several tools, told apart by the name it is called by.

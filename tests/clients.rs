@@ -1,0 +1,97 @@
+//! Client libraries as users have them, doing a round of ordinary work: redis-py (RESP2 and RESP3) and ioredis. They are
+//! installed below `target/clients`. Without Python or Node, or when their registry cannot be reached, the test says so
+//! and passes; not so when `CI=true`.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use support::server::{Launch, repository};
+
+const REDIS_PY: &str = "redis==6.4.0";
+const IOREDIS: &str = "ioredis@5.8.2";
+
+/// Runs a program to its end; the reason if it cannot be run or fails.
+fn run(command: &mut Command) -> Result<Output, String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        Ok(output)
+    } else {
+        let text = [output.stdout, output.stderr].concat();
+        Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&text)))
+    }
+}
+
+/// Installs what is not there yet. The directory is named by the version, and complete if it is there: it is made
+/// under another name first.
+fn installed(what: &str, install: impl FnOnce(&Path) -> Result<Output, String>) -> Result<PathBuf, String> {
+    let parent = repository().join("target/clients");
+    let directory = parent.join(what.replace(['@', '='], "-"));
+    if directory.exists() {
+        return Ok(directory);
+    }
+    let unfinished = parent.join(format!("unfinished-{what}-{}", std::process::id()));
+    std::fs::create_dir_all(&unfinished).map_err(|error| format!("{}: {error}", unfinished.display()))?;
+    let outcome = install(&unfinished);
+    if outcome.is_ok() {
+        // Another test process may have been faster.
+        let _ = std::fs::rename(&unfinished, &directory);
+    }
+    let _ = std::fs::remove_dir_all(&unfinished);
+    outcome.map(|_| directory)
+}
+
+fn skip(library: &str, reason: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{library} is needed in CI: {reason}");
+    eprintln!("SKIPPED: {library} cannot be tried here: {reason}");
+}
+
+/// Runs a round against servers with one and with three workers.
+fn round(mut script: impl FnMut(u16) -> Command) {
+    for workers in [1, 3] {
+        let server = Launch::skuld(workers).start();
+        match run(&mut script(server.address().port())) {
+            Ok(output) => print!("{workers} workers: {}", String::from_utf8_lossy(&output.stdout)),
+            Err(reason) => panic!("{workers} workers: {reason}\n{}", server.log_tail()),
+        }
+    }
+}
+
+#[test]
+fn redis_py() {
+    let library = installed(REDIS_PY, |directory| {
+        run(Command::new("python3")
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
+            .arg(directory)
+            .arg(REDIS_PY))
+    });
+    match library {
+        Ok(library) => round(|port| {
+            let mut command = Command::new("python3");
+            command.arg(repository().join("tests/clients/round.py")).arg(port.to_string());
+            command.env("PYTHONPATH", &library).env("PYTHONDONTWRITEBYTECODE", "1");
+            command
+        }),
+        Err(reason) => skip("redis-py", &reason),
+    }
+}
+
+#[test]
+fn ioredis() {
+    let library = installed(IOREDIS, |directory| {
+        run(Command::new("npm")
+            .args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--prefix"])
+            .arg(directory)
+            .arg(IOREDIS))
+    });
+    match library {
+        Ok(library) => round(|port| {
+            let mut command = Command::new("node");
+            command.arg(repository().join("tests/clients/round.cjs")).arg(port.to_string());
+            command.env("NODE_PATH", library.join("node_modules"));
+            command
+        }),
+        Err(reason) => skip("ioredis", &reason),
+    }
+}
