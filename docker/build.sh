@@ -18,6 +18,8 @@ if ldd "$built" 2>/dev/null | grep -q '=>'; then
 fi
 
 install -D -m 0755 "$built" "$root/skuld-server"
+# Two thirds of the file are line numbers; the names of functions, which crash reports need, stay.
+strip --strip-debug "$root/skuld-server"
 mkdir -p "$root/usr/local/bin" "$root/etc" "$root/data"
 for name in skuld-server valkey-server redis-server; do
     ln -sf /skuld-server "$root/usr/local/bin/$name"

@@ -19,8 +19,8 @@ def check(got, wanted):
 
 
 def listed(client, part, *names):
-    known = client.execute_command("COMMAND", "INFO", *names)
-    missing = [name for name in names if not (known.get(name.lower()) if isinstance(known, dict) else None)]
+    known = {name.decode() for name in client.command_list()}
+    missing = {name.lower() for name in names} - known
     if missing:
         left_out.append(part)
     return not missing
