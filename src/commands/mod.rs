@@ -11,6 +11,7 @@ pub mod collection_scan;
 pub mod connection;
 pub mod context;
 pub mod generic;
+pub mod hash;
 pub mod help;
 pub mod hyperloglog;
 pub mod introspection;

@@ -3,7 +3,7 @@
 use super::delete::{make_room, modified};
 use crate::commands::context::{CommandError, Context, Outcome};
 use crate::effects::class;
-use crate::keyspace::{Lookup, NewValue};
+use crate::keyspace::{Lookup, NewValue, Treatment, Value};
 
 /// `COPY source destination [DB destination-db] [REPLACE]`
 pub fn copy(ctx: &mut Context<'_>) -> Outcome {
@@ -30,7 +30,13 @@ pub fn copy(ctx: &mut Context<'_>) -> Outcome {
     if copied {
         make_room(ctx, target_db, target);
         let entry = ctx.db.peek(ctx.db.db, source).expect("the source was just read and is not the target");
-        let (value, expiry) = (entry.duplicate_value(), entry.expiry());
+        let (mut value, expiry) = (entry.duplicate_value(), entry.expiry());
+        // Fields that this client does not see are not copied; that may leave a hash without any.
+        if let Value::Hash(hash) = &mut value
+            && ctx.db.rules.read != Treatment::Show
+        {
+            hash.remove_due(ctx.db.now, usize::MAX, |_| {});
+        }
         ctx.db.insert_in(target_db, target, NewValue::Owned(value), expiry);
         modified(ctx, target_db, target);
         ctx.db.effects.notify(class::GENERIC, "copy_to", target_db, target);

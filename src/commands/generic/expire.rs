@@ -18,7 +18,7 @@ enum Unit {
 
 /// `NX`, `XX`, `GT`, `LT`.
 #[derive(Clone, Copy, Default)]
-struct Conditions {
+pub(crate) struct Conditions {
     nx: bool,
     xx: bool,
     gt: bool,
@@ -26,7 +26,7 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn parse(words: &[&[u8]]) -> Result<Self, CommandError> {
+    pub(crate) fn parse(words: &[&[u8]]) -> Result<Self, CommandError> {
         let mut c = Self::default();
         for word in words {
             match word.to_ascii_lowercase().as_slice() {
@@ -48,8 +48,8 @@ impl Conditions {
         Ok(c)
     }
 
-    /// Whether a key whose deadline is `current` may get the deadline `new`. No deadline counts as infinitely late.
-    fn allow(self, current: Option<i64>, new: i64) -> bool {
+    /// Whether a key (or field) whose deadline is `current` may get the deadline `new`. No deadline counts as infinitely late.
+    pub(crate) fn allow(self, current: Option<i64>, new: i64) -> bool {
         !(self.nx && current.is_some()
             || self.xx && current.is_none()
             || self.gt && current.is_none_or(|current| new <= current)

@@ -1,4 +1,4 @@
-//! The options that SET, GETEX and MSETEX share: a condition, GET, and what becomes of the deadline.
+//! The options that SET, GETEX, MSETEX, HSETEX and HGETEX share: a condition, GET, and what becomes of the deadline.
 
 use crate::commands::{CommandError, Context};
 use crate::keyspace::access::Expiry;
@@ -7,8 +7,10 @@ use crate::keyspace::access::Expiry;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grammar {
     Set,
+    /// HGETEX, too.
     GetEx,
     MsetEx,
+    HsetEx,
 }
 
 /// When to act.
@@ -51,6 +53,8 @@ pub enum Lifetime<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
     pub condition: Condition<'a>,
+    /// FNX or FXX: a condition on fields instead of keys.
+    pub fields: Condition<'a>,
     pub get: bool,
     pub lifetime: Lifetime<'a>,
 }
@@ -81,10 +85,16 @@ impl<'a> Options<'a> {
     ) -> Result<(), CommandError> {
         let sets = grammar != Grammar::GetEx;
         if sets && is_option(word, "nx") {
-            return self.condition(Condition::Missing);
+            return say(&mut self.condition, Condition::Missing);
         }
         if sets && is_option(word, "xx") {
-            return self.condition(Condition::Present);
+            return say(&mut self.condition, Condition::Present);
+        }
+        if grammar == Grammar::HsetEx && is_option(word, "fnx") {
+            return say(&mut self.fields, Condition::Missing);
+        }
+        if grammar == Grammar::HsetEx && is_option(word, "fxx") {
+            return say(&mut self.fields, Condition::Present);
         }
         if grammar == Grammar::Set && is_option(word, "ifeq") {
             let value = rest.next().ok_or(CommandError::Syntax)?;
@@ -117,15 +127,6 @@ impl<'a> Options<'a> {
             }
         }
         Err(CommandError::Syntax)
-    }
-
-    /// The same condition may be said twice, different ones not.
-    fn condition(&mut self, said: Condition<'a>) -> Result<(), CommandError> {
-        if self.condition != Condition::Always && self.condition != said {
-            return Err(CommandError::Syntax);
-        }
-        self.condition = said;
-        Ok(())
     }
 
     /// The same kind of deadline may be said twice (the last counts), different ones not.
@@ -163,6 +164,15 @@ impl<'a> Options<'a> {
     pub fn is_absolute(&self) -> bool {
         matches!(self.lifetime, Lifetime::Of(Unit::MillisecondsAt, _))
     }
+}
+
+/// Takes note of a condition. The same may be said twice, different ones not.
+fn say<'a>(condition: &mut Condition<'a>, said: Condition<'a>) -> Result<(), CommandError> {
+    if *condition != Condition::Always && *condition != said {
+        return Err(CommandError::Syntax);
+    }
+    *condition = said;
+    Ok(())
 }
 
 /// Reads a deadline argument: positive, and in milliseconds within 64 bits. Returns Unix milliseconds.
