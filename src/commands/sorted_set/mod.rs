@@ -16,6 +16,7 @@ pub mod scan;
 #[cfg(test)]
 mod tests;
 
+use crate::commands::list::reply_item;
 use crate::commands::{CommandError, Context};
 use crate::config::Config;
 use crate::effects::class;
@@ -61,15 +62,6 @@ pub(crate) fn read_zset<'c>(
     ctx.db.read(key).map(zset_of).transpose()
 }
 
-/// A member as a bulk string.
-#[inline]
-pub(crate) fn reply_member(reply: &mut Reply, member: Item<'_>) {
-    match member {
-        Item::Int(n) => reply.bulk_integer(n),
-        Item::Str(text) => reply.bulk(text),
-    }
-}
-
 /// A score as a double.
 #[inline]
 pub(crate) fn reply_score(reply: &mut Reply, score: f64) {
@@ -108,7 +100,7 @@ impl Form {
         if self == Form::Nested {
             reply.array(2);
         }
-        reply_member(reply, member);
+        reply_item(reply, member);
         if self != Form::Members {
             reply_score(reply, score);
         }

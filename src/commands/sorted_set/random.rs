@@ -1,8 +1,9 @@
 //! ZRANDMEMBER.
 
-use super::{Form, reply_member, zset_of};
-use crate::commands::argument_values::not_between;
+use super::{Form, zset_of};
 use crate::commands::context::Outcome;
+use crate::commands::list::reply_item;
+use crate::commands::sampling::{self, Chooser};
 use crate::commands::{CommandError, Context};
 use crate::resp::Reply;
 use crate::rng::Rng;
@@ -20,15 +21,12 @@ pub fn zrandmember(ctx: &mut Context<'_>) -> Outcome {
         };
         let zset = zset_of(entry)?;
         match zset.random(&mut || ctx.rng.next_u64()) {
-            Some((member, _)) => reply_member(ctx.reply, member),
+            Some((member, _)) => reply_item(ctx.reply, member),
             None => ctx.reply.null(),
         }
         return Ok(());
     }
-    let count = ctx.integer(2)?;
-    if count == i64::MIN {
-        return Err(not_between(-i64::MAX, i64::MAX));
-    }
+    let count = sampling::count(ctx.args[2])?;
     let with_scores = ctx.args.len() == 4 && ctx.is_word(3, "withscores");
     if ctx.args.len() > 3 && !with_scores {
         return Err(CommandError::Syntax);
@@ -72,15 +70,12 @@ fn distinct(reply: &mut Reply, zset: &ZSet, count: usize, form: Form, rng: &mut 
     }
     form.head(reply, count);
     if matches!(zset, ZSet::Listpack(_)) || count > len / SPARSE {
-        // Each member is taken with the chance (wanted still) / (left to see) (Knuth's algorithm S).
-        let (mut wanted, mut left) = (count as u64, len as u64);
+        let mut chooser = Chooser::new(count, len);
         zset.visit(0..len, false, |member, score| {
-            if rng.below(left) < wanted {
+            if chooser.take(rng) {
                 form.element(reply, member, score);
-                wanted -= 1;
             }
-            left -= 1;
-            if wanted == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if chooser.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         return;
     }
