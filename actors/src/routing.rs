@@ -34,6 +34,10 @@ pub fn route(command: &'static Command, batch: &Batch, workers: u16) -> Route {
                 return Route::Slots(vec![slot_of(batch.arg(batch.next, 1))]);
             }
             let words: Vec<&[u8]> = args.iter().map(|s| &batch.input[s.start..s.start + s.len]).collect();
+            let sorts = matches!(command.spec.name, "sort" | "sort_ro");
+            if sorts && skuld::commands::sort::follows_patterns(&words) {
+                return Route::All;
+            }
             let mut keys = KeyList::new();
             // Keys that could be told before an error route a request that will be refused there.
             let _ = keys_of(command, &words, &mut keys);

@@ -23,6 +23,7 @@ pub mod memory_usage;
 pub mod refusals;
 pub mod sampling;
 pub mod set;
+pub mod sort;
 pub mod sorted_set;
 pub mod spec;
 pub mod stream;

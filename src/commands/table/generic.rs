@@ -2,7 +2,7 @@
 
 use crate::commands::generic::{copy, delete, expire, object, rename, scan};
 use crate::commands::spec::*;
-use crate::commands::{Handler, help};
+use crate::commands::{Handler, help, sort};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -319,7 +319,7 @@ pub static ROWS: &[CommandSpec] = &[
             key("destination", 2).token("STORE").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(sort::sort)),
     command("sort_ro", -2, Group::Generic, "7.0.0")
         .summary("Sorts a list, set or sorted set.")
         .complexity(
@@ -347,7 +347,7 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("sorting", "ALPHA").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(sort::sort_ro)),
     command("touch", -2, Group::Generic, "3.2.1")
         .summary("Marks keys as just used and counts those that exist.")
         .complexity("O(N), N being the number of keys")
