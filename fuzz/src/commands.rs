@@ -11,7 +11,7 @@ use crate::reply;
 use skuld::commands::testing::Bench;
 use skuld::expiry::rules::Situation;
 use skuld::resp::Protocol;
-use skuld::resp::decode::split_words;
+use skuld::config::split::split_words;
 use skuld::rng::Rng;
 use skuld::session::Session;
 
@@ -31,7 +31,7 @@ pub fn run(data: &[u8]) {
             replica.now = primary.now;
             continue;
         }
-        let Some(words) = split_words(line).filter(|words| !words.is_empty()) else { continue };
+        let Some(words) = split_words(line).ok().filter(|words| !words.is_empty()) else { continue };
         let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         if is_a_flood(&args) {
             continue;
