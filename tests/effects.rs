@@ -18,9 +18,6 @@ use support::resp::Value;
 use support::server::{Launch, Server, reference_binary, testing_the_reference};
 use support::text::{command_line, escape, words};
 
-/// Whether a Skuld that does not answer ACTOR EFFECTS and ACTOR EVENTS fails these tests instead of skipping them.
-const EFFECTS_REQUIRED: bool = true;
-
 const OPTIONS: &[(&str, &str)] = &[
     ("appendonly", "yes"),
     ("aof-use-rdb-preamble", "no"),
@@ -125,9 +122,7 @@ fn start(workers: usize) -> Option<(Source, Source)> {
     }
     let server = Launch::skuld(workers).option("notify-keyspace-events", "KEAn").start();
     if let Err(reason) = probe(&mut server.connect()) {
-        assert!(!EFFECTS_REQUIRED, "{reason}");
-        eprintln!("SKIPPED: effects: {reason}");
-        return None;
+        panic!("{reason}");
     }
     Some((Source::Actor { server, database: Vec::new() }, Source::reference(Launch::reference(&binary))))
 }

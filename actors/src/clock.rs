@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A reading of the processor's counter; only differences mean anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -19,7 +19,6 @@ struct Base {
     tick: AtomicU64,
     /// Ticks are converted by `ticks * mul >> 32` microseconds.
     mul: u64,
-    started: Tick,
 }
 
 static BASE: OnceLock<Base> = OnceLock::new();
@@ -35,13 +34,7 @@ fn base() -> &'static Base {
         // How many nanoseconds a million ticks are: quanta calibrated that when the clock was made.
         let nanos = clock.delta_as_nanos(start, start + 1_000_000_000);
         let mul = ((u128::from(nanos) << 32) / 1000 / 1_000_000_000) as u64;
-        Base {
-            wall_us: AtomicI64::new(wall_us()),
-            tick: AtomicU64::new(clock.raw()),
-            mul,
-            started: Tick(start),
-            clock,
-        }
+        Base { wall_us: AtomicI64::new(wall_us()), tick: AtomicU64::new(clock.raw()), mul, clock }
     })
 }
 
@@ -81,9 +74,4 @@ pub fn resync() {
     let base = base();
     base.wall_us.store(wall_us(), Ordering::Relaxed);
     base.tick.store(base.clock.raw(), Ordering::Relaxed);
-}
-
-/// Time since the process's clock was first read.
-pub fn uptime() -> Duration {
-    Duration::from_nanos(nanos_between(base().started, tick()))
 }

@@ -248,10 +248,6 @@ pub fn set_tracing(on: bool) {
     TRACING.store(on, Ordering::Relaxed);
 }
 
-pub fn is_tracing() -> bool {
-    TRACING.load(Ordering::Relaxed)
-}
-
 /// The newest `count` records, oldest first.
 pub fn records(count: usize) -> Vec<Record> {
     let ring = RING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -390,13 +386,11 @@ pub struct MessageStats {
 /// What one thread measured.
 #[derive(Debug)]
 pub struct ThreadTelemetry {
-    pub thread: String,
     messages: Vec<OnceLock<Box<MessageStats>>>,
 }
 
 fn register_thread() -> Arc<ThreadTelemetry> {
     let telemetry = Arc::new(ThreadTelemetry {
-        thread: std::thread::current().name().unwrap_or("?").to_owned(),
         messages: (0..ActorKind::ALL.len() * MESSAGES_MAX).map(|_| OnceLock::new()).collect(),
     });
     let threads = THREADS.get_or_init(Default::default);

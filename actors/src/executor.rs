@@ -384,8 +384,8 @@ fn touch(config: &Config, now_s: i64) -> Touch {
     Touch {
         clock: if lfu { (now_s / 60) as u32 & 0xffff } else { now_s as u32 & 0xff_ffff },
         lfu,
-        lfu_log_factor: config.lfu_log_factor as u32,
-        lfu_decay_minutes: config.lfu_decay_time as u32,
+        lfu_log_factor: config.lfu_log_factor,
+        lfu_decay_minutes: config.lfu_decay_time,
     }
 }
 

@@ -21,7 +21,6 @@ const IDLE_MS: i64 = 100;
 /// What a shard did with a [`ScanExpired`].
 pub struct ScannedExpired {
     pub shard: u16,
-    pub removed: u64,
     /// The budget ended before the due keys did.
     pub more_due: bool,
     /// Earliest deadline left, Unix milliseconds.

@@ -53,10 +53,6 @@ impl NamesJob {
         }
     }
 
-    pub fn db(&self) -> u32 {
-        self.wanted.db
-    }
-
     /// The encoded names, in chunks.
     pub fn into_names(mut self) -> Vec<Vec<u8>> {
         self.chunks.push(self.found.into_bytes());

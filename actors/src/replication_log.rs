@@ -17,7 +17,6 @@ const KEPT_EVENTS_MAX: usize = 100_000;
 
 /// Effects of one batch slice or unit.
 pub struct Append {
-    pub shard: u16,
     pub propagation: Propagation,
     pub events: Vec<Event>,
 }

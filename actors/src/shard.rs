@@ -652,7 +652,7 @@ impl Shard {
         if !effects.propagation.is_empty() || !effects.events.is_empty() {
             let propagation = std::mem::take(&mut effects.propagation);
             let events = std::mem::take(&mut effects.events);
-            tell(self.server.replication_log(), Append { shard: self.index, propagation, events });
+            tell(self.server.replication_log(), Append { propagation, events });
         }
         effects.modified.clear();
         effects.databases.clear();
@@ -808,7 +808,6 @@ impl Receive<ScanExpired> for Shard {
             &reply,
             crate::expiry_scanner::ScannedExpired {
                 shard: self.index,
-                removed: scanned.removed,
                 more_due: scanned.more_due,
                 next_deadline: self.keyspace.parts()[0].wheel().next_deadline_hint(),
                 spent_us: clock::micros_between(start, clock::tick()),

@@ -9,9 +9,9 @@ use crate::grammar;
 use crate::keeper::{Answer, apply, bench, execute};
 use crate::reply;
 use skuld::commands::testing::Bench;
+use skuld::config::split::split_words;
 use skuld::expiry::rules::Situation;
 use skuld::resp::Protocol;
-use skuld::config::split::split_words;
 use skuld::rng::Rng;
 use skuld::session::Session;
 
