@@ -74,7 +74,7 @@ pub fn used() -> u64 {
 }
 
 /// What the allocator is called.
-pub const ALLOCATOR_NAME: &str = "jemalloc-5.3.0";
+pub const ALLOCATOR_NAME: &str = "jemalloc-5.3.1";
 
 /// The allocator's own figures, bytes.
 #[derive(Clone, Copy, Debug, Default)]
