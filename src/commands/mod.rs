@@ -12,6 +12,7 @@ pub mod connection;
 pub mod context;
 pub mod generic;
 pub mod hash;
+pub mod geo;
 pub mod help;
 pub mod hyperloglog;
 pub mod introspection;

@@ -1,6 +1,7 @@
 //! Geospatial commands.
 
 use crate::commands::Handler;
+use crate::commands::geo;
 use crate::commands::spec::*;
 
 /// The rows of this group.
@@ -19,7 +20,7 @@ pub static ROWS: &[CommandSpec] = &[
             block("data", &[double("longitude"), double("latitude"), string("member")]).multiple(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(geo::members::geoadd)),
     command("geodist", -4, Group::Geo, "3.2.0")
         .summary("Tells the distance between two places.")
         .complexity("O(1)")
@@ -37,7 +38,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(geo::members::geodist)),
     command("geohash", -2, Group::Geo, "3.2.0")
         .summary("Tells the geohash texts of places.")
         .complexity("O(1) for each place")
@@ -46,7 +47,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0), string("member").optional().multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(geo::members::geohash)),
     command("geopos", -2, Group::Geo, "3.2.0")
         .summary("Tells the coordinates of places.")
         .complexity("O(1) for each place")
@@ -55,7 +56,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(RO | ACCESS, 1)])
         .arguments(&[key("key", 0), string("member").optional().multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(geo::members::geopos)),
     command("georadius", -6, Group::Geo, "3.2.0")
         .summary("Finds the places within a distance of a point, and may store them.")
         .complexity(
@@ -98,7 +99,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(geo::search::georadius)),
     command("georadius_ro", -6, Group::Geo, "3.2.10")
         .summary("Finds the places within a distance of a point.")
         .complexity(
@@ -129,7 +130,7 @@ pub static ROWS: &[CommandSpec] = &[
             one_of("order", &[keyword("asc", "ASC"), keyword("desc", "DESC")]).optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(geo::search::georadius_ro)),
     command("georadiusbymember", -5, Group::Geo, "3.2.0")
         .summary("Finds the places within a distance of another place, and may store them.")
         .complexity(
@@ -168,7 +169,7 @@ pub static ROWS: &[CommandSpec] = &[
             .optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(geo::search::georadiusbymember)),
     command("georadiusbymember_ro", -5, Group::Geo, "3.2.10")
         .summary("Finds the places within a distance of another place.")
         .complexity(
@@ -195,7 +196,7 @@ pub static ROWS: &[CommandSpec] = &[
             one_of("order", &[keyword("asc", "ASC"), keyword("desc", "DESC")]).optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(geo::search::georadiusbymember_ro)),
     command("geosearch", -7, Group::Geo, "6.2.0")
         .summary("Finds the places inside a circle, box or polygon.")
         .complexity(
@@ -268,7 +269,7 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("withhash", "WITHHASH").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(geo::search::geosearch)),
     command("geosearchstore", -8, Group::Geo, "6.2.0")
         .summary("Stores the places inside a circle, box or polygon.")
         .complexity(
@@ -340,5 +341,5 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("storedist", "STOREDIST").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(geo::search::geosearchstore)),
 ];
