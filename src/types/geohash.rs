@@ -92,16 +92,18 @@ impl Cell {
     /// The cell that many columns east and rows north, wrapping around.
     fn moved(self, east: i32, north: i32) -> Cell {
         let unused = 64 - 2 * self.steps;
+        // A coordinate that does not move keeps bits beyond the cell's, which the very edges of the projection have.
         let step = |own: u64, other: u64, by: i32| {
             // Filling the other coordinate's bits lets the carry run through them.
-            match by {
-                0 => own,
+            let moved = match by {
+                0 => return own,
                 1.. => own.wrapping_add((other >> unused).wrapping_add(1)),
                 _ => (own | other >> unused).wrapping_sub((other >> unused).wrapping_add(1)),
-            }
+            };
+            moved & (!other >> unused)
         };
-        let longitude = step(self.bits & LONGITUDE_BITS, LATITUDE_BITS, east) & (LONGITUDE_BITS >> unused);
-        let latitude = step(self.bits & LATITUDE_BITS, LONGITUDE_BITS, north) & (LATITUDE_BITS >> unused);
+        let longitude = step(self.bits & LONGITUDE_BITS, LATITUDE_BITS, east);
+        let latitude = step(self.bits & LATITUDE_BITS, LONGITUDE_BITS, north);
         Cell { bits: longitude | latitude, steps: self.steps }
     }
 

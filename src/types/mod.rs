@@ -24,6 +24,7 @@ mod item;
 pub mod list;
 pub mod listpack;
 pub mod number;
+pub mod partial_sort;
 pub mod quicklist;
 pub mod ranktree;
 pub mod record;

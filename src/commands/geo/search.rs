@@ -11,6 +11,7 @@ use crate::keyspace::access::Expiry;
 use crate::keyspace::{NewValue, Value, ValueRef};
 use crate::types::geohash::{Point, Shape};
 use crate::types::number::{fixed4_text, human_text};
+use crate::types::partial_sort::sort_range;
 use crate::types::zset::{ScoreRange, ZSet};
 
 /// GEORADIUS key longitude latitude radius unit [options]
@@ -63,14 +64,7 @@ fn run(ctx: &mut Context<'_>, kind: Kind) -> Outcome {
         Some(shape) => find(ctx, source, shape, if search.any { search.count } else { 0 }),
         None => Vec::new(),
     };
-    match search.order {
-        Order::Unsorted => {}
-        Order::Nearest => found.sort_by(|a, b| a.distance.total_cmp(&b.distance)),
-        Order::Farthest => found.sort_by(|a, b| b.distance.total_cmp(&a.distance)),
-    }
-    if search.count > 0 {
-        found.truncate(search.count);
-    }
+    sort(&mut found, &search);
     match search.target {
         Some(target) => {
             let event = if kind == Kind::SearchStore { "geosearchstore" } else { "georadiusstore" };
@@ -79,6 +73,23 @@ fn run(ctx: &mut Context<'_>, kind: Kind) -> Outcome {
         None => reply(ctx, &search, &found),
     }
     Ok(())
+}
+
+/// Puts what is wanted in front, in order, and cuts the rest off. The order of members at the same distance is Valkey's.
+fn sort(found: &mut Vec<Found>, search: &Search<'_>) {
+    let wanted = if search.count > 0 { search.count.min(found.len()) } else { found.len() };
+    let by_distance = |a: &Found, b: &Found| match search.order {
+        Order::Farthest => b.distance.total_cmp(&a.distance),
+        Order::Nearest | Order::Unsorted => a.distance.total_cmp(&b.distance),
+    };
+    if search.order != Order::Unsorted {
+        if wanted == found.len() {
+            found.sort_by(by_distance);
+        } else {
+            sort_range(found, 0..wanted, &mut |a, b| by_distance(a, b));
+        }
+    }
+    found.truncate(wanted);
 }
 
 /// Members inside the shape in the order of the cells that cover it; at most `enough` if that is not 0.
