@@ -15,6 +15,7 @@
 //! - [`config`]: the directives of Valkey 9.1, parsing and rewriting configuration
 //! - [`glob`]: glob patterns of keys, channels and directives
 //! - [`lzf`]: the byte compression of RDB and list nodes
+//! - [`rdb`]: the binary form of values in RDB files and DUMP payloads
 //! - [`expiry`]: the time-ordered index of deadlines
 //!
 //! Invariant: nothing here reads a clock, a socket, a file, or an entropy source; time, seeds and limits are
@@ -30,6 +31,7 @@ pub mod hash;
 
 pub mod keyspace;
 pub mod lzf;
+pub mod rdb;
 pub mod resp;
 pub mod rng;
 pub mod session;

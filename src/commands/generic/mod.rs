@@ -2,6 +2,7 @@
 
 pub mod copy;
 pub mod delete;
+pub mod dump;
 pub mod expire;
 pub mod flush;
 pub mod object;

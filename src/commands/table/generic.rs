@@ -1,6 +1,6 @@
 //! Commands on keys of any type.
 
-use crate::commands::generic::{copy, delete, expire, object, rename, scan};
+use crate::commands::generic::{copy, delete, dump, expire, object, rename, scan};
 use crate::commands::spec::*;
 use crate::commands::{Handler, help, sort};
 
@@ -39,7 +39,7 @@ pub static ROWS: &[CommandSpec] = &[
         .tips(&["nondeterministic_output"])
         .arguments(&[key("key", 0)])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(dump::dump)),
     command("exists", -2, Group::Generic, "1.0.0")
         .summary("Counts which of the given keys exist.")
         .complexity("O(N), N being the number of keys")
@@ -274,7 +274,7 @@ pub static ROWS: &[CommandSpec] = &[
             integer("frequency").token("FREQ").since("5.0.0").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(dump::restore)),
     command("scan", -2, Group::Generic, "2.8.0")
         .summary("Walks through the keys of the database step by step.")
         .complexity("O(1) for each call, O(N) for a whole walk over N keys")

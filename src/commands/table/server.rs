@@ -1,7 +1,7 @@
 //! Commands about the server.
 
 use crate::commands::clock;
-use crate::commands::generic::flush;
+use crate::commands::generic::{dump, flush};
 use crate::commands::spec::*;
 use crate::commands::{Handler, help, introspection};
 use crate::commands::{lolwut, memory_usage};
@@ -180,7 +180,7 @@ pub static ROWS: &[CommandSpec] = &[
             integer("frequency").token("FREQ").since("5.0.0").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(dump::restore)),
     command("role", 1, Group::Server, "2.8.12")
         .summary("Tells the role of this server in replication.")
         .complexity("O(1)")

@@ -1,0 +1,67 @@
+//! DUMP payloads: `type, value, version (u16), CRC-64 of all before it (u64)`, little endian (spec page rdb.md,
+//! section 6).
+
+use super::checksum::Checksum;
+use super::read::Reader;
+use super::{
+    Compression, DecodeError, FIRST_FOREIGN_TYPE, Limits, ValueType, decode_value, encode_value, value_type,
+};
+use crate::config::RdbVersionCheck;
+use crate::keyspace::{Value, ValueRef};
+
+/// The version this server writes.
+pub const VERSION: u16 = 80;
+/// Versions of other servers that share the older ones.
+const FOREIGN_VERSIONS: std::ops::RangeInclusive<u16> = 12..=79;
+const FOOTER: usize = 2 + 8;
+
+/// Why a payload is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    /// The footer: too short, a version not to be read, or a checksum that does not fit.
+    #[error("wrong version or checksum")]
+    Footer,
+    /// A type that only Valkey has, in a version of another server.
+    #[error("type {0} in a foreign version")]
+    ForeignType(u8),
+    #[error(transparent)]
+    Value(#[from] DecodeError),
+}
+
+/// A value as DUMP answers it.
+pub fn dump(value: &ValueRef<'_>, compression: Compression) -> Vec<u8> {
+    let mut out = vec![value_type(value) as u8];
+    encode_value(&mut out, value, compression);
+    seal(&mut out, VERSION);
+    out
+}
+
+/// Appends the footer to a type and value.
+pub fn seal(out: &mut Vec<u8>, version: u16) {
+    out.extend_from_slice(&version.to_le_bytes());
+    let sum = Checksum::of(out);
+    out.extend_from_slice(&sum.to_le_bytes());
+}
+
+/// Checks a payload and reads its value. Bytes between value and footer are ignored, as Valkey ignores them.
+pub fn restore(payload: &[u8], check: RdbVersionCheck, limits: &Limits) -> Result<Value, PayloadError> {
+    let (body, footer) =
+        payload.len().checked_sub(FOOTER).map(|at| payload.split_at(at)).ok_or(PayloadError::Footer)?;
+    let (version, sum) = footer.split_first_chunk().ok_or(PayloadError::Footer)?;
+    let version = u16::from_le_bytes(*version);
+    let foreign = FOREIGN_VERSIONS.contains(&version);
+    let unusual = foreign || version > VERSION;
+    if version == 0 || (unusual && check == RdbVersionCheck::Strict) {
+        return Err(PayloadError::Footer);
+    }
+    if sum != Checksum::of(&payload[..payload.len() - 8]).to_le_bytes() {
+        return Err(PayloadError::Footer);
+    }
+    let mut reader = Reader::new(body);
+    let number = reader.byte()?;
+    let kind = ValueType::from_number(number).ok_or(DecodeError::UnknownType(number))?;
+    if foreign && number >= FIRST_FOREIGN_TYPE {
+        return Err(PayloadError::ForeignType(number));
+    }
+    Ok(decode_value(kind, &mut reader, limits)?)
+}

@@ -1,0 +1,157 @@
+//! Streams with their consumer groups (spec page rdb.md, section 4.4).
+
+use super::read::Reader;
+use super::{Compression, DecodeError, ValueType, write};
+use crate::types::listpack::Listpack;
+use crate::types::stream::{Group, Pending, Stream, StreamData, StreamId};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+/// What stands for an unknown number of entries read: -1.
+const UNKNOWN: u64 = u64::MAX;
+const MALFORMED: DecodeError = DecodeError::Malformed("stream");
+
+fn put_id(out: &mut Vec<u8>, id: StreamId) {
+    write::length(out, id.ms);
+    write::length(out, id.seq);
+}
+
+/// Appends a stream in the newest form.
+pub(super) fn encode(out: &mut Vec<u8>, stream: &StreamData, compression: Compression) {
+    write::count(out, stream.node_count());
+    for (id, node) in stream.nodes() {
+        write::string(out, &id.to_bytes(), compression);
+        write::string(out, node, compression);
+    }
+    write::length(out, stream.len());
+    put_id(out, stream.last_id);
+    put_id(out, stream.first_id);
+    put_id(out, stream.max_deleted_id);
+    write::length(out, stream.entries_added);
+    write::count(out, stream.groups.len());
+    for (name, group) in &stream.groups {
+        write::string(out, name, compression);
+        encode_group(out, group, compression);
+    }
+}
+
+fn encode_group(out: &mut Vec<u8>, group: &Group, compression: Compression) {
+    put_id(out, group.last_id);
+    write::length(out, group.entries_read.unwrap_or(UNKNOWN));
+    write::count(out, group.pending().len());
+    for (id, pending) in group.pending() {
+        out.extend_from_slice(&id.to_bytes());
+        write::milliseconds(out, pending.delivered_ms);
+        write::length(out, pending.deliveries);
+    }
+    write::count(out, group.consumers().len());
+    for (name, consumer) in group.consumers() {
+        write::string(out, name, compression);
+        write::milliseconds(out, consumer.seen_ms);
+        write::milliseconds(out, consumer.active_ms);
+        write::count(out, consumer.pending().len());
+        for id in consumer.pending() {
+            out.extend_from_slice(&id.to_bytes());
+        }
+    }
+}
+
+fn take_id(reader: &mut Reader<'_>) -> Result<StreamId, DecodeError> {
+    Ok(StreamId { ms: reader.length()?, seq: reader.length()? })
+}
+
+/// Reads a stream in any of its three forms.
+pub(super) fn decode(kind: ValueType, reader: &mut Reader<'_>) -> Result<Stream, DecodeError> {
+    let mut stream = Stream::new();
+    for _ in 0..reader.count(2)? {
+        let id = reader.string()?;
+        let id = id.first_chunk().filter(|_| id.len() == 16).ok_or(MALFORMED)?;
+        let node = Listpack::from_foreign(&reader.string()?).ok_or(MALFORMED)?;
+        stream.push_node(StreamId::from_bytes(id), node).ok_or(MALFORMED)?;
+    }
+    let length = reader.length()?;
+    stream.last_id = take_id(reader)?;
+    if !stream.has_len(length) || !is_ascending(&stream) {
+        return Err(MALFORMED);
+    }
+    if kind == ValueType::Stream1 {
+        stream.first_id = stream.first_live_id().unwrap_or_default();
+        stream.entries_added = length;
+    } else {
+        stream.first_id = take_id(reader)?;
+        stream.max_deleted_id = take_id(reader)?;
+        stream.entries_added = reader.length()?;
+        // Counts of entries not yet read are differences of these two.
+        if stream.entries_added < length {
+            return Err(MALFORMED);
+        }
+    }
+    for _ in 0..reader.count(1)? {
+        let name = reader.string()?;
+        let group = decode_group(kind, reader, &stream)?;
+        if stream.groups.insert(name.into(), group).is_some() {
+            return Err(MALFORMED);
+        }
+    }
+    Ok(stream)
+}
+
+/// Whether the ids of the live entries rise, up to the last id at most: else entries could be appended out of order.
+fn is_ascending(stream: &StreamData) -> bool {
+    let mut before: Option<StreamId> = None;
+    let mut rises = true;
+    stream.visit(StreamId::MIN, StreamId::MAX, |entry| {
+        rises &= before.is_none_or(|before| before < entry.id);
+        before = Some(entry.id);
+        if rises { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    rises && before.is_none_or(|last| last <= stream.last_id)
+}
+
+fn decode_group(kind: ValueType, reader: &mut Reader<'_>, stream: &StreamData) -> Result<Group, DecodeError> {
+    let last_id = take_id(reader)?;
+    let entries_read = match kind {
+        ValueType::Stream1 => stream.entries_read_at(last_id),
+        _ => match reader.length()? {
+            UNKNOWN => None,
+            // It is a signed number, of which only -1 is negative.
+            read if i64::try_from(read).is_err() => return Err(MALFORMED),
+            read => Some(read),
+        },
+    };
+    let mut group = Group::new(last_id, entries_read);
+    let mut unowned = BTreeMap::new();
+    for _ in 0..reader.count(16 + 8 + 1)? {
+        let id = StreamId::from_bytes(&reader.array()?);
+        let (delivered_ms, deliveries) = (reader.milliseconds()?, reader.length()?);
+        if unowned.insert(id, (delivered_ms, deliveries)).is_some() {
+            return Err(MALFORMED);
+        }
+    }
+    for _ in 0..reader.count(1 + 8 + 1)? {
+        decode_consumer(kind, reader, &mut group, &mut unowned)?;
+    }
+    if unowned.is_empty() { Ok(group) } else { Err(MALFORMED) }
+}
+
+/// Reads a consumer, which takes its entries out of those that have no owner yet.
+fn decode_consumer(
+    kind: ValueType,
+    reader: &mut Reader<'_>,
+    group: &mut Group,
+    unowned: &mut BTreeMap<StreamId, (i64, u64)>,
+) -> Result<(), DecodeError> {
+    let name = reader.string()?;
+    let seen_ms = reader.milliseconds()?;
+    let active_ms = if kind == ValueType::Stream { reader.milliseconds()? } else { seen_ms };
+    let consumer = group.create_consumer(&name, seen_ms).ok_or(MALFORMED)?;
+    if let Some(consumer) = group.consumer_mut(&name) {
+        consumer.active_ms = active_ms;
+    }
+    for _ in 0..reader.count(16)? {
+        let id = StreamId::from_bytes(&reader.array()?);
+        let (delivered_ms, deliveries) = unowned.remove(&id).ok_or(MALFORMED)?;
+        group.assign(id, Pending { consumer, delivered_ms, deliveries }).ok_or(MALFORMED)?;
+    }
+    Ok(())
+}
