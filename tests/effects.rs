@@ -4,7 +4,7 @@
 //! Skuld shows its own with ACTOR EFFECTS (an array of commands, SELECT, MULTI and EXEC among them, as they would be
 //! written) and ACTOR EVENTS (an array of `db:event:key`); both drain what they show.
 //!
-//! `SKULD_EFFECTS_COMMANDS` and `SKULD_SEED` vary the run.
+//! `SKULD_EFFECTS_COMMANDS`, `SKULD_FAMILIES` (separated by commas) and `SKULD_SEED` vary the run.
 
 mod support;
 
@@ -385,7 +385,10 @@ fn effects_and_events_of_random_commands() {
     let mut listed = listed_commands(&Launch::skuld(3).start());
     // Which member is taken is random, and an id made from the clock differs.
     listed.remove("spop");
-    let mut generator = Generator::new(seed, &[], &listed);
+    let wanted: Vec<String> = std::env::var("SKULD_FAMILIES")
+        .map(|text| text.split(',').map(str::to_owned).collect())
+        .unwrap_or_default();
+    let mut generator = Generator::new(seed, &wanted, &listed);
     let groups = (0..total).map(|_| generator.group()).filter(|group| {
         !group.iter().any(|command| {
             command[0].eq_ignore_ascii_case(b"xadd") && command.iter().any(|word| word == b"*")

@@ -2,7 +2,7 @@
 
 use super::{Set, Sight, changed, deadline, fields, hash_of, hash_of_mut, limits, remove_empty};
 use crate::commands::context::Outcome;
-use crate::commands::strings::options::{Condition, Grammar, Lifetime, Options, Unit};
+use crate::commands::strings::options::{Condition, Grammar, Lifetime, Options, Unit, is_option};
 use crate::commands::{CommandError, Context};
 use crate::effects::class;
 use crate::keyspace::{NewValue, Value};
@@ -50,7 +50,7 @@ pub fn hsetex(ctx: &mut Context<'_>) -> Outcome {
     }
     match when {
         Some(when) if sight.is_past(when) => remove_fields(ctx, key, pairs)?,
-        _ => set_fields(ctx, key, pairs, &options, when, sight)?,
+        _ => set_fields(ctx, at, &options, when, sight)?,
     }
     ctx.reply.integer(1);
     Ok(())
@@ -74,15 +74,15 @@ fn fields_allow(
     Ok(pairs.chunks_exact(2).all(|pair| there(pair[0]) == wanted))
 }
 
-/// Sets the fields of a hash that is there, with all effects.
+/// Sets the fields of a hash that is there, with all effects. `at` is where FIELDS is.
 fn set_fields(
     ctx: &mut Context<'_>,
-    key: &[u8],
-    pairs: &[&[u8]],
+    at: usize,
     options: &Options<'_>,
     when: Option<i64>,
     sight: Sight,
 ) -> Outcome {
+    let (key, pairs) = (ctx.arg(1), &ctx.args[at + 2..]);
     let keeps = options.lifetime == Lifetime::Keep;
     let deadline = match when {
         Some(when) => Deadline::At(when),
@@ -111,25 +111,27 @@ fn set_fields(
             ctx.db.effects.also_propagate(db, &words);
         }
     }
-    propagate(ctx, key, pairs, options, when);
+    propagate(ctx, at, options, when);
     Ok(())
 }
 
-/// Says in the stream what was set until when, without conditions: they have been met here.
-fn propagate(ctx: &mut Context<'_>, key: &[u8], pairs: &[&[u8]], options: &Options<'_>, when: Option<i64>) {
+/// Says in the stream what was set until when, without conditions: they have been met here. `at` is where FIELDS is;
+/// all else stays as typed.
+fn propagate(ctx: &mut Context<'_>, at: usize, options: &Options<'_>, when: Option<i64>) {
     let unconditional = options.condition == Condition::Always && options.fields == Condition::Always;
-    if unconditional && (when.is_none() || options.is_absolute()) {
+    let as_typed = when.is_none() || options.is_absolute();
+    if unconditional && as_typed {
         return;
     }
-    let (mut digits, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
-    let mut words: Vec<&[u8]> = vec![b"HSETEX", key];
-    match when {
+    let mut digits = itoa::Buffer::new();
+    let is_condition = |word: &[u8]| ["nx", "xx", "fnx", "fxx"].iter().any(|name| is_option(word, name));
+    let mut words: Vec<&[u8]> = ctx.args[..2].to_vec();
+    match when.filter(|_| !as_typed) {
+        // Without KEEPTTL, which excludes a deadline.
         Some(when) => words.extend([b"PXAT", digits.format(when).as_bytes()]),
-        None if options.lifetime == Lifetime::Keep => words.push(b"KEEPTTL"),
-        None => {}
+        None => words.extend(ctx.args[2..at].iter().filter(|word| !is_condition(word))),
     }
-    words.extend([b"FIELDS", count.format(pairs.len() / 2).as_bytes()]);
-    words.extend_from_slice(pairs);
+    words.extend_from_slice(&ctx.args[at..]);
     ctx.db.rewrite(&words);
 }
 
