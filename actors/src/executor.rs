@@ -412,8 +412,13 @@ pub struct Scanned {
     pub more_due: bool,
 }
 
+/// Fields of one hash that are removed together, by `active-expire-effort`.
+fn fields_per_visit(effort: u32) -> usize {
+    4 * (20 + 5 * (effort.max(1) as usize - 1))
+}
+
 impl Executor {
-    /// Removes keys whose deadline has passed, earliest first, while `within` says there is time. Items of slots that
+    /// Removes keys (and fields of hashes) whose deadline has passed, earliest first, while `within` says there is time. Items of slots that
     /// a unit holds come back to the index.
     pub fn scan_expired(
         &mut self,
@@ -450,7 +455,11 @@ impl Executor {
                 }
                 let part = &keyspace.parts()[0];
                 let Some(db) = part.database_named(name) else { continue };
-                let Some(key) = part.due_key(db, item, now) else { continue };
+                let key = part.due_key(db, item, now);
+                let hash = if key.is_none() { part.due_hash(db, item, now) } else { None };
+                if key.is_none() && hash.is_none() {
+                    continue;
+                }
                 let mut access = Access {
                     keyspace,
                     effects: &mut self.effects,
@@ -462,9 +471,16 @@ impl Executor {
                     client_no_touch: true,
                     hint: None,
                 };
-                access.expire_key(db, &key);
-                self.effects.propagation.close_group(Grouping::Apart);
-                scanned.removed += 1;
+                if let Some(key) = key {
+                    access.expire_key(db, &key);
+                    self.effects.propagation.close_group(Grouping::Apart);
+                    scanned.removed += 1;
+                } else if let Some(key) = hash {
+                    // What is left of a large hash comes again at once.
+                    let fields = fields_per_visit(self.config.active_expire_effort);
+                    scanned.removed += access.expire_fields(db, &key, fields) as u64;
+                    self.effects.propagation.close_group(Grouping::Together);
+                }
             }
             if taken < ITEMS_PER_LOOK {
                 break;

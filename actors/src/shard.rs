@@ -672,7 +672,7 @@ impl Shard {
                         keys: d.keys(),
                         expires: d.expires(),
                         avg_ttl: d.avg_ttl,
-                        volatile_items: 0,
+                        volatile_items: d.volatile(),
                         table_bytes: d.table_bytes() as u64,
                     })
                 })

@@ -246,7 +246,7 @@ impl<'a> Access<'a> {
         self.effects.notify(class::NEW, "new", db, key);
         let part = self.keyspace.part_mut(place.slot);
         part.database_or_new(db);
-        if let Some(deadline) = expiry {
+        for deadline in [expiry, entry.field_deadline()].into_iter().flatten() {
             let name = part.wheel_name(db);
             part.wheel.insert(deadline, pack_deadline(name, place.slot, place.hash));
         }
@@ -290,8 +290,12 @@ impl<'a> Access<'a> {
         }
         let deadline = if expiry == Expiry::Keep && !expired { had } else { fresh };
         let old = entry.overwrite(value, deadline);
+        let fields = (old.as_ref().and_then(Entry::field_deadline), entry.field_deadline());
         if had != deadline {
             self.note_deadline(db, place, had, deadline);
+        }
+        if fields.0 != fields.1 {
+            self.note_fields_at(db, place, fields.0, fields.1);
         }
         if let Some(old) = old {
             self.discard_entry(old);
@@ -311,6 +315,58 @@ impl<'a> Access<'a> {
         if let Some(deadline) = deadline {
             part.wheel.insert(deadline, pack_deadline(name, place.slot, place.hash));
         }
+    }
+
+    /// Brings counts and the time index in line with a hash whose earliest deadline of a field was `had` and is now
+    /// `has` (Unix milliseconds). The index always has an item at the earliest deadline.
+    #[inline]
+    pub fn note_fields(&mut self, key: &[u8], had: Option<i64>, has: Option<i64>) {
+        if had != has {
+            self.note_fields_at(self.db, self.place(key), had, has);
+        }
+    }
+
+    fn note_fields_at(&mut self, db: u32, place: Place, had: Option<i64>, has: Option<i64>) {
+        let part = self.keyspace.part_mut(place.slot);
+        let name = part.wheel_name(db);
+        if let Some(database) = part.database_mut(db) {
+            database.count_volatile(place.slot, i64::from(has.is_some()) - i64::from(had.is_some()));
+        }
+        if had.is_some() {
+            part.wheel.note_stale();
+        }
+        if let Some(deadline) = has {
+            part.wheel.insert(deadline, pack_deadline(name, place.slot, place.hash));
+        }
+    }
+
+    /// Removes up to `max` expired fields of a hash, earliest first, and the hash if none is left; returns how many.
+    /// That is the background's doing: its event is of the class of expired keys. Spec page key-lifetime.md, 2.5.
+    pub fn expire_fields(&mut self, db: u32, key: &[u8], max: usize) -> usize {
+        let (place, now) = (self.place(key), self.now);
+        let Some(entry) = self.find_mut(db, place, key) else { return 0 };
+        let had = entry.field_deadline();
+        let Some(mut hash) = entry.hash_mut() else { return 0 };
+        let mut names: Vec<Box<[u8]>> = Vec::new();
+        let removed = hash.remove_due(now, max, |name| names.push(name.into()));
+        let (has, emptied) = (hash.earliest_deadline_ms(), hash.is_empty());
+        drop(hash);
+        if removed == 0 {
+            return 0;
+        }
+        self.note_fields_at(db, place, had, has);
+        self.effects.counters.expired_fields += removed as u64;
+        let words: Vec<&[u8]> =
+            [b"HDEL" as &[u8], key].into_iter().chain(names.iter().map(|n| &**n)).collect();
+        self.effects.also_propagate(db, &words);
+        self.effects.notify(class::EXPIRED, "hexpired", db, key);
+        self.effects.modified(db, place.slot, key);
+        if emptied && let Some(entry) = self.take_in(db, key) {
+            self.propagate_deletion(db, key, self.lazy_expire);
+            self.effects.notify(class::GENERIC, "del", db, key);
+            self.discard_entry(entry);
+        }
+        removed
     }
 
     /// Sets or removes the deadline of a key that is there.
@@ -344,7 +400,7 @@ impl<'a> Access<'a> {
         let place = self.place(key);
         let part = self.keyspace.part_mut(place.slot);
         let entry = part.database_mut(db)?.remove(place.slot, place.hash, key)?;
-        if entry.expiry().is_some() {
+        for _ in [entry.expiry(), entry.field_deadline()].into_iter().flatten() {
             part.wheel.note_stale();
         }
         Some(entry)

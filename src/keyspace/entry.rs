@@ -577,6 +577,18 @@ impl Entry {
         Some(std::mem::replace(self, new))
     }
 
+    /// The earliest deadline of a field, Unix milliseconds: of hashes only, and not of most.
+    #[inline]
+    pub fn field_deadline(&self) -> Option<i64> {
+        if self.kind() != Type::Hash {
+            return None;
+        }
+        match self.value() {
+            ValueRef::Hash(hash) => hash.earliest_deadline_ms(),
+            _ => None,
+        }
+    }
+
     pub fn list_mut(&mut self) -> Option<RefMut<'_, List>> {
         (self.kind() == Type::List).then(|| self.borrow_mut())
     }

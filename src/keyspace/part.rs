@@ -15,6 +15,8 @@ pub struct SlotTable {
     pub(super) table: Table<Entry>,
     /// Entries with a deadline.
     pub(super) expires: u32,
+    /// Hashes with fields that have deadlines of their own.
+    pub(super) volatile: u32,
 }
 
 impl SlotTable {
@@ -49,6 +51,7 @@ pub struct Database {
     workers: u16,
     keys: u64,
     expires: u64,
+    volatile: u64,
     /// Keys per [`GROUP`] consecutive dense slots; unused when sparse.
     groups: Vec<u32>,
     /// Never reused within a part.
@@ -65,6 +68,7 @@ impl Database {
             workers,
             keys: 0,
             expires: 0,
+            volatile: 0,
             groups: vec![0; n.div_ceil(GROUP)],
             id,
             avg_ttl: 0,
@@ -77,6 +81,7 @@ impl Database {
             workers,
             keys: 0,
             expires: 0,
+            volatile: 0,
             groups: Vec::new(),
             id: 0,
             avg_ttl: 0,
@@ -89,6 +94,11 @@ impl Database {
 
     pub fn expires(&self) -> u64 {
         self.expires
+    }
+
+    /// Hashes with fields that have deadlines.
+    pub fn volatile(&self) -> u64 {
+        self.volatile
     }
 
     #[inline]
@@ -136,7 +146,9 @@ impl Database {
     /// Adds an entry whose key is not in the slot.
     pub fn insert(&mut self, slot: Slot, hash: u64, entry: Entry) -> &mut Entry {
         let expires = i64::from(entry.expiry().is_some());
+        let is_volatile = entry.field_deadline().is_some();
         self.count(slot, 1, expires);
+        self.volatile += u64::from(is_volatile);
         if matches!(&self.slots, Slots::Sparse(tables) if tables.iter().all(|(s, _)| *s != slot))
             && let Slots::Sparse(tables) = &mut self.slots
         {
@@ -144,6 +156,7 @@ impl Database {
         }
         let table = self.slot_mut(slot).expect("a sparse slot was just made, a dense one always is there");
         table.expires += expires as u32;
+        table.volatile += u32::from(is_volatile);
         table.table.insert_new(hash, entry)
     }
 
@@ -152,6 +165,9 @@ impl Database {
         let entry = table.table.remove(hash, key)?;
         let expires = i64::from(entry.expiry().is_some());
         table.expires -= expires as u32;
+        let is_volatile = entry.field_deadline().is_some();
+        table.volatile -= u32::from(is_volatile);
+        self.volatile -= u64::from(is_volatile);
         self.count(slot, -1, -expires);
         Some(entry)
     }
@@ -164,16 +180,26 @@ impl Database {
         self.count(slot, 0, by);
     }
 
+    /// Accounts for an entry of the slot whose fields got their first deadline (`+1`) or lost the last (`-1`).
+    pub fn count_volatile(&mut self, slot: Slot, by: i64) {
+        if let Some(table) = self.slot_mut(slot) {
+            table.volatile = table.volatile.wrapping_add_signed(by as i32);
+        }
+        self.volatile = self.volatile.wrapping_add_signed(by);
+    }
+
     /// Moves a slot's table out, leaving an empty one.
     pub fn take_slot(&mut self, slot: Slot) -> SlotTable {
         let table = self.slot_mut(slot).map(std::mem::take).unwrap_or_default();
         self.count(slot, -(table.len() as i64), -i64::from(table.expires));
+        self.volatile -= u64::from(table.volatile);
         table
     }
 
     /// Puts a table that was taken back; the slot must be empty.
     fn put_slot(&mut self, slot: Slot, table: SlotTable) {
         self.count(slot, table.len() as i64, i64::from(table.expires));
+        self.volatile += u64::from(table.volatile);
         match &mut self.slots {
             Slots::Dense(tables) => {
                 let place = &mut tables[slot.index() / usize::from(self.workers)];
@@ -347,7 +373,7 @@ impl Part {
     /// Takes a whole database away, leaving none.
     pub fn take_database(&mut self, db: u32) -> Option<Box<Database>> {
         let database = self.databases.get_mut(db as usize)?.take()?;
-        self.wheel.note_stale_many(database.expires());
+        self.wheel.note_stale_many(database.expires() + database.volatile());
         Some(database)
     }
 
@@ -380,13 +406,25 @@ impl Part {
         Some(entry.key().into())
     }
 
+    /// The hash an item of the wheel stands for, if it is there and has a field whose deadline is before `now`.
+    pub fn due_hash(&self, db: u32, item: u64, now: i64) -> Option<Box<[u8]>> {
+        let (_, slot, low) = unpack_deadline(item);
+        let table = self.database(db)?.slot(slot)?;
+        if table.volatile == 0 {
+            return None;
+        }
+        let is_due = |entry: &Entry| entry.field_deadline().is_some_and(|deadline| deadline < now);
+        Some(table.table.find_by_low_hash(low, &mut |entry| is_due(entry))?.key().into())
+    }
+
     /// A step of forgetting items of the wheel that stand for nothing any more: looks at up to `budget` of them.
     /// Items of slots that are held by a unit stay.
     pub fn sweep_deadlines(&mut self, budget: usize, is_held: &dyn Fn(Slot) -> bool) {
         let mut wheel = std::mem::take(&mut self.wheel);
         wheel.sweep(budget, &mut |deadline, item| {
             let (name, slot, low) = unpack_deadline(item);
-            let keep_if_same = |entry: &Entry| entry.expiry() == Some(deadline);
+            let keep_if_same =
+                |entry: &Entry| entry.expiry() == Some(deadline) || entry.field_deadline() == Some(deadline);
             is_held(slot)
                 || self
                     .database_named(name)

@@ -96,7 +96,12 @@ impl<'a, T> Old<'a, T> {
         let mut done = Set::Added;
         if self.exists {
             if let Some(entry) = ctx.db.again(self.key) {
-                done = sight.set(&mut *hash_of_mut(entry)?, self.name, text, deadline, &limits);
+                let mut hash = hash_of_mut(entry)?;
+                let had = hash.earliest_deadline_ms();
+                done = sight.set(&mut hash, self.name, text, deadline, &limits);
+                let has = hash.earliest_deadline_ms();
+                drop(hash);
+                ctx.db.note_fields(self.key, had, has);
             }
         } else {
             let mut hash = Hash::new();

@@ -73,6 +73,7 @@ fn set_deadlines(ctx: &mut Context<'_>, unit: Unit) -> Outcome {
         return reply_missing(ctx, names.len());
     };
     let mut hash = hash_of_mut(entry)?;
+    let had = hash.earliest_deadline_ms();
     ctx.reply.array(names.len());
     let mut removed: Vec<&[u8]> = Vec::new();
     let mut set = 0;
@@ -85,8 +86,9 @@ fn set_deadlines(ctx: &mut Context<'_>, unit: Unit) -> Outcome {
         }
         ctx.reply.integer(answer);
     }
-    let emptied = hash.is_empty();
+    let (has, emptied) = (hash.earliest_deadline_ms(), hash.is_empty());
     drop(hash);
+    ctx.db.note_fields(key, had, has);
     if !removed.is_empty() {
         ctx.db.effects.counters.expired_fields += removed.len() as u64;
         changed(ctx, "hexpired", key, removed.len(), 0);
@@ -139,6 +141,7 @@ pub fn hpersist(ctx: &mut Context<'_>) -> Outcome {
         return reply_missing(ctx, names.len());
     };
     let mut hash = hash_of_mut(entry)?;
+    let had = hash.earliest_deadline_ms();
     ctx.reply.array(names.len());
     let mut persisted = 0;
     for name in names {
@@ -152,7 +155,9 @@ pub fn hpersist(ctx: &mut Context<'_>) -> Outcome {
             }
         });
     }
+    let has = hash.earliest_deadline_ms();
     drop(hash);
+    ctx.db.note_fields(key, had, has);
     if persisted > 0 {
         changed(ctx, "hpersist", key, persisted, 0);
     }

@@ -44,7 +44,14 @@ fn set_fields(ctx: &mut Context<'_>) -> Result<usize, CommandError> {
         }
     };
     match ctx.db.write(key) {
-        Some(entry) => set_all(&mut *hash_of_mut(entry)?),
+        Some(entry) => {
+            let mut hash = hash_of_mut(entry)?;
+            let had = hash.earliest_deadline_ms();
+            set_all(&mut hash);
+            let has = hash.earliest_deadline_ms();
+            drop(hash);
+            ctx.db.note_fields(key, had, has);
+        }
         None => {
             let mut hash = Hash::new();
             set_all(&mut hash);
@@ -71,8 +78,12 @@ pub fn hsetnx(ctx: &mut Context<'_>) -> Outcome {
                 ctx.reply.integer(0);
                 return Ok(());
             }
-            had_deadlines = hash.deadline_count() > 0;
+            let had = hash.earliest_deadline_ms();
+            had_deadlines = had.is_some();
             done = set(&mut hash);
+            let has = hash.earliest_deadline_ms();
+            drop(hash);
+            ctx.db.note_fields(key, had, has);
         }
         None => {
             let mut hash = Hash::new();
@@ -97,9 +108,11 @@ pub fn hdel(ctx: &mut Context<'_>) -> Outcome {
         return Ok(());
     };
     let mut hash = hash_of_mut(entry)?;
+    let had = hash.earliest_deadline_ms();
     let removed = ctx.args[2..].iter().filter(|name| sight.remove(&mut hash, name)).count();
-    let emptied = hash.is_empty();
+    let (has, emptied) = (hash.earliest_deadline_ms(), hash.is_empty());
     drop(hash);
+    ctx.db.note_fields(key, had, has);
     if removed > 0 {
         changed(ctx, "hdel", key, removed, 0);
         if emptied {

@@ -38,6 +38,7 @@ pub fn hgetex(ctx: &mut Context<'_>) -> Outcome {
         return Ok(());
     };
     let mut hash = hash_of_mut(entry)?;
+    let had_deadline = hash.earliest_deadline_ms();
     let mut done: Vec<&[u8]> = Vec::new();
     for name in names {
         let field = sight.get(&hash, name);
@@ -47,8 +48,9 @@ pub fn hgetex(ctx: &mut Context<'_>) -> Outcome {
             done.push(name);
         }
     }
-    let emptied = hash.is_empty();
+    let (has_deadline, emptied) = (hash.earliest_deadline_ms(), hash.is_empty());
     drop(hash);
+    ctx.db.note_fields(key, had_deadline, has_deadline);
     if !done.is_empty() {
         record(ctx, key, change, &done);
         if emptied {
@@ -97,6 +99,7 @@ pub fn hgetdel(ctx: &mut Context<'_>) -> Outcome {
         return Ok(());
     };
     let mut hash = hash_of_mut(entry)?;
+    let had = hash.earliest_deadline_ms();
     ctx.reply.array(names.len());
     let mut removed = 0;
     for name in names {
@@ -108,8 +111,9 @@ pub fn hgetdel(ctx: &mut Context<'_>) -> Outcome {
             removed += 1;
         }
     }
-    let emptied = hash.is_empty();
+    let (has, emptied) = (hash.earliest_deadline_ms(), hash.is_empty());
     drop(hash);
+    ctx.db.note_fields(key, had, has);
     if removed > 0 {
         changed(ctx, "hdel", key, removed, 0);
         if emptied {

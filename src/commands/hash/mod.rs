@@ -1,7 +1,9 @@
 //! Commands on hashes.
 //!
 //! Fields may have deadlines of their own. A field past its deadline is never removed by being met: it is hidden (see
-//! [`Sight`]) until a command writes over it or the reaper comes by. Spec page key-lifetime.md, section 4.
+//! [`Sight`]) until a command writes over it or the background removes it
+//! ([`Access::expire_fields`](crate::keyspace::Access::expire_fields)). Every command that may change a deadline tells
+//! [`Access::note_fields`](crate::keyspace::Access::note_fields), which keeps the time index. Spec page key-lifetime.md, section 4.
 
 pub mod counter;
 pub mod deadline;

@@ -92,13 +92,16 @@ fn set_fields(
     let limits = limits(ctx.config);
     let Some(entry) = ctx.db.again(key) else { return Ok(()) };
     let mut hash = hash_of_mut(entry)?;
+    let had = hash.earliest_deadline_ms();
     let mut expired: Vec<&[u8]> = Vec::new();
     for pair in pairs.chunks_exact(2) {
         if sight.set(&mut hash, pair[0], pair[1], deadline, &limits) == Set::ReplacedExpired {
             expired.push(pair[0]);
         }
     }
+    let has = hash.earliest_deadline_ms();
     drop(hash);
+    ctx.db.note_fields(key, had, has);
     changed(ctx, "hset", key, pairs.len() / 2, expired.len());
     if when.is_some() {
         ctx.db.notify(class::HASH, "hexpire", key);
@@ -139,10 +142,12 @@ fn propagate(ctx: &mut Context<'_>, at: usize, options: &Options<'_>, when: Opti
 fn remove_fields(ctx: &mut Context<'_>, key: &[u8], pairs: &[&[u8]]) -> Outcome {
     let Some(entry) = ctx.db.again(key) else { return Ok(()) };
     let mut hash = hash_of_mut(entry)?;
+    let had = hash.earliest_deadline_ms();
     let names = pairs.chunks_exact(2).map(|pair| pair[0]);
     let removed: Vec<&[u8]> = names.filter(|name| hash.remove(name)).collect();
-    let emptied = hash.is_empty();
+    let (has, emptied) = (hash.earliest_deadline_ms(), hash.is_empty());
     drop(hash);
+    ctx.db.note_fields(key, had, has);
     ctx.db.effects.counters.expired_fields += (pairs.len() / 2) as u64;
     if !removed.is_empty() {
         ctx.db.effects.dirty += removed.len() as u64;

@@ -1,7 +1,12 @@
 use crate::commands::testing::Bench;
-use crate::effects::Garbage;
+use crate::effects::{Garbage, class};
 use crate::expiry::rules::Situation;
+use crate::expiry::wheel::Popped;
+use crate::keyspace::access::Place;
+use crate::keyspace::{Access, Database, Touch};
 use crate::resp::Protocol;
+use crate::rng::Rng;
+use std::collections::BTreeMap;
 
 #[test]
 fn effects_are_those_of_valkey() {
@@ -119,6 +124,21 @@ fn effects_on_expired_fields_are_those_of_valkey() {
         HRANDFIELD all | 0 |  |
         HDEL all a b | 0 |  |
         HSETEX all KEEPTTL FNX FIELDS 2 a 1 b 2 | 2 | HDEL all a b; HSETEX all KEEPTTL FIELDS 2 a 1 b 2 | hexpired all; hset all
+        ",
+    );
+}
+
+#[test]
+fn words_of_the_client_stay_in_the_stream() {
+    Bench::new().check_effects(
+        "
+        HSETEX h nx fields 1 a 1 | 1 | HSETEX h fields 1 a 1 | new h; hset h
+        hsetex h xx FIELDS 1 a 1 | 1 | hsetex h FIELDS 1 a 1 | hset h
+        hsetex h fxx pxat 99999999999999 fIelds 1 a 1 | 1 | hsetex h pxat 99999999999999 fIelds 1 a 1 | hset h; hexpire h
+        hsetex h fxx keepttl FIELDS 1 a 1 | 1 | hsetex h keepttl FIELDS 1 a 1 | hset h
+        hexpireat h 99999999999 xx fields 1 a | 1 | HPEXPIREAT h 99999999999000 xx fields 1 a | hexpire h
+        hpexpireat h 99999999999990 xx fields 1 a | 1 | hpexpireat h 99999999999990 xx fields 1 a | hexpire h
+        hgetex h pxat 99999999999991 fields 1 a | 1 | HPEXPIREAT h 99999999999991 FIELDS 1 a | hexpire h
         ",
     );
 }
@@ -317,4 +337,131 @@ fn a_large_hash_that_goes_away_is_left_to_the_reaper() {
     bench.say("SADD s 1");
     bench.say("SUNIONSTORE h s");
     assert!(matches!(bench.effects.garbage[..], [Garbage::Entry(_) | Garbage::Value(_)]));
+}
+
+impl Bench {
+    fn expire_fields(&mut self, key: &str, max: usize) -> usize {
+        Access {
+            keyspace: &mut self.keyspace,
+            effects: &mut self.effects,
+            db: 0,
+            now: self.now,
+            rules: self.rules,
+            touch: Touch::default(),
+            lazy_expire: true,
+            client_no_touch: true,
+            hint: None,
+        }
+        .expire_fields(0, key.as_bytes(), max)
+    }
+
+    /// The items that the time index gives back by now, as names of keys with a due field.
+    fn due_hashes(&mut self) -> Vec<String> {
+        let mut due = Vec::new();
+        loop {
+            match self.keyspace.parts_mut()[0].wheel_mut().pop_due(self.now) {
+                Popped::Item { item, .. } => {
+                    let key = self.keyspace.parts()[0].due_hash(0, item, self.now);
+                    due.extend(key.map(|key| String::from_utf8_lossy(&key).into_owned()));
+                }
+                Popped::Working => {}
+                Popped::Nothing => return due,
+            }
+        }
+    }
+
+    fn volatile(&self) -> u64 {
+        self.keyspace.parts()[0].database(0).map_or(0, Database::volatile)
+    }
+}
+
+#[test]
+fn reaping_takes_the_fields_that_are_due_and_the_key_with_the_last() {
+    let mut bench = Bench::new();
+    bench.say("HSET h a 1 b 2 c 3");
+    bench.say("HPEXPIREAT h 1000001 FIELDS 1 a");
+    bench.say("HPEXPIREAT h 1000002 FIELDS 1 b");
+    bench.say("HPEXPIREAT h 1000900 FIELDS 1 c");
+    bench.stream();
+    bench.events();
+    bench.modified();
+    later(&mut bench);
+    assert_eq!(bench.expire_fields("h", 80), 2);
+    assert_eq!(bench.stream(), ["0:HDEL h a b"]);
+    assert_eq!(bench.events(), ["0:hexpired h"]);
+    assert_eq!(bench.modified(), ["0:h"]);
+    assert_eq!(bench.expire_fields("h", 80), 0);
+    assert_eq!((bench.stream().len(), bench.events().len()), (0, 0));
+    bench.now += 1000;
+    assert_eq!(bench.expire_fields("h", 80), 1);
+    assert_eq!(bench.stream(), ["0:HDEL h c", "0:UNLINK h"]);
+    assert_eq!(bench.events(), ["0:hexpired h", "0:del h"]);
+    assert_eq!(bench.say("EXISTS h"), ":0\r\n");
+    let counters = bench.effects.counters;
+    assert_eq!((counters.expired_fields, counters.expired_keys), (3, 0));
+}
+
+#[test]
+fn reaping_is_an_event_of_class_x_and_a_past_deadline_one_of_class_h() {
+    for (class, reaped, given) in [(class::EXPIRED, 1, 0), (class::HASH, 0, 1)] {
+        let mut bench = Bench::new();
+        bench.say("HSET h a 1 b 2 c 3");
+        bench.say("HPEXPIREAT h 1000001 FIELDS 1 a");
+        later(&mut bench);
+        bench.events();
+        bench.effects.listening.events = class;
+        bench.expire_fields("h", 80);
+        assert_eq!(bench.events().len(), reaped);
+        bench.say("HEXPIRE h 0 FIELDS 1 b");
+        assert_eq!(bench.events().len(), given);
+    }
+}
+
+#[test]
+fn the_time_index_knows_the_earliest_deadline_whatever_the_commands_did() {
+    let mut bench = Bench::new();
+    let mut rng = Rng::new(7);
+    let mut expected: BTreeMap<&str, i64> = BTreeMap::new();
+    for round in 0..3000 {
+        let key = ["h1", "h2", "h3"][rng.below(3) as usize];
+        let field = format!("f{}", rng.below(4));
+        let at = (bench.now + 1 + rng.below(40) as i64).to_string();
+        let words: Vec<&str> = match rng.below(12) {
+            0 | 1 => vec!["HSETEX", key, "PXAT", &at, "FIELDS", "1", &field, "v"],
+            2 => vec!["HSETEX", key, "KEEPTTL", "FIELDS", "1", &field, "v"],
+            3 => vec!["HPEXPIREAT", key, &at, "FIELDS", "1", &field],
+            4 => vec!["HGETEX", key, "PXAT", &at, "FIELDS", "1", &field],
+            5 => vec!["HPERSIST", key, "FIELDS", "1", &field],
+            6 => vec!["HGETDEL", key, "FIELDS", "1", &field],
+            7 => vec!["HDEL", key, &field],
+            8 => vec!["HSET", key, &field, "1"],
+            9 => vec!["HINCRBY", key, "n", "1"],
+            10 => vec!["COPY", key, "h3", "REPLACE"],
+            _ => vec!["RENAME", key, "h2"],
+        };
+        bench.run(&words);
+        bench.now += rng.below(5) as i64;
+        for key in bench.due_hashes() {
+            while bench.expire_fields(&key, 1) > 0 {}
+        }
+        // Nothing that is due is left: the index had an item for it.
+        expected.clear();
+        for key in ["h1", "h2", "h3"] {
+            let words = ["HPEXPIRETIME", key, "FIELDS", "5", "f0", "f1", "f2", "f3", "n"];
+            let held = bench.keyspace.parts()[0].database(0).and_then(|database| {
+                let place = Place::of(key.as_bytes());
+                database.find(place.slot, place.hash, key.as_bytes())?.field_deadline()
+            });
+            let shown = bench.run(&words);
+            let earliest = shown
+                .split("\r\n")
+                .filter_map(|line| line.strip_prefix(':')?.parse().ok())
+                .filter(|n| *n >= 0)
+                .min();
+            assert_eq!(held, earliest, "{round}: {words:?}");
+            assert!(held.is_none_or(|deadline| deadline >= bench.now), "{round}: {key} was forgotten");
+            expected.extend(held.map(|deadline| (key, deadline)));
+        }
+        assert_eq!(bench.volatile(), expected.len() as u64, "{round}");
+    }
 }
