@@ -247,15 +247,12 @@ impl Effects {
     }
 
     /// Closes the record of one command: `dirty_before` is [`Effects::dirty`] when it began.
-    pub fn finish_command(&mut self, db: u32, args: &[&[u8]], dirty_before: u64, grouping: Grouping) {
+    pub fn finish_command(&mut self, db: u32, args: &[&[u8]], dirty_before: u64) {
         let own = std::mem::take(&mut self.own);
         if self.listening.propagation
             && (own == Own::Forced || (own == Own::Verbatim && self.dirty != dirty_before))
         {
             self.propagation.push(db, args);
-        }
-        if !self.propagation.is_empty() {
-            self.propagation.close_group(grouping);
         }
     }
 

@@ -262,3 +262,74 @@ fn due_keys_vanish_unasked() {
         }
     });
 }
+
+/// WATCH makes read-modify-write safe: every EXEC that succeeds saw the value it replaced.
+#[test]
+fn watched_counters_count_every_successful_exec() {
+    with_workers(|server| {
+        let mut client = server.connect();
+        client.ask("MSET counter 0 elsewhere 0");
+        let counted = Arc::new(std::sync::atomic::AtomicI64::new(0));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let (mut client, counted) = (server.connect(), counted.clone());
+                std::thread::spawn(move || {
+                    for _ in 0..200 {
+                        client.ask("WATCH counter");
+                        let n: i64 = client.ask("GET counter").text().parse().expect("a number");
+                        client.ask("MULTI");
+                        client.ask(&format!("SET counter {}", n + 1));
+                        client.ask("INCR elsewhere");
+                        if !client.ask("EXEC").items().is_empty() {
+                            counted.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("a counting client failed");
+        }
+        let counted = counted.load(Ordering::Relaxed);
+        assert!(counted > 0);
+        let seen = client.ask("MGET counter elsewhere");
+        let values: Vec<String> = seen.items().iter().map(Value::text).collect();
+        assert_eq!(values, [counted.to_string(), counted.to_string()]);
+    });
+}
+
+/// A transaction over shards is seen whole: what one EXEC writes, another reads completely or not at all.
+#[test]
+fn a_transaction_over_shards_is_seen_whole() {
+    with_workers(|server| {
+        let mut reader = server.connect();
+        reader.ask("MSET a 0 b 0 c 0");
+        let writer: fn(Client, &AtomicBool) = |mut client, stop| {
+            let mut n = 0;
+            while !stop.load(Ordering::Relaxed) {
+                n += 1;
+                client.pipeline(&[
+                    words("MULTI"),
+                    words(&format!("SET a {n}")),
+                    words(&format!("SET b {n}")),
+                    words(&format!("SET c {n}")),
+                    words("EXEC"),
+                ]);
+            }
+        };
+        beside(server, vec![writer, writer], || {
+            for _ in 0..1000 {
+                let replies = reader.pipeline(&[
+                    words("MULTI"),
+                    words("GET c"),
+                    words("GET a"),
+                    words("GET b"),
+                    words("EXEC"),
+                ]);
+                let seen = &replies[4].as_ref().expect("a reply").value;
+                let values: Vec<String> = seen.items().iter().map(Value::text).collect();
+                assert!(values.iter().all(|v| *v == values[0]), "half a transaction: {values:?}");
+            }
+        });
+    });
+}

@@ -12,6 +12,7 @@ use skuld::session::Session;
 use crate::clients::{ClientNames, ClientShared};
 use crate::command_log::Finished;
 use crate::connection::Connection;
+use crate::transaction::Transaction;
 
 /// The commands of one read, how far they have been executed, and the replies so far.
 pub struct Batch {
@@ -23,6 +24,8 @@ pub struct Batch {
     pub requests: Requests,
     /// The next request to execute.
     pub next: usize,
+    /// MULTI's queue and the watched keys.
+    pub transaction: Transaction,
     /// Encoded replies that come before `output`, in chunks: so that large ones are neither copied nor grown.
     pub finished: Vec<Vec<u8>>,
     /// Encoded replies.

@@ -30,6 +30,7 @@ use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, outside_event, t
 use crate::server::ServerRef;
 use crate::server_commands::{self, Ran};
 use crate::shard::{ExecuteBatch, Shard};
+use crate::transaction::Transaction;
 
 /// Bytes read from a socket at once, into a buffer that all connections of a thread share.
 const READ_BYTES: usize = 64 * 1024;
@@ -142,6 +143,7 @@ impl Connection {
             input: Vec::new(),
             requests: Requests::default(),
             next: 0,
+            transaction: Transaction::default(),
             finished: Vec::new(),
             output: Vec::new(),
             last_command: u16::MAX,

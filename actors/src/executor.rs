@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use skuld::commands::Command;
 use skuld::commands::context::{CommandError, Context};
-use skuld::commands::spec::ARBITRARY_KEYS;
-use skuld::commands::{Handler, check};
+use skuld::commands::spec::{ARBITRARY_KEYS, NO_MULTI};
+use skuld::commands::{EngineFn, Handler, check};
 use skuld::config::Config;
 use skuld::effects::{Effects, Grouping};
 use skuld::expiry::rules::Situation;
@@ -24,6 +24,7 @@ use crate::clock::{self, Tick};
 use crate::command_log::command_ended;
 use crate::server::ServerRef;
 use crate::stats::CommandStats;
+use crate::transaction::Queue;
 
 /// Requests whose keys are loaded ahead together.
 const PREFETCH_REQUESTS: usize = 16;
@@ -77,6 +78,7 @@ impl Executor {
     pub fn refresh(&mut self) {
         let record = self.server.record_effects.load(std::sync::atomic::Ordering::Relaxed);
         self.effects.listening.propagation = record;
+        self.effects.listening.modified = self.server.watches.any();
         let current = self.server.config.load();
         if !Arc::ptr_eq(&current, &self.config) {
             self.config = Arc::clone(&current);
@@ -182,12 +184,39 @@ impl Executor {
                 // The password was taken away after the client connected.
                 batch.session.authenticated = true;
             }
-            match check::admit(self.server.table, args, &batch.session) {
+            let admitted = check::admit(self.server.table, args, &batch.session).and_then(|command| {
+                if batch.transaction.is_queueing() { queueable(command) } else { Ok(command) }
+            });
+            match admitted {
+                Ok(command) if batch.transaction.is_queueing() && !runs_inside_multi(command) => {
+                    let words = args.iter().map(|a| a.to_vec()).collect();
+                    let queued = batch.transaction.push(command, words);
+                    let from = batch.output.len();
+                    let mut reply =
+                        Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
+                    if queued {
+                        reply.simple("QUEUED");
+                    } else {
+                        reply.error("ERR the transaction is too large");
+                    }
+                    batch.output = reply.into_bytes();
+                    settle_reply_mode(&mut batch.output, from, &mut batch.session);
+                    Resolved::Refused
+                }
                 Ok(command) => match command.spec.handler {
-                    Handler::Engine(_) => Resolved::Run(command),
+                    Handler::Engine(_) | Handler::Transaction => Resolved::Run(command),
                     _ => Resolved::Server(command),
                 },
                 Err((command, error)) => {
+                    batch.transaction.fail();
+                    let error = match command {
+                        Some(command) if command.name == "exec" => {
+                            batch.transaction.queue = None;
+                            batch.transaction.unwatch();
+                            exec_refused(&error)
+                        }
+                        _ => error,
+                    };
                     self.refuse(&mut batch.output, &mut batch.session, command, &error);
                     Resolved::Refused
                 }
@@ -259,50 +288,34 @@ impl Executor {
         command: &'static Command,
         at: Tick,
     ) -> Tick {
-        let Handler::Engine(function) = command.spec.handler else {
-            unreachable!("`resolve` sends only engine commands here");
-        };
         let now_us = clock::unix_us(at);
         let from = batch.output.len();
         let mut reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
-        let dirty_before = self.effects.dirty;
-        let db_before = batch.session.db;
-        let hint = self.hint(batch.next);
-        let config: &Config = &self.config;
-        let result = {
-            let args = borrow_args(&mut self.args, &batch.input, batch.requests.args(batch.next));
-            let mut context = Context {
-                args,
-                spec: command.spec,
-                db: Access {
-                    keyspace,
-                    effects: &mut self.effects,
-                    db: batch.session.db,
-                    now: now_us / 1000,
-                    rules: rules(config, &batch.session, self.server.pause.freezes_keys()),
-                    touch: touch(config, now_us / 1_000_000),
-                    lazy_expire: config.lazyfree_lazy_expire,
-                    client_no_touch: batch.session.no_touch,
-                    hint,
-                },
-                session: &mut batch.session,
-                reply: &mut reply,
-                config,
-                rng: &mut self.rng,
-                now_us,
-            };
-            let result = function(&mut context);
-            let grouping =
-                if command.flags.has(ARBITRARY_KEYS) { Grouping::Apart } else { Grouping::Together };
-            self.effects.finish_command(db_before, args, dirty_before, grouping);
-            result
-        };
-        self.args.clear();
-        if let Err(error) = &result {
-            // A command that fails half-way has written nothing worth keeping.
-            reply.truncate(from);
-            error.write_to(&mut reply);
+        if let Handler::Engine(function) = command.spec.handler {
+            let hint = self.hint(batch.next);
+            let mut store = std::mem::take(&mut self.args);
+            let args = borrow_args(&mut store, &batch.input, batch.requests.args(batch.next));
+            self.invoke(keyspace, &mut batch.session, &mut reply, (command, function), args, (now_us, hint));
+            if command.flags.has(ARBITRARY_KEYS) {
+                self.effects.propagation.close_group(Grouping::Apart);
+            } else {
+                self.effects.propagation.close_group(Grouping::Together);
+            }
+            store.clear();
+            self.args = store;
+            if batch.transaction.is_queueing() && command.name == "reset" {
+                batch.transaction.queue = None;
+            }
+            if command.name == "reset" && !batch.transaction.watched.is_empty() {
+                batch.transaction.unwatch();
+            }
+        } else {
+            self.run_transaction(keyspace, batch, &mut reply, command, now_us);
         }
+        if !self.effects.databases.is_empty() && self.server.watches.any() {
+            self.server.watches.tell_databases(&self.effects.databases, keyspace);
+        }
+        let config: &Config = &self.config;
         let errors = reply.take_errors();
         batch.output = reply.into_bytes();
         let end = clock::tick();
@@ -325,7 +338,162 @@ impl Executor {
     }
 }
 
+/// The commands that run at once between MULTI and EXEC.
+fn runs_inside_multi(command: &Command) -> bool {
+    matches!(command.name, "exec" | "discard" | "quit" | "reset")
+}
+
+/// A refusal of EXEC itself discards the transaction and says so.
+fn exec_refused(error: &CommandError) -> CommandError {
+    let line = error.to_string();
+    let reason = line.strip_prefix("ERR ").unwrap_or(&line);
+    CommandError::text(format!("EXECABORT Transaction discarded because of: {reason}"))
+}
+
+/// Whether a command may be queued.
+fn queueable(command: &'static Command) -> Result<&'static Command, check::Refused> {
+    if command.flags.has(NO_MULTI) {
+        let line = format!("ERR Command '{}' not allowed inside a transaction", command.name);
+        return Err((Some(command), CommandError::text(line)));
+    }
+    if matches!(command.spec.handler, Handler::Server) {
+        let line =
+            format!("ERR Command '{}' cannot be queued in a transaction by this version", command.name);
+        return Err((Some(command), CommandError::text(line)));
+    }
+    Ok(command)
+}
+
 impl Executor {
+    /// Calls one engine command. Its reply, or its error, is appended to `reply`. `when` is the frozen clock in Unix
+    /// microseconds and the place of the command's key if that is known.
+    fn invoke(
+        &mut self,
+        keyspace: &mut Keyspace,
+        session: &mut Session,
+        reply: &mut Reply,
+        (command, function): (&'static Command, EngineFn),
+        args: &[&[u8]],
+        (now_us, hint): (i64, Option<PlaceHint>),
+    ) {
+        let config: &Config = &self.config;
+        let dirty_before = self.effects.dirty;
+        let db_before = session.db;
+        let from = reply.len();
+        let mut context = Context {
+            args,
+            spec: command.spec,
+            db: Access {
+                keyspace,
+                effects: &mut self.effects,
+                db: db_before,
+                now: now_us / 1000,
+                rules: rules(config, session, self.server.pause.freezes_keys()),
+                touch: touch(config, now_us / 1_000_000),
+                lazy_expire: config.lazyfree_lazy_expire,
+                client_no_touch: session.no_touch,
+                hint,
+            },
+            session,
+            reply,
+            config,
+            rng: &mut self.rng,
+            now_us,
+        };
+        let result = function(&mut context);
+        self.effects.finish_command(db_before, args, dirty_before);
+        if let Err(error) = &result {
+            // A command that fails half-way has written nothing worth keeping.
+            reply.truncate(from);
+            error.write_to(reply);
+        }
+    }
+
+    /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+    fn run_transaction(
+        &mut self,
+        keyspace: &mut Keyspace,
+        batch: &mut Batch,
+        reply: &mut Reply,
+        command: &'static Command,
+        now_us: i64,
+    ) {
+        let server = self.server.clone();
+        let transaction = &mut batch.transaction;
+        match command.name {
+            "multi" => {
+                transaction.queue = Some(Queue::default());
+                reply.ok();
+            }
+            "watch" => {
+                for span in batch.requests.args(batch.next).iter().skip(1) {
+                    let key = &batch.input[span.start..span.start + span.len];
+                    transaction.watch(&server.watches, keyspace, batch.session.db, key, now_us / 1000);
+                }
+                reply.ok();
+            }
+            "unwatch" => {
+                transaction.unwatch();
+                reply.ok();
+            }
+            "discard" if transaction.queue.take().is_some() => {
+                transaction.unwatch();
+                reply.ok();
+            }
+            "exec" => match transaction.queue.take() {
+                None => reply.error("ERR EXEC without MULTI"),
+                Some(queue) => {
+                    // What this batch did before must reach its own watches too.
+                    server.watches.tell(&self.effects.modified);
+                    let dirty = transaction.is_dirty(keyspace, now_us / 1000);
+                    transaction.unwatch();
+                    if queue.failed {
+                        reply.error("EXECABORT Transaction discarded because of previous errors.");
+                    } else if dirty {
+                        reply.null_array();
+                    } else {
+                        self.run_queue(keyspace, batch, reply, queue, now_us);
+                    }
+                }
+            },
+            _ => reply.error("ERR DISCARD without MULTI"),
+        }
+    }
+
+    fn run_queue(
+        &mut self,
+        keyspace: &mut Keyspace,
+        batch: &mut Batch,
+        reply: &mut Reply,
+        queue: Queue,
+        now_us: i64,
+    ) {
+        reply.array(queue.commands.len());
+        for (command, words) in queue.commands {
+            let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            match command.spec.handler {
+                Handler::Engine(function) => {
+                    let start = clock::tick();
+                    self.invoke(
+                        keyspace,
+                        &mut batch.session,
+                        reply,
+                        (command, function),
+                        &args,
+                        (now_us, None),
+                    );
+                    // HELLO inside a transaction changes the protocol of what follows.
+                    reply.set_protocol(batch.session.protocol);
+                    self.commands[usize::from(command.id)]
+                        .record(clock::nanos_between(start, clock::tick()), self.config.latency_tracking);
+                }
+                // UNWATCH is the only one of its kind that can be queued, and EXEC has unwatched already.
+                _ => reply.ok(),
+            }
+        }
+        self.effects.propagation.close_group(Grouping::Together);
+    }
+
     /// Lets something other than a command look at the keys as they lie there.
     pub fn with_access<T>(&mut self, keyspace: &mut Keyspace, look: impl FnOnce(&mut Access<'_>) -> T) -> T {
         let now_us = clock::unix_us(clock::tick());

@@ -51,6 +51,7 @@ mod shard;
 mod shutdown;
 mod start;
 mod stats;
+mod transaction;
 
 #[global_allocator]
 static ALLOCATOR: memory::CountingAllocator = memory::CountingAllocator;

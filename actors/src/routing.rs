@@ -21,6 +21,9 @@ pub enum Route {
 
 /// Routes the batch's next request.
 pub fn route(command: &'static Command, batch: &Batch, workers: u16) -> Route {
+    if command.name == "exec" {
+        return route_exec(batch, workers);
+    }
     match command.spec.scope {
         Scope::AllSlots => Route::All,
         Scope::Cursor => {
@@ -51,4 +54,32 @@ pub fn route(command: &'static Command, batch: &Batch, workers: u16) -> Route {
             if slots.is_empty() { Route::Anywhere } else { Route::Slots(slots) }
         }
     }
+}
+
+/// Routes EXEC: the keys of all queued commands and all watched keys.
+fn route_exec(batch: &Batch, workers: u16) -> Route {
+    let Some(queue) = &batch.transaction.queue else { return Route::Anywhere };
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut add = |key: &[u8]| {
+        let slot = slot_of(key);
+        if !slots.contains(&slot) {
+            slots.push(slot);
+        }
+    };
+    for (command, words) in &queue.commands {
+        match command.spec.scope {
+            Scope::AllSlots | Scope::Cursor if workers > 1 => return Route::All,
+            Scope::AllSlots => return Route::All,
+            Scope::Cursor | Scope::Session => {}
+            Scope::Keys => {
+                let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+                let mut keys = KeyList::new();
+                // Keys that could be told before an error are enough: the command will be refused.
+                let _ = keys_of(command, &words, &mut keys);
+                keys.iter().for_each(|key| add(words[key.position as usize]));
+            }
+        }
+    }
+    batch.transaction.watched.iter().for_each(|w| add(&w.key));
+    if slots.is_empty() { Route::Anywhere } else { Route::Slots(slots) }
 }

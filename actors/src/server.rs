@@ -20,6 +20,7 @@ use crate::reaper::Reaper;
 use crate::replication_log::ReplicationLog;
 use crate::shard::Shard;
 use crate::stats::Stats;
+use crate::transaction::Watches;
 
 /// The process-wide state, one per server.
 pub struct Server {
@@ -52,6 +53,8 @@ pub struct Server {
     /// Changes since the last save.
     pub dirty: AtomicU64,
     pub shutting_down: AtomicBool,
+    /// Who watches which keys.
+    pub watches: Arc<Watches>,
     /// ACTOR EFFECTS or EVENTS was asked for: effects and events are recorded from then on.
     pub record_effects: AtomicBool,
     /// DEBUG SET-ACTIVE-EXPIRE.
@@ -84,6 +87,7 @@ impl Server {
             last_save_ms: AtomicI64::new(clock::unix_ms()),
             dirty: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
+            watches: Arc::default(),
             record_effects: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),
             workers,

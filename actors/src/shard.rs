@@ -378,7 +378,9 @@ impl Shard {
             if Some(command.id) == self.keys_command {
                 return self.start_names(batch, command, ctx);
             }
-            if !self.collecting.is_empty() && command.flags.has(WRITE) && !self.visit_before(&batch, command)
+            if !self.collecting.is_empty()
+                && (command.flags.has(WRITE) || command.name == "exec")
+                && !self.visit_before(&batch, command)
             {
                 self.perform_effects();
                 return self.parked.push_back(batch);
@@ -654,6 +656,7 @@ impl Shard {
             let events = std::mem::take(&mut effects.events);
             tell(self.server.replication_log(), Append { propagation, events });
         }
+        self.server.watches.tell(&effects.modified);
         effects.modified.clear();
         effects.databases.clear();
         if !effects.garbage.is_empty() {

@@ -48,6 +48,8 @@ pub enum Handler {
     Container,
     /// Pure computation over the client's session and the keyspace, run by a shard.
     Engine(EngineFn),
+    /// MULTI and its kin: run by the executor, which has the client's queue and the watched keys.
+    Transaction,
     /// Needs server state that belongs to actors (clients, configuration, other shards' figures); run by the connection.
     Server,
 }

@@ -102,7 +102,8 @@ impl Bench {
         };
         let result = function(&mut context);
         let grouping = if command.flags.has(ARBITRARY_KEYS) { Grouping::Apart } else { Grouping::Together };
-        self.effects.finish_command(db, args, dirty, grouping);
+        self.effects.finish_command(db, args, dirty);
+        self.effects.propagation.close_group(grouping);
         if let Err(error) = result {
             reply.truncate(0);
             error.write_to(&mut reply);

@@ -10,25 +10,25 @@ pub static ROWS: &[CommandSpec] = &[
         .complexity("O(N), N being the number of queued commands")
         .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
         .acl(Categories::TRANSACTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Transaction),
     command("exec", 1, Group::Transactions, "1.2.0")
         .summary("Runs the queued commands of a transaction.")
         .complexity("Depends on the queued commands")
         .flags(NOSCRIPT | LOADING | STALE | SKIP_COMMANDLOG)
         .acl(Categories::TRANSACTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Transaction),
     command("multi", 1, Group::Transactions, "1.2.0")
         .summary("Starts a transaction.")
         .complexity("O(1)")
         .flags(NOSCRIPT | LOADING | STALE | FAST | NO_MULTI | ALLOW_BUSY)
         .acl(Categories::TRANSACTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Transaction),
     command("unwatch", 1, Group::Transactions, "2.2.0")
         .summary("Stops watching keys.")
         .complexity("O(1)")
         .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
         .acl(Categories::TRANSACTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Transaction),
     command("watch", -2, Group::Transactions, "2.2.0")
         .summary("Watches keys, so that a change makes EXEC do nothing.")
         .complexity("O(1) for each key")
@@ -37,5 +37,5 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_range(RO, 1, -1, 1)])
         .arguments(&[key("key", 0).multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Transaction),
 ];

@@ -1,0 +1,189 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Queued commands wait in the client's batch. EXEC runs them one after the other on one keyspace: its shard's own if
+//! all keys (the watched ones too) live there, else the tables a unit gathered. Either way nobody else's command runs
+//! in between, and the clock stands still.
+//!
+//! Watching: a registry maps keys to the flags of those who watch. Whoever changes a key sets the flags before its
+//! own reply leaves; EXEC looks at its flag while it holds the watched slots.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use skuld::commands::Command;
+use skuld::effects::{DatabaseChange, Modified};
+use skuld::keyspace::Keyspace;
+use skuld::slot::slot_of;
+
+/// Most bytes a client may queue; more is refused and aborts the transaction. Valkey counts them against
+/// `client-query-buffer-limit` likewise.
+pub const QUEUED_BYTES_MAX: usize = 1 << 30;
+
+/// What a client prepared for EXEC.
+#[derive(Default)]
+pub struct Transaction {
+    /// Queued commands with their words; None outside MULTI.
+    pub queue: Option<Queue>,
+    pub watched: Vec<Watched>,
+    /// Where the watched keys are registered, once there are any.
+    registry: Option<Arc<Watches>>,
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        self.unwatch();
+    }
+}
+
+/// The commands between MULTI and EXEC.
+#[derive(Default)]
+pub struct Queue {
+    pub commands: Vec<(&'static Command, Vec<Vec<u8>>)>,
+    pub bytes: usize,
+    /// A command could not be queued: EXEC must refuse.
+    pub failed: bool,
+}
+
+/// One watched key.
+pub struct Watched {
+    pub db: u32,
+    pub key: Vec<u8>,
+    /// The key's deadline had passed when it was watched.
+    expired: bool,
+    /// Shared by all keys of one client.
+    flag: Arc<Flag>,
+}
+
+/// Whether something a client watches has changed.
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+struct Watcher {
+    flag: Arc<Flag>,
+    /// The key existed when it was watched: then a flush changes it.
+    existed: bool,
+}
+
+/// Who watches what.
+#[derive(Default)]
+pub struct Watches {
+    keys: DashMap<(u32, Vec<u8>), Vec<Watcher>>,
+    /// Watched keys, counted once per watcher; read before every batch.
+    count: AtomicUsize,
+}
+
+impl Watches {
+    /// Whether anybody watches anything.
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// Tells the watchers of these keys.
+    pub fn tell(&self, modified: &[Modified]) {
+        for change in modified {
+            if let Some(watchers) = self.keys.get(&(change.db, change.key.to_vec())) {
+                watchers.iter().for_each(|w| w.flag.0.store(true, Ordering::Release));
+            }
+        }
+    }
+
+    /// Tells the watchers of keys that existed in databases that were emptied or exchanged, or exist there now.
+    pub fn tell_databases(&self, changes: &[DatabaseChange], keyspace: &Keyspace) {
+        for change in changes {
+            let concerns = |db: u32| match *change {
+                DatabaseChange::AllFlushed => true,
+                DatabaseChange::Flushed(flushed) => flushed == db,
+                DatabaseChange::Swapped(a, b) => a == db || b == db,
+            };
+            for entry in &self.keys {
+                let (db, key) = entry.key();
+                if !concerns(*db) {
+                    continue;
+                }
+                let exists = exists(keyspace, *db, key);
+                for watcher in entry.value() {
+                    if watcher.existed || exists {
+                        watcher.flag.0.store(true, Ordering::Release);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn entry_of<'k>(keyspace: &'k Keyspace, db: u32, key: &[u8]) -> Option<&'k skuld::keyspace::Entry> {
+    let slot = slot_of(key);
+    keyspace.part(slot).database(db)?.find(slot, skuld::hash::hash(key), key)
+}
+
+fn exists(keyspace: &Keyspace, db: u32, key: &[u8]) -> bool {
+    entry_of(keyspace, db, key).is_some()
+}
+
+impl Transaction {
+    pub fn is_queueing(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Queues a command.
+    pub fn push(&mut self, command: &'static Command, words: Vec<Vec<u8>>) -> bool {
+        let Some(queue) = &mut self.queue else { return false };
+        queue.bytes += words.iter().map(Vec::len).sum::<usize>();
+        if queue.bytes > QUEUED_BYTES_MAX {
+            queue.failed = true;
+            return false;
+        }
+        queue.commands.push((command, words));
+        true
+    }
+
+    /// Takes note that a command could not be queued.
+    pub fn fail(&mut self) {
+        if let Some(queue) = &mut self.queue {
+            queue.failed = true;
+        }
+    }
+
+    /// Watches a key of a database from now on. `now` is Unix milliseconds.
+    pub fn watch(&mut self, watches: &Arc<Watches>, keyspace: &Keyspace, db: u32, key: &[u8], now: i64) {
+        if self.watched.iter().any(|w| w.db == db && w.key == key) {
+            return;
+        }
+        let entry = entry_of(keyspace, db, key);
+        let expired = entry.is_some_and(|e| e.expiry().is_some_and(|deadline| now > deadline));
+        let flag = self.watched.first().map_or_else(Arc::default, |w| w.flag.clone());
+        self.registry = Some(watches.clone());
+        watches.count.fetch_add(1, Ordering::AcqRel);
+        watches
+            .keys
+            .entry((db, key.to_vec()))
+            .or_default()
+            .push(Watcher { flag: flag.clone(), existed: entry.is_some() && !expired });
+        self.watched.push(Watched { db, key: key.to_vec(), expired, flag });
+    }
+
+    /// Watches nothing any more.
+    pub fn unwatch(&mut self) {
+        let Some(watches) = &self.registry else { return };
+        for watched in self.watched.drain(..) {
+            watches.count.fetch_sub(1, Ordering::AcqRel);
+            let place = (watched.db, watched.key);
+            if let Some(mut watchers) = watches.keys.get_mut(&place) {
+                watchers.retain(|w| !Arc::ptr_eq(&w.flag, &watched.flag));
+            }
+            watches.keys.remove_if(&place, |_, watchers| watchers.is_empty());
+        }
+    }
+
+    /// Whether a watched key changed, or has expired since it was watched.
+    pub fn is_dirty(&self, keyspace: &Keyspace, now: i64) -> bool {
+        self.watched.iter().any(|w| {
+            w.flag.0.load(Ordering::Acquire)
+                || (!w.expired
+                    && entry_of(keyspace, w.db, &w.key)
+                        .is_some_and(|e| e.expiry().is_some_and(|deadline| now > deadline)))
+        })
+    }
+}
