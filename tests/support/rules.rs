@@ -51,6 +51,9 @@ pub enum Rule {
         limit: i64,
         tolerance: i64,
     },
+    /// Exact, or with a key that is encoded as a hash table elements may differ behind a zero byte: SORT ALPHA compares C
+    /// strings, and which of two equal ones comes first follows from the order of the table.
+    TiesIfHashtable,
     /// As [`Rule::Near`], but only for what are times in descriptions of streams.
     StreamTimes(i64),
     /// Pairs, of which the value of `id` is not compared.
@@ -100,7 +103,8 @@ pub fn rule_for(command: &[Vec<u8>]) -> Rule {
     match word(0).as_str() {
         "smembers" | "sunion" | "sdiff" | "sinter" | "hkeys" | "hvals" => Rule::UnorderedIfHashtable,
         "hgetall" => Rule::UnorderedPairsIfHashtable,
-        "sort" | "sort_ro" if has("by") => Rule::UnorderedIfHashtable,
+        "sort" | "sort_ro" if has("by") || (has("alpha") && has("get")) => Rule::UnorderedIfHashtable,
+        "sort" | "sort_ro" if has("alpha") => Rule::TiesIfHashtable,
         "keys" => Rule::Unordered,
         "config" if sub == "get" => Rule::UnorderedPairs,
         "pubsub" if sub.ends_with("channels") => Rule::Unordered,
@@ -142,7 +146,10 @@ pub fn rule_for(command: &[Vec<u8>]) -> Rule {
 /// The keys whose encodings decide how a reply is compared.
 pub fn keys_deciding_order(command: &[Vec<u8>]) -> &[Vec<u8>] {
     match rule_for(command) {
-        Rule::UnorderedIfHashtable | Rule::UnorderedPairsIfHashtable | Rule::ExactUnlessHashtable
+        Rule::UnorderedIfHashtable
+        | Rule::UnorderedPairsIfHashtable
+        | Rule::TiesIfHashtable
+        | Rule::ExactUnlessHashtable
             if command.len() > 1 =>
         {
             let name = command[0].to_ascii_lowercase();
@@ -201,6 +208,15 @@ pub fn values_agree(rule: Rule, hashtable: bool, ours: &Value, theirs: &Value) -
         Rule::Near(tolerance) => near(ours, theirs, i64::MAX, tolerance),
         Rule::NearBelow { limit, tolerance } => near(ours, theirs, limit, tolerance),
         Rule::CommandInfo => without_notes(ours) == without_notes(theirs),
+        Rule::TiesIfHashtable => {
+            let strings = |value: &Value| -> Vec<Vec<u8>> {
+                let string = |item: &Value| {
+                    item.bytes().and_then(|text| text.split(|b| *b == 0).next()).map(<[u8]>::to_vec)
+                };
+                value.items().iter().filter_map(string).collect()
+            };
+            hashtable && ours.items().len() == theirs.items().len() && strings(ours) == strings(theirs)
+        }
         Rule::StreamTimes(tolerance) => stream_times_near(ours, theirs, tolerance),
         Rule::Hello => {
             let without_id = |value: &Value| {
