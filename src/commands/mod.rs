@@ -10,6 +10,7 @@ pub mod clock;
 pub mod collection_scan;
 pub mod connection;
 pub mod context;
+pub mod debug_views;
 pub mod generic;
 pub mod geo;
 pub mod hash;

@@ -219,6 +219,11 @@ impl Quicklist {
         self.nodes.len()
     }
 
+    /// The limits it was made with.
+    pub fn limits(&self) -> &ListLimits {
+        &self.limits
+    }
+
     /// What DEBUG OBJECT tells: (nodes, compressed ones, bytes of all nodes when not compressed).
     pub fn node_statistics(&self) -> (usize, usize, usize) {
         let compressed = self.nodes.iter().filter(|n| matches!(n, Node::Compressed(_))).count();

@@ -53,8 +53,6 @@ const NOT_YET: &[&str] = &[
     "close-cluster-link-on-packet-drop",
     "disable-cluster-random-ping",
     "disable-cluster-reconnection",
-    "quicklist",
-    "listpack",
 ];
 
 /// Runs DEBUG.
@@ -117,6 +115,10 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("digest-value", 3..) => return debug_keys::digest_value(request, batch).await,
         ("quicklist-packed-threshold", 3) => return packed_threshold(request).await,
         ("htstats", 3 | 4) => return table_stats(request).await,
+        ("listpack", 3) => return debug_keys::inside(request, batch, debug_keys::Inside::Listpack).await,
+        ("quicklist", 3 | 4) => {
+            return debug_keys::inside(request, batch, debug_keys::Inside::Quicklist).await;
+        }
         ("object", 3 | 4) => return debug_keys::object(request, batch).await,
         ("populate", 3..=5) => return debug_keys::populate(request, batch).await,
         ("clusterlink", 5) if !request.server.config.load().cluster_enabled => {
@@ -202,7 +204,8 @@ fn protocol(request: &mut Request) -> Outcome {
 
 /// From how many bytes on a list element gets a node of its own; 0 restores the rule.
 async fn packed_threshold(request: &mut Request) -> Outcome {
-    const MAX: u64 = 4 << 30;
+    /// Slightly below 4 GiB, bytes: what Valkey can store in one node.
+    const MAX: u64 = (4 << 30) - (1 << 20);
     let bytes = skuld::config::values::parse_memory(&request.args[2]).filter(|bytes| *bytes <= MAX).ok_or(
         CommandError::fixed("ERR argument must be a memory value bigger than 1 and smaller than 4gb"),
     )?;

@@ -1,6 +1,11 @@
 //! DEBUG subcommands that look at or make keys: each shard does its part on its own keys.
 
+use std::io::Write;
+use std::sync::Arc;
+
 use skuld::commands::context::CommandError;
+use skuld::commands::debug_views;
+use skuld::config::Config;
 use skuld::digest::{self, Digest};
 use skuld::keyspace::{Access, NewValue};
 use skuld::resp::decode::parse_integer;
@@ -14,8 +19,10 @@ use crate::shard::DebugKeys;
 /// What a shard is to do.
 #[derive(Clone, Debug)]
 pub enum KeysJob {
-    /// Describe a key's entry.
-    Object { db: u32, key: Vec<u8> },
+    /// Describe a key's entry; `fast`: without walking over the value.
+    Object { db: u32, key: Vec<u8>, fast: bool, config: Arc<Config> },
+    /// The inside of a listpack or quicklist as text.
+    Inside { db: u32, key: Vec<u8>, of: Inside },
     /// The signature of one key's value.
     DigestValue { db: u32, key: Vec<u8> },
     /// The signatures of all databases, as far as they are here.
@@ -24,12 +31,21 @@ pub enum KeysJob {
     Populate { db: u32, count: u64, prefix: Vec<u8>, size: Option<usize> },
 }
 
+/// The encodings that DEBUG shows the inside of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inside {
+    Listpack,
+    Quicklist,
+}
+
 /// What a shard found.
 #[derive(Debug, Default)]
 pub enum KeysAnswer {
     #[default]
     Nothing,
     Text(String),
+    /// None: the key has another encoding.
+    Inside(Option<String>),
     Value(Digest),
     /// Per database; None for one without keys.
     Databases(Vec<Option<Digest>>),
@@ -38,15 +54,17 @@ pub enum KeysAnswer {
 /// Does a shard's part.
 pub fn run_on_shard(job: &KeysJob, access: &mut Access<'_>, shard: u16, workers: u16) -> KeysAnswer {
     match job {
-        KeysJob::Object { db, key } => {
+        KeysJob::Object { db, key, fast, config } => {
             let Some(entry) = access.peek(*db, key) else { return KeysAnswer::Nothing };
-            let lru = entry.access_word();
-            let idle = access.touch.clock.wrapping_sub(lru) & 0xff_ffff;
-            KeysAnswer::Text(format!(
-                "Value at:{:p} refcount:1 encoding:{} lru:{lru} lru_seconds_idle:{idle}",
-                entry.key().as_ptr(),
-                entry.encoding_name()
-            ))
+            let idle = access.touch.clock.wrapping_sub(entry.access_word()) & 0xff_ffff;
+            KeysAnswer::Text(debug_views::object_line(entry, config, idle, *fast))
+        }
+        KeysJob::Inside { db, key, of } => {
+            let Some(entry) = access.peek(*db, key) else { return KeysAnswer::Nothing };
+            KeysAnswer::Inside(match of {
+                Inside::Listpack => debug_views::listpack_text(entry),
+                Inside::Quicklist => debug_views::quicklist_text(entry),
+            })
         }
         KeysJob::DigestValue { db, key } => {
             let entry = access.peek(*db, key).filter(|entry| !access.is_expired(entry));
@@ -133,11 +151,31 @@ pub async fn digest_value(request: &mut Request, batch: &Batch) -> Outcome {
 pub async fn object(request: &mut Request, batch: &Batch) -> Outcome {
     let key = request.args[2].clone();
     let shard = slot_of(&key).0 % request.server.workers;
-    match ask(request, shard, KeysJob::Object { db: batch.session.db, key }).await {
+    let fast = request.args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"fast"));
+    let config = request.server.config.load_full();
+    match ask(request, shard, KeysJob::Object { db: batch.session.db, key, fast, config }).await {
         KeysAnswer::Text(text) => request.reply.simple(&text),
         _ => return Err(CommandError::NoSuchKey),
     }
     Ok(())
+}
+
+/// DEBUG LISTPACK key, DEBUG QUICKLIST key [0|1]: the structure goes to standard output, as Valkey's does.
+pub async fn inside(request: &mut Request, batch: &Batch, of: Inside) -> Outcome {
+    let key = request.args[2].clone();
+    let shard = slot_of(&key).0 % request.server.workers;
+    let name = if of == Inside::Listpack { "listpack" } else { "quicklist" };
+    match ask(request, shard, KeysJob::Inside { db: batch.session.db, key, of }).await {
+        KeysAnswer::Inside(Some(text)) => {
+            // Nobody may be reading; the reply does not depend on it.
+            _ = std::io::stdout().write_all(text.as_bytes());
+            let name = if of == Inside::Listpack { "Listpack" } else { "Quicklist" };
+            request.reply.simple(&format!("{name} structure printed on stdout"));
+            Ok(())
+        }
+        KeysAnswer::Inside(None) => Err(CommandError::text(format!("ERR Not a {name} encoded object."))),
+        _ => Err(CommandError::NoSuchKey),
+    }
 }
 
 /// DEBUG POPULATE count [prefix] [size].
