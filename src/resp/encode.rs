@@ -116,8 +116,17 @@ impl Reply {
     }
 
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.line_integer(b'$', bytes.len() as i64);
-        self.buf.reserve(bytes.len() + 2);
+        let len = bytes.len();
+        self.buf.reserve(len + 8);
+        // Elements of collections are mostly short, and replies have many of them.
+        let digit = |n: usize| b'0' + n as u8;
+        match len {
+            0..=9 => self.buf.extend_from_slice(&[b'$', digit(len), b'\r', b'\n']),
+            10..=99 => {
+                self.buf.extend_from_slice(&[b'$', digit(len / 10), digit(len % 10), b'\r', b'\n']);
+            }
+            _ => self.line_integer(b'$', len as i64),
+        }
         self.buf.extend_from_slice(bytes);
         self.buf.extend_from_slice(b"\r\n");
     }

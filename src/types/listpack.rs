@@ -145,14 +145,24 @@ fn read_backlen(bytes: &[u8], end: usize) -> Option<(usize, usize)> {
 #[inline]
 fn decode(bytes: &[u8], at: usize) -> Option<(Item<'_>, usize)> {
     let rest = bytes.get(at..)?;
+    match *rest.first()? {
+        small @ 0..=0x7f => Some((Item::Int(small as i64), 1)),
+        short @ 0x80..=0xbf => {
+            let all = 1 + (short & 0x3f) as usize;
+            Some((Item::Str(rest.get(1..all)?), all))
+        }
+        _ => decode_long(rest),
+    }
+}
+
+/// [`decode`] for what is neither a small integer nor a short text, which are the most by far.
+fn decode_long(rest: &[u8]) -> Option<(Item<'_>, usize)> {
     let first = *rest.first()?;
     let text = |head: usize, n: usize| {
         let all = head.checked_add(n)?;
         Some((Item::Str(rest.get(head..all)?), all))
     };
     match first {
-        0..=0x7f => Some((Item::Int(first as i64), 1)),
-        0x80..=0xbf => text(1, (first & 0x3f) as usize),
         0xc0..=0xdf => {
             let raw = ((first & 0x1f) as i64) << 8 | *rest.get(1)? as i64;
             Some((Item::Int(if raw >= 4096 { raw - 8192 } else { raw }), 2))
@@ -169,7 +179,7 @@ fn decode(bytes: &[u8], at: usize) -> Option<(Item<'_>, usize)> {
             let shift = 64 - 8 * width as u32;
             Some((Item::Int(i64::from_le_bytes(le) << shift >> shift), 1 + width))
         }
-        0xf5..=0xff => None,
+        0..=0xbf | 0xf5..=0xff => None,
     }
 }
 

@@ -114,6 +114,7 @@ impl Default for ZSet {
 }
 
 /// The score an entry holds. Text that is no number, which only a foreign listpack can hold, counts as 0.
+#[inline]
 fn score_of(item: Item<'_>) -> f64 {
     match item {
         Item::Int(v) => v as f64,
@@ -358,14 +359,26 @@ impl ZSet {
         }
         match self {
             ZSet::Listpack(lp) => {
-                let first = if reverse { ranks.end - 1 } else { ranks.start };
-                let mut at = lp.seek(2 * first as i64);
+                if reverse {
+                    let mut at = lp.seek(2 * (ranks.end - 1) as i64);
+                    for _ in ranks {
+                        let Some((member, score)) = at.and_then(|pos| Some((pos, lp.next(pos)?))) else {
+                            return;
+                        };
+                        if f(lp.get(member), score_of(lp.get(score))).is_break() {
+                            return;
+                        }
+                        at = lp.prev(member).and_then(|pos| lp.prev(pos));
+                    }
+                    return;
+                }
+                let Some(first) = lp.seek(2 * ranks.start as i64) else { return };
+                let mut items = lp.iter_from(first);
                 for _ in ranks {
-                    let Some((member, score)) = at.and_then(|pos| Some((pos, lp.next(pos)?))) else { return };
-                    if f(lp.get(member), score_of(lp.get(score))).is_break() {
+                    let (Some(member), Some(score)) = (items.next(), items.next()) else { return };
+                    if f(member, score_of(score)).is_break() {
                         return;
                     }
-                    at = if reverse { lp.prev(member).and_then(|pos| lp.prev(pos)) } else { lp.next(score) };
                 }
             }
             ZSet::Sorted(sorted) => {
