@@ -34,7 +34,7 @@ impl Conditions {
                 b"xx" => c.xx = true,
                 b"gt" => c.gt = true,
                 b"lt" => c.lt = true,
-                _ => return Err(CommandError::quoting("ERR Unsupported option ", *word, "")),
+                _ => return Err(CommandError::quoting("ERR Unsupported option ", word, "")),
             }
         }
         if c.nx && (c.xx || c.gt || c.lt) {
