@@ -70,7 +70,7 @@ impl Digest {
             ValueRef::ZSet(zset) => zset.visit(0..zset.len(), false, |member, score| {
                 let mut element = Digest::default();
                 element.mix_item(member);
-                element.mix(F64Buffer::new().format(score));
+                element.mix(F64Buffer::new().format_shortest(score));
                 self.add(&element.0);
                 ControlFlow::Continue(())
             }),
@@ -207,6 +207,18 @@ mod tests {
         let mut with_deadline = entries().remove(0);
         with_deadline.set_expiry(Some(99_999_999_999_999));
         assert_eq!(of_value(Some(&with_deadline)).text(), "d037c4eb8a8b36b602fbced4000daeab0714c1e3");
+    }
+
+    /// Also from Valkey 9.1.2.
+    #[test]
+    fn large_round_scores_have_the_signatures_of_valkey() {
+        let mut zset = ZSet::new();
+        for (member, score) in [("a", 1e8), ("b", 1e15), ("c", 1.6e18), ("d", 123_456_789_012.0), ("e", -0.0)]
+        {
+            zset.set(member.as_bytes(), score, &ZSetLimits::default());
+        }
+        let entry = Entry::new(b"z", NewValue::Owned(Value::ZSet(zset)), None);
+        assert_eq!(of_value(Some(&entry)).text(), "cf60646bd9290be338fff4c0cb2c61a47f48b0a9");
     }
 
     #[test]

@@ -4,7 +4,8 @@ use super::{Compression, ValueType, stream, write};
 use crate::keyspace::ValueRef;
 use crate::types::Item;
 use crate::types::hash::Hash;
-use crate::types::list::{List, NodeKind};
+use crate::types::list::List;
+use crate::types::quicklist::StoredNode;
 use crate::types::set::Set;
 use crate::types::zset::ZSet;
 use std::ops::ControlFlow;
@@ -52,19 +53,26 @@ fn item(out: &mut Vec<u8>, item: Item<'_>, compression: Compression) {
     }
 }
 
+/// Nodes that are compressed in memory stay so, whatever `rdbcompression` says.
 fn encode_list(out: &mut Vec<u8>, list: &List, compression: Compression) {
-    let nodes = match list {
-        List::Listpack(_) => 1,
-        List::Quicklist(quicklist) => quicklist.node_count(),
+    const PLAIN: u8 = 1;
+    const PACKED: u8 = 2;
+    let quicklist = match list {
+        List::Listpack(lp) => {
+            write::count(out, 1);
+            out.push(PACKED);
+            return write::string(out, lp.as_bytes(), compression);
+        }
+        List::Quicklist(quicklist) => quicklist,
     };
-    write::count(out, nodes);
-    list.for_each_node(|kind, bytes| {
-        out.push(match kind {
-            NodeKind::Plain => 1,
-            NodeKind::Packed => 2,
-        });
-        write::string(out, bytes, compression);
-    });
+    write::count(out, quicklist.node_count());
+    for node in quicklist.stored_nodes() {
+        out.push(if matches!(node, StoredNode::Plain(_)) { PLAIN } else { PACKED });
+        match node {
+            StoredNode::Plain(bytes) | StoredNode::Packed(bytes) => write::string(out, bytes, compression),
+            StoredNode::Compressed { bytes, size } => write::compressed(out, bytes, size),
+        }
+    }
 }
 
 fn encode_set(out: &mut Vec<u8>, set: &Set, compression: Compression) {

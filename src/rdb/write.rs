@@ -44,14 +44,18 @@ pub fn string(out: &mut Vec<u8>, text: &[u8], compression: Compression) {
         && text.len() > COMPRESS_ABOVE
         && let Some(packed) = lzf::compress(text, text.len() - COMPRESS_GAIN)
     {
-        out.push(0xc3);
-        count(out, packed.len());
-        count(out, text.len());
-        out.extend_from_slice(&packed);
-        return;
+        return compressed(out, &packed, text.len());
     }
     count(out, text.len());
     out.extend_from_slice(text);
+}
+
+/// A string of `size` bytes that is compressed already (see [`lzf`]).
+pub fn compressed(out: &mut Vec<u8>, packed: &[u8], size: usize) {
+    out.push(0xc3);
+    count(out, packed.len());
+    count(out, size);
+    out.extend_from_slice(packed);
 }
 
 /// The decimal text of an integer.

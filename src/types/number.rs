@@ -99,6 +99,15 @@ impl F64Buffer {
         &self.text[..len]
     }
 
+    /// As [`F64Buffer::format`], but large round integers are short too: `1e+8`. Signatures of values are made of it.
+    pub fn format_shortest(&mut self, value: f64) -> &[u8] {
+        if !value.is_finite() || value == 0.0 {
+            return self.format(value);
+        }
+        let len = self.layout(value);
+        &self.text[..len]
+    }
+
     /// Places the digits: plain, with a decimal point, or with an exponent.
     fn layout(&mut self, value: f64) -> usize {
         let mut digits = [0u8; 20];

@@ -74,6 +74,17 @@ pub enum NodeKind {
     Packed,
 }
 
+/// A node's content as it lies in memory, which is how RDB stores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredNode<'a> {
+    /// The bytes are one element.
+    Plain(&'a [u8]),
+    /// The bytes are a listpack.
+    Packed(&'a [u8]),
+    /// A listpack of `size` bytes, compressed (see [`lzf`]).
+    Compressed { bytes: &'a [u8], size: usize },
+}
+
 #[derive(Clone)]
 struct Compressed {
     bytes: Box<[u8]>,
@@ -257,7 +268,16 @@ impl Quicklist {
         self.settle(self.nodes.len() - 1);
     }
 
-    /// Calls `f` with each node as it is dumped. Compressed nodes are unpacked one at a time.
+    /// The nodes as they lie in memory.
+    pub fn stored_nodes(&self) -> impl Iterator<Item = StoredNode<'_>> {
+        self.nodes.iter().map(|node| match node {
+            Node::Packed(lp) => StoredNode::Packed(lp.as_bytes()),
+            Node::Plain(text) => StoredNode::Plain(text),
+            Node::Compressed(c) => StoredNode::Compressed { bytes: &c.bytes, size: c.size },
+        })
+    }
+
+    /// Calls `f` with each node. Compressed nodes are unpacked one at a time.
     pub fn for_each_node(&self, mut f: impl FnMut(NodeKind, &[u8])) {
         for node in &self.nodes {
             match node {
