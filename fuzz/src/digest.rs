@@ -34,6 +34,11 @@ pub fn digest(keyspace: &Keyspace) -> String {
     lines.join("\n")
 }
 
+/// One key as text; panics as [`digest`] does.
+pub fn digest_of(entry: &Entry) -> String {
+    line(entry)
+}
+
 fn line(entry: &Entry) -> String {
     let mut text = format!("{}", entry.key().escape_ascii());
     if let Some(deadline) = entry.expiry() {

@@ -5,6 +5,7 @@
 //! - [`commands`][]: sequences of commands on a keyspace, and the same keyspace made from what they propagate
 //! - [`glob`][]: patterns and the texts they match
 //! - [`packed`][]: listpacks, integer sets, HyperLogLogs and compressed bytes from outside
+//! - [`payloads`][]: DUMP payloads of every type
 //! - [`numbers`][]: numbers and their texts
 //!
 //! [`keeper`] executes commands, [`digest`] compares keyspaces, [`grammar`] writes requests, [`mutate`] changes bytes.
@@ -18,6 +19,7 @@ pub mod keeper;
 pub mod mutate;
 pub mod numbers;
 pub mod packed;
+pub mod payloads;
 pub mod reply;
 pub mod requests;
 
@@ -41,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "commands", run: commands::run, make: commands::make, words: grammar::words },
     Target { name: "glob", run: glob::run, make: glob::make, words: glob::words },
     Target { name: "packed", run: packed::run, make: packed::make, words: packed::words },
+    Target { name: "payloads", run: payloads::run, make: payloads::make, words: payloads::words },
     Target { name: "numbers", run: numbers::run, make: numbers::make, words: numbers::words },
 ];
 

@@ -144,6 +144,11 @@ fn packed() {
 }
 
 #[test]
+fn payloads() {
+    fuzz("payloads");
+}
+
+#[test]
 fn numbers() {
     fuzz("numbers");
 }

@@ -5,7 +5,6 @@ use super::{Compression, DecodeError, ValueType, write};
 use crate::types::listpack::Listpack;
 use crate::types::stream::{Group, Pending, Stream, StreamData, StreamId};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
 /// What stands for an unknown number of entries read: -1.
 const UNKNOWN: u64 = u64::MAX;
@@ -71,7 +70,7 @@ pub(super) fn decode(kind: ValueType, reader: &mut Reader<'_>) -> Result<Stream,
     }
     let length = reader.length()?;
     stream.last_id = take_id(reader)?;
-    if !stream.has_len(length) || !is_ascending(&stream) {
+    if !stream.has_len(length) || !stream.is_ordered() {
         return Err(MALFORMED);
     }
     if kind == ValueType::Stream1 {
@@ -94,18 +93,6 @@ pub(super) fn decode(kind: ValueType, reader: &mut Reader<'_>) -> Result<Stream,
         }
     }
     Ok(stream)
-}
-
-/// Whether the ids of the live entries rise, up to the last id at most: else entries could be appended out of order.
-fn is_ascending(stream: &StreamData) -> bool {
-    let mut before: Option<StreamId> = None;
-    let mut rises = true;
-    stream.visit(StreamId::MIN, StreamId::MAX, |entry| {
-        rises &= before.is_none_or(|before| before < entry.id);
-        before = Some(entry.id);
-        if rises { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
-    rises && before.is_none_or(|last| last <= stream.last_id)
 }
 
 fn decode_group(kind: ValueType, reader: &mut Reader<'_>, stream: &StreamData) -> Result<Group, DecodeError> {

@@ -454,6 +454,21 @@ impl StreamData {
         true
     }
 
+    /// Whether the ids of all entries, deleted ones included, rise from node to node: what finding and appending rely
+    /// on. The caller of [`StreamData::push_node`] checks this once at the end.
+    pub fn is_ordered(&self) -> bool {
+        let mut before: Option<StreamId> = None;
+        self.nodes.iter().all(|(master, lp)| {
+            let mut ordered = before.is_none_or(|before| before < *master);
+            _ = node::walk(lp, *master, &mut |entry| {
+                ordered &= entry.id >= *master && before.is_none_or(|before| before < entry.id);
+                before = Some(entry.id);
+                if ordered { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            ordered
+        }) && before.is_none_or(|last| last <= self.last_id)
+    }
+
     /// Sets the number of live entries from a dump whose nodes have been checked against it.
     pub fn has_len(&self, len: u64) -> bool {
         self.len == len

@@ -21,6 +21,8 @@ pub(super) struct Master {
     pub(super) deleted: i64,
     fields: usize,
     first_field: Pos,
+    /// Whether the fields end with the 0 that must follow them.
+    terminated: bool,
     /// The flags of the first entry, if there is one.
     first_entry: Option<Pos>,
 }
@@ -94,6 +96,7 @@ pub(super) fn master(lp: &Listpack) -> Option<Master> {
         deleted: integer(lp, deleted_at)?,
         fields,
         first_field,
+        terminated: integer(lp, end) == Some(0),
         first_entry: lp.next(end),
     })
 }
@@ -275,5 +278,5 @@ pub(super) fn is_sound(lp: &Listpack) -> bool {
         *(if entry.is_deleted() { &mut deleted } else { &mut live }) += 1;
         at = entry.next;
     }
-    (live, deleted) == (master.count, master.deleted)
+    master.terminated && (live, deleted) == (master.count, master.deleted)
 }
