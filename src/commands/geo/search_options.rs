@@ -126,7 +126,7 @@ impl<'a> Search<'a> {
             };
             rest = &behind[used..];
         }
-        search.check(&area, kind, ctx.spec.name)?;
+        search.check(&area, kind, ctx.arg(0))?;
         if exists {
             search.shape = area.shape();
         }
@@ -229,7 +229,7 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    fn check(&mut self, area: &Area, kind: Kind, name: &str) -> Result<(), CommandError> {
+    fn check(&mut self, area: &Area, kind: Kind, name: &[u8]) -> Result<(), CommandError> {
         if self.target.is_some() && (self.with_distance || self.with_hash || self.with_coordinates) {
             let what = if kind == Kind::SearchStore { "GEOSEARCHSTORE" } else { "STORE option in GEORADIUS" };
             return Err(CommandError::text(format!(
@@ -238,14 +238,12 @@ impl<'a> Search<'a> {
         }
         if matches!(kind, Kind::Search | Kind::SearchStore) && area.polygon.is_none() {
             if !(area.from_member || area.from_place) {
-                return Err(CommandError::text(format!(
-                    "ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {name}"
-                )));
+                let line = "ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for ";
+                return Err(CommandError::quoting(line, name, ""));
             }
             if area.circle.is_none() && area.rectangle.is_none() {
-                return Err(CommandError::text(format!(
-                    "ERR exactly one of BYRADIUS, BYBOX and BYPOLYGON can be specified for {name}"
-                )));
+                let line = "ERR exactly one of BYRADIUS, BYBOX and BYPOLYGON can be specified for ";
+                return Err(CommandError::quoting(line, name, ""));
             }
         }
         if self.any && self.count == 0 {
