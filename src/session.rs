@@ -51,6 +51,8 @@ pub struct Session {
     /// `address:port` the client connected to.
     pub local: std::sync::Arc<str>,
     pub unix_socket: bool,
+    /// Channels, patterns and shard channels the client is subscribed to.
+    pub subscriptions: usize,
 }
 
 impl Session {
@@ -76,6 +78,7 @@ impl Session {
             peer: "".into(),
             local: "".into(),
             unix_socket: false,
+            subscriptions: 0,
         }
     }
 

@@ -12,6 +12,7 @@ use skuld::session::Session;
 use crate::clients::{ClientNames, ClientShared};
 use crate::command_log::Finished;
 use crate::connection::Connection;
+use crate::subscriptions::Subscribed;
 use crate::transaction::Transaction;
 
 /// The commands of one read, how far they have been executed, and the replies so far.
@@ -26,6 +27,8 @@ pub struct Batch {
     pub next: usize,
     /// MULTI's queue and the watched keys.
     pub transaction: Transaction,
+    /// What the client is subscribed to; `session.subscriptions` is its length.
+    pub subscribed: Subscribed,
     /// Encoded replies that come before `output`, in chunks: so that large ones are neither copied nor grown.
     pub finished: Vec<Vec<u8>>,
     /// Encoded replies.
@@ -47,6 +50,8 @@ pub enum Stop {
     Done,
     /// Request `next` needs server state; the connection runs it and sends the batch on.
     NeedsServer,
+    /// A command of a subscriber has run: its reply goes out before the messages it may have caused, then the batch goes on.
+    Turn,
     /// The client was killed meanwhile.
     Killed,
 }

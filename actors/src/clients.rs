@@ -35,6 +35,8 @@ pub struct ClientShared {
     pub net_in: AtomicU64,
     pub net_out: AtomicU64,
     pub commands: AtomicU64,
+    /// Subscriptions to channels, patterns, shard channels.
+    pub subscriptions: [AtomicU32; 3],
     /// Held back by CLIENT PAUSE.
     pub paused: AtomicBool,
     /// Set by CLIENT KILL and limits; every shard looks before each command.
@@ -86,6 +88,11 @@ impl ClientShared {
             }
         }
         self.flags.store(flags, Ordering::Relaxed);
+    }
+
+    /// Whether the client is subscribed to anything.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.iter().any(|n| n.load(Ordering::Relaxed) > 0)
     }
 
     /// What the client takes, as far as it is known without asking it, bytes.

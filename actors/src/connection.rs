@@ -52,7 +52,12 @@ pub struct BatchExecuted {
 
 /// Bytes for this client that it did not ask for with a command of its own (pushes).
 pub struct Deliver {
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<[u8]>,
+}
+
+/// Say when everything delivered before is on its way to the socket.
+pub struct Fence {
+    pub done: tokio::sync::oneshot::Sender<()>,
 }
 
 /// Close the connection, at once or after the replies due.
@@ -63,7 +68,7 @@ pub struct Kill {
 /// Look whether output has waited too long; sent now and then while some waits.
 pub struct CheckOutput;
 
-crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2, CheckOutput = 3);
+crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2, CheckOutput = 3, Fence = 4);
 
 /// A client's socket.
 pub enum Stream {
@@ -112,6 +117,8 @@ pub struct Connection {
     batch: Option<Box<Batch>>,
     /// Replies the socket did not take yet.
     output: VecDeque<Vec<u8>>,
+    /// What was delivered while a batch is away: it may follow from what that batch does, and then comes after its reply.
+    held: Vec<Arc<[u8]>>,
     /// Bytes of the first chunk that are written, and of all chunks that are not.
     written: usize,
     unwritten: usize,
@@ -144,6 +151,7 @@ impl Connection {
             requests: Requests::default(),
             next: 0,
             transaction: Transaction::default(),
+            subscribed: Default::default(),
             finished: Vec::new(),
             output: Vec::new(),
             last_command: u16::MAX,
@@ -164,6 +172,7 @@ impl Connection {
             protocol_error: None,
             batch: Some(batch),
             output: VecDeque::new(),
+            held: Vec::new(),
             written: 0,
             unwritten: 0,
             over_soft_since: None,
@@ -298,7 +307,8 @@ impl Connection {
         let waiting = self.unwritten as u64;
         self.shared.output_bytes.store(waiting, Ordering::Relaxed);
         let config = self.server.config.load();
-        let limit = &config.client_output_buffer_limit[0];
+        let class = if self.shared.is_subscriber() { 2 } else { 0 };
+        let limit = &config.client_output_buffer_limit[class];
         let now = clock::tick();
         let over_soft = limit.soft > 0 && waiting > limit.soft;
         self.over_soft_since = if over_soft { self.over_soft_since.or(Some(now)) } else { None };
@@ -374,6 +384,10 @@ impl Connection {
                 return;
             }
             Stop::Killed => return self.close(ctx),
+            Stop::Turn => {
+                self.send_replies(&mut batch, ctx);
+                return tell(&self.shard, ExecuteBatch(batch));
+            }
             Stop::Done => {}
         }
         if let Some(error) = batch.protocol_error.take() {
@@ -392,12 +406,7 @@ impl Connection {
         if batch.session.close_after_reply {
             self.closing = true;
         }
-        for mut chunk in std::mem::take(&mut batch.finished) {
-            self.send(&mut chunk, ctx);
-        }
-        let mut output = std::mem::take(&mut batch.output);
-        self.send(&mut output, ctx);
-        batch.output = output;
+        self.send_replies(&mut batch, ctx);
         batch.requests.clear();
         if batch.input.capacity() > KEEP_BYTES {
             batch.input = Vec::new();
@@ -410,10 +419,34 @@ impl Connection {
         self.dispatch(ctx);
     }
 
+    /// Queues the replies so far, then what was delivered meanwhile.
+    fn send_replies(&mut self, batch: &mut Batch, ctx: &mut Context<Self>) {
+        for mut chunk in std::mem::take(&mut batch.finished) {
+            self.send(&mut chunk, ctx);
+        }
+        let mut output = std::mem::take(&mut batch.output);
+        self.send(&mut output, ctx);
+        batch.output = output;
+        self.release_held(ctx);
+    }
+
+    /// Queues what was delivered while the batch was away.
+    fn release_held(&mut self, ctx: &mut Context<Self>) {
+        for mut bytes in std::mem::take(&mut self.held).iter().map(|b| b.to_vec()) {
+            self.send(&mut bytes, ctx);
+        }
+    }
+
     fn after_server_command(&mut self, mut batch: Box<Batch>, ctx: &mut Context<Self>) {
         batch.next += 1;
         batch.publish();
-        if batch.next < batch.requests.len() && !batch.session.close_after_reply {
+        let goes_on = batch.next < batch.requests.len() && !batch.session.close_after_reply;
+        if batch.session.subscriptions > 0 {
+            // Behind the messages it has caused, which then follow its reply.
+            let stop = if goes_on { Stop::Turn } else { Stop::Done };
+            let own = batch.connection.clone();
+            tell(&own, BatchExecuted { batch, stop });
+        } else if goes_on {
             tell(&self.shard, ExecuteBatch(batch));
         } else {
             self.resume(batch, Stop::Done, ctx);
@@ -491,8 +524,23 @@ impl Receive<BatchExecuted> for Connection {
 }
 
 impl Receive<Deliver> for Connection {
-    fn receive(&mut self, Deliver { mut bytes }: Deliver, ctx: &mut Context<Self>) {
-        self.send(&mut bytes, ctx);
+    fn receive(&mut self, Deliver { bytes }: Deliver, ctx: &mut Context<Self>) {
+        if self.closed {
+            return;
+        }
+        self.held.push(bytes);
+        // A batch that CLIENT PAUSE holds back does nothing that could cause messages.
+        if self.batch.is_some() || self.shared.paused.load(Ordering::Relaxed) {
+            self.release_held(ctx);
+        }
+    }
+}
+
+impl Receive<Fence> for Connection {
+    fn receive(&mut self, Fence { done }: Fence, ctx: &mut Context<Self>) {
+        self.release_held(ctx);
+        // Who asked may have gone.
+        let _ = done.send(());
     }
 }
 

@@ -23,6 +23,7 @@ use crate::batch::Batch;
 use crate::clock::{self, Tick};
 use crate::command_log::command_ended;
 use crate::server::ServerRef;
+use crate::server_commands::pubsub;
 use crate::stats::CommandStats;
 use crate::transaction::Queue;
 
@@ -84,10 +85,10 @@ impl Executor {
             self.config = Arc::clone(&current);
         }
         self.effects.listening.events = match self.config.notify_keyspace_events.0 {
-            _ if !record => 0,
-            // Whoever asks for events without having chosen any gets all.
-            0 => u32::MAX,
-            chosen => chosen,
+            // Whoever asks for events (ACTOR EVENTS) without having chosen any gets all.
+            0 if record => u32::MAX,
+            chosen if record || self.server.subscriptions.any() => chosen,
+            _ => 0,
         };
     }
 
@@ -202,6 +203,10 @@ impl Executor {
                     batch.output = reply.into_bytes();
                     settle_reply_mode(&mut batch.output, from, &mut batch.session);
                     Resolved::Refused
+                }
+                // Its subscriptions end with it.
+                Ok(command) if command.name == "reset" && batch.session.subscriptions > 0 => {
+                    Resolved::Server(command)
                 }
                 Ok(command) => match command.spec.handler {
                     Handler::Engine(_) | Handler::Transaction => Resolved::Run(command),
@@ -356,7 +361,7 @@ fn queueable(command: &'static Command) -> Result<&'static Command, check::Refus
         let line = format!("ERR Command '{}' not allowed inside a transaction", command.name);
         return Err((Some(command), CommandError::text(line)));
     }
-    if matches!(command.spec.handler, Handler::Server) {
+    if matches!(command.spec.handler, Handler::Server) && !pubsub::is_one(command) {
         let line =
             format!("ERR Command '{}' cannot be queued in a transaction by this version", command.name);
         return Err((Some(command), CommandError::text(line)));
@@ -486,6 +491,15 @@ impl Executor {
                     reply.set_protocol(batch.session.protocol);
                     self.commands[usize::from(command.id)]
                         .record(clock::nanos_between(start, clock::tick()), self.config.latency_tracking);
+                }
+                Handler::Server => {
+                    let client = pubsub::Subscriber {
+                        session: &mut batch.session,
+                        shared: &batch.shared,
+                        subscribed: &mut batch.subscribed,
+                    };
+                    pubsub::execute(&self.server, client, command, &args, reply);
+                    self.commands[usize::from(command.id)].record(0, self.config.latency_tracking);
                 }
                 // UNWATCH is the only one of its kind that can be queued, and EXEC has unwatched already.
                 _ => reply.ok(),

@@ -447,6 +447,7 @@ fn place(server: ServerRef, worker: u16, socket: Unregistered) {
             net_in: AtomicU64::new(0),
             net_out: AtomicU64::new(0),
             commands: AtomicU64::new(0),
+            subscriptions: Default::default(),
             paused: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             names: Mutex::new(ClientNames { user: session.user.clone(), ..ClientNames::default() }),

@@ -9,14 +9,15 @@
 //!
 //! ## Code map
 //! - [`envelope`]: the envelope around messages, histograms, trace ring
-//! - [`connection`], [`batch`], [`listener`], [`clients`]: clients
+//! - [`connection`], [`batch`], [`listener`], [`clients`], [`subscriptions`]: clients
 //! - [`shard`], [`executor`], [`routing`], [`names`]: keys
 //! - [`reaper`], [`expiry_scanner`], [`evictor`], [`janitor`], [`replication_log`]: what happens behind the clients' backs
 //! - [`server`], [`stats`], [`command_log`], [`latency_monitor`], [`pause`], [`server_commands`]: what all share, and the commands that show and change it
 //! - [`start`], [`configure`], [`banner`], [`shutdown`], [`healthcheck`]: from the command line to the end
 //! - [`memory`], [`log`], [`clock`], [`process`], [`proc_title`], [`crash`]: the process
 //!
-//! Invariant: actors share no mutable state around keys; registries are read-mostly and never locked across a send.
+//! Invariant: actors share no mutable state around keys; registries are read-mostly and never locked across a send
+//!   (but [`subscriptions`], and the order of units: there the order of sends is what the lock is for).
 //! Invariant: a panic anywhere ends the process.
 
 mod banner;
@@ -51,6 +52,7 @@ mod shard;
 mod shutdown;
 mod start;
 mod stats;
+mod subscriptions;
 mod transaction;
 
 #[global_allocator]

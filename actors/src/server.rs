@@ -20,6 +20,7 @@ use crate::reaper::Reaper;
 use crate::replication_log::ReplicationLog;
 use crate::shard::Shard;
 use crate::stats::Stats;
+use crate::subscriptions::Subscriptions;
 use crate::transaction::Watches;
 
 /// The process-wide state, one per server.
@@ -55,6 +56,8 @@ pub struct Server {
     pub shutting_down: AtomicBool,
     /// Who watches which keys.
     pub watches: Arc<Watches>,
+    /// Who is subscribed to which channels.
+    pub subscriptions: Arc<Subscriptions>,
     /// ACTOR EFFECTS or EVENTS was asked for: effects and events are recorded from then on.
     pub record_effects: AtomicBool,
     /// DEBUG SET-ACTIVE-EXPIRE.
@@ -88,6 +91,7 @@ impl Server {
             dirty: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
             watches: Arc::default(),
+            subscriptions: Arc::default(),
             record_effects: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),
             workers,

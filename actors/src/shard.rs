@@ -325,6 +325,9 @@ impl Shard {
             if batch.next == batch.requests.len() || batch.session.close_after_reply {
                 return self.finish(batch, Stop::Done);
             }
+            if batch.session.subscriptions > 0 && !(batch.output.is_empty() && batch.finished.is_empty()) {
+                return self.finish(batch, Stop::Turn);
+            }
             if clock::micros_between(started, at) > SLICE_US_MAX && at != started {
                 self.perform_effects();
                 self.preempted.push_back(batch);
@@ -654,7 +657,10 @@ impl Shard {
         if !effects.propagation.is_empty() || !effects.events.is_empty() {
             let propagation = std::mem::take(&mut effects.propagation);
             let events = std::mem::take(&mut effects.events);
-            tell(self.server.replication_log(), Append { propagation, events });
+            self.server.subscriptions.publish_events(self.executor.config.notify_keyspace_events.0, &events);
+            if effects.listening.propagation {
+                tell(self.server.replication_log(), Append { propagation, events });
+            }
         }
         self.server.watches.tell(&effects.modified);
         effects.modified.clear();

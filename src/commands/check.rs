@@ -3,6 +3,7 @@
 use super::context::CommandError;
 use super::spec::NO_AUTH;
 use super::table::{Command, Table};
+use crate::resp::Protocol;
 use crate::resp::decode::parse_integer;
 use crate::session::Session;
 
@@ -24,7 +25,31 @@ pub fn admit(table: &Table, args: &[&[u8]], session: &Session) -> Result<&'stati
     if !session.authenticated && !command.flags.has(NO_AUTH) {
         return Err((Some(command), NOAUTH));
     }
+    if session.subscriptions > 0 && session.protocol == Protocol::Resp2 && !is_for_subscribers(command) {
+        let line = format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+             context",
+            command.name
+        );
+        return Err((Some(command), CommandError::text(line)));
+    }
     Ok(command)
+}
+
+/// What a subscriber may ask without RESP3, where replies and messages could not be told apart.
+fn is_for_subscribers(command: &Command) -> bool {
+    matches!(
+        command.name,
+        "ping"
+            | "subscribe"
+            | "psubscribe"
+            | "ssubscribe"
+            | "unsubscribe"
+            | "punsubscribe"
+            | "sunsubscribe"
+            | "quit"
+            | "reset"
+    )
 }
 
 /// The cursor argument of SCAN and its family: an unsigned 64-bit number as C's `strtoull` reads it (leading blanks,

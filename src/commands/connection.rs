@@ -12,6 +12,12 @@ const DEFAULT_USER: &str = "default";
 /// `PING [message]`
 pub fn ping(ctx: &mut Context<'_>) -> Outcome {
     match ctx.args.len() {
+        1 | 2 if ctx.session.subscriptions > 0 && ctx.session.protocol == Protocol::Resp2 => {
+            // In the shape of a message, since that is what a subscriber's parser expects.
+            ctx.reply.array(2);
+            ctx.reply.bulk(b"pong");
+            ctx.reply.bulk(ctx.args.get(1).copied().unwrap_or_default());
+        }
         1 => ctx.reply.simple("PONG"),
         2 => ctx.reply.bulk(ctx.arg(1)),
         _ => return Err(ctx.arity_error()),

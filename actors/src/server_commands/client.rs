@@ -45,6 +45,7 @@ pub fn letters(client: &ClientShared) -> String {
     let flags = client.flags.load(Ordering::Relaxed);
     let mut out = String::new();
     for (set, letter) in [
+        (client.is_subscriber(), 'P'),
         (client.paused.load(Ordering::Relaxed), 'b'),
         (client.killed.load(Ordering::Relaxed), 'A'),
         (flags & flag::CLOSE_AFTER_REPLY != 0, 'c'),
@@ -76,7 +77,7 @@ pub fn line(client: &ClientShared, now_ms: i64) -> String {
     let arguments = load(&client.argv_bytes);
     let capa = if client.flags.load(Ordering::Relaxed) & flag::CAPA_REDIRECT != 0 { "r" } else { "" };
     format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={capa} db={} sub=0 psub=0 ssub=0 \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={capa} db={} sub={} psub={} ssub={} \
          multi=-1 watch=0 qbuf={query} qbuf-free={free} argv-mem={arguments} multi-mem=0 rbs=0 rbp=0 obl=0 oll={} \
          omem={output} tot-mem={} events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
          tot-net-out={} tot-cmds={}",
@@ -89,6 +90,9 @@ pub fn line(client: &ClientShared, now_ms: i64) -> String {
         (now_ms - client.last_interaction_ms.load(Ordering::Relaxed)).max(0) / 1000,
         letters(client),
         client.db.load(Ordering::Relaxed),
+        client.subscriptions[0].load(Ordering::Relaxed),
+        client.subscriptions[1].load(Ordering::Relaxed),
+        client.subscriptions[2].load(Ordering::Relaxed),
         u8::from(output > 0),
         client.memory_bytes(),
         if output > 0 { "rw" } else { "r" },

@@ -100,7 +100,7 @@ pub fn clients(view: &View<'_>, out: &mut Lines) {
     out.add("client_recent_max_output_buffer", most(|c| c.output_bytes.load(Ordering::Relaxed)));
     out.add("blocked_clients", view.shards.iter().map(|s| s.paused).sum::<u64>());
     out.add("tracking_clients", 0);
-    out.add("pubsub_clients", 0);
+    out.add("pubsub_clients", view.server.subscriptions.clients());
     out.add("watching_clients", 0);
     out.add("clients_in_timeout_table", 0);
     out.add("total_watched_keys", 0);

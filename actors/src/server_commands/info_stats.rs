@@ -8,6 +8,7 @@ use skuld::config::values::format_fraction;
 use super::info::{Lines, View};
 use crate::envelope::{self, ActorKind};
 use crate::stats::Rate;
+use crate::subscriptions::Kind;
 
 fn load(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
@@ -85,10 +86,11 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.add("current_eviction_exceeded_time", 0);
     out.add("keyspace_hits", load(&stats.keyspace_hits));
     out.add("keyspace_misses", load(&stats.keyspace_misses));
+    let subscriptions = &view.server.subscriptions;
+    out.add("pubsub_channels", subscriptions.len(Kind::Channel));
+    out.add("pubsub_patterns", subscriptions.len(Kind::Pattern));
+    out.add("pubsubshard_channels", subscriptions.len(Kind::ShardChannel));
     for name in [
-        "pubsub_channels",
-        "pubsub_patterns",
-        "pubsubshard_channels",
         "latest_fork_usec",
         "total_forks",
         "migrate_cached_sockets",

@@ -14,6 +14,7 @@ mod info_stats;
 mod latency;
 mod memory;
 mod module;
+pub mod pubsub;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -92,7 +93,9 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
         if errors > 0 {
             request.server.stats.count_error(&batch.output[from + 1..]);
         }
-        settle_reply_mode(&mut batch.output, from, &mut batch.session);
+        let unwanted_from =
+            if pubsub::replies_are_pushes(request.command) { batch.output.len() } else { from };
+        settle_reply_mode(&mut batch.output, unwanted_from, &mut batch.session);
         batch
     }))
 }
@@ -124,7 +127,9 @@ async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
         "latency" => latency::run(request),
         "memory" => memory::run(request).await,
         "module" => module::run(request, batch),
+        "reset" => pubsub::reset(request, batch).await,
         "shutdown" => crate::shutdown::command(request).await,
+        _ if pubsub::is_one(request.command) => pubsub::run(request, batch).await,
         _ => Err(CommandError::text(format!("ERR the command '{name}' is not connected to the server yet"))),
     }
 }

@@ -10,7 +10,7 @@ pub static ROWS: &[CommandSpec] = &[
         .complexity("O(N), N being the number of patterns")
         .flags(PUBSUB | NOSCRIPT | LOADING | STALE)
         .arguments(&[pattern("pattern").multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("publish", 3, Group::Pubsub, "2.0.0")
         .summary("Sends a message to a channel.")
         .complexity(
@@ -19,7 +19,7 @@ pub static ROWS: &[CommandSpec] = &[
         )
         .flags(PUBSUB | LOADING | STALE | FAST | MAY_REPLICATE)
         .arguments(&[string("channel"), string("message")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("pubsub", -2, Group::Pubsub, "2.8.0")
         .summary("Groups the commands that describe channels.")
         .complexity("Depends on subcommand.")
@@ -30,7 +30,7 @@ pub static ROWS: &[CommandSpec] = &[
         .complexity("O(N), N being the number of patterns")
         .flags(PUBSUB | NOSCRIPT | LOADING | STALE)
         .arguments(&[pattern("pattern").optional().multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("spublish", 3, Group::Pubsub, "7.0.0")
         .summary("Sends a message to a shard channel.")
         .complexity("O(N), N being the number of subscribers")
@@ -38,7 +38,7 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_key(NOT_KEY, 1)])
         .arguments(&[string("shardchannel"), string("message")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("ssubscribe", -2, Group::Pubsub, "7.0.0")
         .summary("Subscribes to shard channels.")
         .complexity("O(N), N being the number of shard channels")
@@ -46,13 +46,13 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_range(NOT_KEY, 1, -1, 1)])
         .arguments(&[string("shardchannel").multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("subscribe", -2, Group::Pubsub, "2.0.0")
         .summary("Subscribes to channels.")
         .complexity("O(N), N being the number of channels")
         .flags(PUBSUB | NOSCRIPT | LOADING | STALE)
         .arguments(&[string("channel").multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("sunsubscribe", -1, Group::Pubsub, "7.0.0")
         .summary("Ends subscriptions to shard channels.")
         .complexity("O(N), N being the number of shard channels")
@@ -60,13 +60,13 @@ pub static ROWS: &[CommandSpec] = &[
         .keys(&[index_range(NOT_KEY, 1, -1, 1)])
         .arguments(&[string("shardchannel").optional().multiple()])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("unsubscribe", -1, Group::Pubsub, "2.0.0")
         .summary("Ends subscriptions to channels.")
         .complexity("O(N), N being the number of channels")
         .flags(PUBSUB | NOSCRIPT | LOADING | STALE)
         .arguments(&[string("channel").optional().multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
 ];
 
 static PUBSUB_SUBCOMMANDS: [CommandSpec; 6] = [
@@ -75,7 +75,7 @@ static PUBSUB_SUBCOMMANDS: [CommandSpec; 6] = [
         .complexity("O(N), N being the number of channels")
         .flags(PUBSUB | LOADING | STALE)
         .arguments(&[pattern("pattern").optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("pubsub|help", 2, Group::Pubsub, "6.2.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -85,23 +85,23 @@ static PUBSUB_SUBCOMMANDS: [CommandSpec; 6] = [
         .summary("Counts the patterns that have subscribers.")
         .complexity("O(1)")
         .flags(PUBSUB | LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("pubsub|numsub", -2, Group::Pubsub, "2.8.0")
         .summary("Counts the subscribers of channels.")
         .complexity("O(N), N being the number of channels asked for")
         .flags(PUBSUB | LOADING | STALE)
         .arguments(&[string("channel").optional().multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("pubsub|shardchannels", -2, Group::Pubsub, "7.0.0")
         .summary("Lists shard channels that have subscribers.")
         .complexity("O(N), N being the number of shard channels")
         .flags(PUBSUB | LOADING | STALE)
         .arguments(&[pattern("pattern").optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("pubsub|shardnumsub", -2, Group::Pubsub, "7.0.0")
         .summary("Counts the subscribers of shard channels.")
         .complexity("O(N), N being the number of shard channels asked for")
         .flags(PUBSUB | LOADING | STALE)
         .arguments(&[string("shardchannel").optional().multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
 ];
