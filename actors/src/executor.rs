@@ -431,9 +431,13 @@ impl Executor {
                 reply.ok();
             }
             "watch" => {
+                // What this batch changed before does not concern the new watches, only those there are.
+                server.watches.tell(&self.effects.modified);
+                self.effects.modified.clear();
                 for span in batch.requests.args(batch.next).iter().skip(1) {
                     let key = &batch.input[span.start..span.start + span.len];
                     transaction.watch(&server.watches, keyspace, batch.session.db, key, now_us / 1000);
+                    self.effects.listening.modified = true;
                 }
                 reply.ok();
             }
