@@ -6,11 +6,17 @@
 
 mod support;
 
+use std::path::PathBuf;
+
+use skuld::config::RdbVersionCheck;
+use skuld::keyspace::{Entry, NewValue};
+use skuld::rdb::file::{FileItem, FileReader, FileWriter};
+use skuld::rdb::{Compression, Limits};
 use support::client::Client;
 use support::parity::listed_commands;
 use support::resp::Value;
 use support::rng::Rng;
-use support::server::{Launch, reference_binary};
+use support::server::{Launch, TempDir, reference_binary};
 use support::text::{command_line, escape_short};
 
 type Command = Vec<Vec<u8>>;
@@ -192,6 +198,9 @@ struct Servers {
     subject: Client,
     reference: Client,
     listed: std::collections::BTreeSet<String>,
+    binary: PathBuf,
+    /// Where the reference server saves.
+    directory: PathBuf,
 }
 
 impl Servers {
@@ -297,11 +306,16 @@ fn with_servers(
 ) {
     let Some(binary) = reference_binary(what) else { return };
     let seed = Seed(setting("SKULD_SEED").unwrap_or(default_seed));
-    let launch = |launch: Launch| launch.option("save", "").option("enable-debug-command", "yes").start();
-    let (subject, reference) = (launch(Launch::skuld(workers)), launch(Launch::reference(&binary)));
+    let (subject, reference) = (Launch::skuld(workers).start(), Launch::reference(&binary).start());
     let listed = listed_commands(&subject);
     let listed = listed.iter().map(|name| name.to_lowercase()).collect();
-    let mut servers = Servers { subject: subject.connect(), reference: reference.connect(), listed };
+    let mut servers = Servers {
+        subject: subject.connect(),
+        reference: reference.connect(),
+        listed,
+        binary,
+        directory: reference.dir().to_path_buf(),
+    };
     test(&mut Rng::new(seed.0), &mut servers, setting("SKULD_DUMP_VALUES").unwrap_or(300));
 }
 
@@ -337,5 +351,70 @@ fn damaged_payloads_are_refused_or_become_sound_values() {
         }
         println!("{refused} damaged payloads refused, {accepted} accepted");
         assert!(refused > 0 && accepted > 0);
+    });
+}
+
+/// Reads a file with the engine, in pieces, and writes what it holds into another.
+fn rewritten(file: &[u8], piece: usize, compression: Compression) -> Vec<u8> {
+    let mut reader = FileReader::new(RdbVersionCheck::Strict, true, Limits::default());
+    let mut writer = FileWriter::new(compression, true);
+    let (mut out, mut pieces, mut number) = (Vec::new(), file.chunks(piece), 0);
+    loop {
+        match reader.next_item().unwrap_or_else(|error| panic!("{error}")) {
+            None => match pieces.next() {
+                Some(piece) => reader.push(piece),
+                None => reader.complete(),
+            },
+            Some(FileItem::Aux { name, value }) => writer.aux(&name, &value),
+            Some(FileItem::Function(code)) => writer.function(&code),
+            Some(FileItem::Database(database)) => number = database as u32,
+            Some(FileItem::Sizes { keys, deadlines }) => writer.database(number, keys, deadlines),
+            Some(FileItem::Key(key)) => {
+                let entry = Entry::new(&key.key, NewValue::Owned(key.value), key.deadline);
+                writer.entry(&entry, key.usage);
+            }
+            Some(FileItem::SlotImport { .. } | FileItem::Skipped(_)) => panic!("Valkey saved no such thing"),
+            Some(FileItem::End) => break,
+        }
+        if writer.buffered() > 10_000 {
+            out.extend(writer.take());
+        }
+    }
+    assert_eq!(reader.rest().len(), 0);
+    out.extend(writer.finish());
+    out
+}
+
+#[test]
+fn a_file_of_valkey_read_and_written_again_is_the_same_data_set() {
+    with_servers("RDB files", 4, 1, |rng, servers, values| {
+        let client = &mut servers.reference;
+        client.ask("FLUSHALL");
+        for number in 0..values {
+            for command in build(rng, true) {
+                call(client, &command);
+            }
+            client.ask(&format!("RENAME made key:{number}"));
+            if rng.one_in(3) {
+                client.ask(&format!("PEXPIREAT key:{number} {}", 4_000_000_000_000 + rng.below(1000)));
+            }
+            if rng.one_in(3) {
+                client.ask(&format!("MOVE key:{number} {}", 1 + rng.below(3)));
+            }
+        }
+        for policy in ["noeviction", "allkeys-lru", "allkeys-lfu"] {
+            client.ask(&format!("CONFIG SET maxmemory-policy {policy}"));
+            let expected = client.ask("DEBUG DIGEST").text();
+            assert_eq!(client.ask("SAVE").text(), "OK");
+            let file = std::fs::read(servers.directory.join("dump.rdb")).expect("it was just saved");
+            for (piece, compression) in [(1000, Compression::On), (100_000_000, Compression::Off)] {
+                let directory = TempDir::new();
+                let path = directory.path().join("dump.rdb");
+                std::fs::write(path, rewritten(&file, piece, compression)).expect("a writable directory");
+                let directory = directory.path().display().to_string();
+                let loaded = Launch::reference(&servers.binary).option("dir", &directory).start();
+                assert_eq!(loaded.connect().ask("DEBUG DIGEST").text(), expected, "{}", loaded.log_tail());
+            }
+        }
     });
 }

@@ -7,6 +7,7 @@
 //! - [`encode`]: a value as Valkey 9.1 would write it
 //! - [`decode`]: a value of any type Valkey 9.1 reads; old encodings in `legacy`, streams in `stream`
 //! - [`payload`]: DUMP payloads, which are a value with a version and a checksum
+//! - [`file`]: RDB files, written and read piece by piece
 //! - [`checksum`]: the CRC of files and payloads
 //!
 //! Invariant: whatever the bytes, decoding ends in a value that obeys the rules of its type or in an error, and
@@ -15,6 +16,7 @@
 pub mod checksum;
 pub mod decode;
 pub mod encode;
+pub mod file;
 mod legacy;
 pub mod payload;
 pub mod read;
