@@ -25,6 +25,7 @@ pub mod commands;
 pub mod config;
 pub mod digest;
 pub mod effects;
+pub mod eviction;
 pub mod expiry;
 pub mod glob;
 pub mod hash;

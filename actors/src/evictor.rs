@@ -1,14 +1,17 @@
-//! Memory limit and eviction policy. Today it watches memory; shards refuse and evict inline.
+//! Watches memory. Shards refuse commands and evict keys themselves before each command; this actor sees to it that
+//! they do so also when no command comes, as after CONFIG SET maxmemory.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
+use skuld::config::MaxmemoryPolicy;
 
 use crate::clock;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
 use crate::memory;
 use crate::server::ServerRef;
+use crate::shard::EvictSome;
 
 /// Time to look at memory.
 pub struct MeasureMemory;
@@ -53,6 +56,16 @@ impl TracedActor for Evictor {
 impl Receive<MeasureMemory> for Evictor {
     fn receive(&mut self, _: MeasureMemory, _: &mut Context<Self>) {
         clock::resync();
-        self.server.stats.peak_memory.fetch_max(memory::used(), Ordering::Relaxed);
+        let server = &self.server;
+        let used = memory::used();
+        server.stats.peak_memory.fetch_max(used, Ordering::Relaxed);
+        let config = server.config.load();
+        if config.maxmemory == 0 || used <= config.maxmemory {
+            return server.eviction.has_room(&server.stats);
+        }
+        server.eviction.lacks_room();
+        if config.maxmemory_policy != MaxmemoryPolicy::NoEviction && !config.import_mode {
+            server.eviction.ask_others(u16::MAX, |shard| tell(server.shard(shard), EvictSome));
+        }
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use skuld::commands::Command;
 use skuld::commands::context::{CommandError, Context};
-use skuld::commands::spec::{ARBITRARY_KEYS, NO_MULTI};
+use skuld::commands::spec::{ARBITRARY_KEYS, DENYOOM, NO_MULTI};
 use skuld::commands::{EngineFn, Handler, check};
 use skuld::config::Config;
 use skuld::effects::{Effects, Grouping};
+use skuld::eviction::Chooser;
 use skuld::expiry::rules::Situation;
 use skuld::expiry::wheel::Popped;
 use skuld::keyspace::access::PlaceHint;
@@ -25,7 +26,7 @@ use crate::command_log::command_ended;
 use crate::server::ServerRef;
 use crate::server_commands::pubsub;
 use crate::stats::CommandStats;
-use crate::transaction::Queue;
+use crate::transaction::{Queue, Transaction};
 
 /// Requests whose keys are loaded ahead together.
 const PREFETCH_REQUESTS: usize = 16;
@@ -37,6 +38,9 @@ pub struct Executor {
     pub effects: Effects,
     pub rng: Rng,
     pub commands: Arc<[CommandStats]>,
+    /// Memory is full and nothing may give way: commands that may need more are refused.
+    pub out_of_memory: bool,
+    chooser: Chooser,
     /// Arguments of the command being run; kept to reuse its capacity.
     args: Vec<&'static [u8]>,
     /// Places of the keys of the requests from `window` on.
@@ -67,6 +71,8 @@ impl Executor {
             effects: Effects::default(),
             rng: Rng::new(seed),
             commands,
+            out_of_memory: false,
+            chooser: Chooser::default(),
             args: Vec::new(),
             hints: Vec::new(),
             window: 0,
@@ -83,6 +89,8 @@ impl Executor {
         let current = self.server.config.load();
         if !Arc::ptr_eq(&current, &self.config) {
             self.config = Arc::clone(&current);
+            // What may be evicted may be something else now.
+            self.server.eviction.forget();
         }
         self.effects.listening.events = match self.config.notify_keyspace_events.0 {
             // Whoever asks for events (ACTOR EVENTS) without having chosen any gets all.
@@ -188,6 +196,12 @@ impl Executor {
             let admitted = check::admit(self.server.table, args, &batch.session).and_then(|command| {
                 if batch.transaction.is_queueing() { queueable(command) } else { Ok(command) }
             });
+            let admitted = match admitted {
+                Ok(command) if self.out_of_memory && may_need_memory(command, &batch.transaction) => {
+                    Err((Some(command), OUT_OF_MEMORY))
+                }
+                other => other,
+            };
             match admitted {
                 Ok(command) if batch.transaction.is_queueing() && !runs_inside_multi(command) => {
                     let words = args.iter().map(|a| a.to_vec()).collect();
@@ -341,6 +355,18 @@ impl Executor {
         }
         end
     }
+}
+
+const OUT_OF_MEMORY: CommandError =
+    CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
+
+/// Whether a command is refused while memory is full. EXEC is what it is about to run.
+fn may_need_memory(command: &Command, transaction: &Transaction) -> bool {
+    command.flags.has(DENYOOM)
+        || (command.name == "exec"
+            && transaction.queue.as_ref().is_some_and(|queue| {
+                !queue.failed && queue.commands.iter().any(|(c, _)| c.flags.has(DENYOOM))
+            }))
 }
 
 /// The commands that run at once between MULTI and EXEC.
@@ -510,6 +536,25 @@ impl Executor {
             }
         }
         self.effects.propagation.close_group(Grouping::Together);
+    }
+
+    /// Evicts a key of this shard; false if the policy leaves none to evict.
+    pub fn evict_one(&mut self, keyspace: &mut Keyspace) -> bool {
+        let now_us = clock::unix_us(clock::tick());
+        let mut access = Access {
+            keyspace,
+            effects: &mut self.effects,
+            db: 0,
+            now: now_us / 1000,
+            rules: ExpiryRules::default(),
+            touch: touch(&self.config, now_us / 1_000_000),
+            lazy_expire: self.config.lazyfree_lazy_expire,
+            client_no_touch: true,
+            hint: None,
+        };
+        let evicted = self.chooser.evict_one(&mut access, &self.config, &mut self.rng);
+        self.effects.propagation.close_group(Grouping::Apart);
+        evicted
     }
 
     /// Lets something other than a command look at the keys as they lie there.

@@ -30,6 +30,7 @@ mod connection;
 mod continue_later;
 mod crash;
 mod envelope;
+mod eviction;
 mod evictor;
 mod executor;
 mod expiry_scanner;

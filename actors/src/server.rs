@@ -13,6 +13,7 @@ use skuld::config::Config;
 use crate::clients::Clients;
 use crate::clock;
 use crate::command_log::CommandLog;
+use crate::eviction::Eviction;
 use crate::latency_monitor::LatencyMonitor;
 use crate::listener::Listener;
 use crate::pause::Pause;
@@ -54,6 +55,8 @@ pub struct Server {
     /// Changes since the last save.
     pub dirty: AtomicU64,
     pub shutting_down: AtomicBool,
+    /// What shards know of each other while memory is full.
+    pub eviction: Eviction,
     /// Who watches which keys.
     pub watches: Arc<Watches>,
     /// Who is subscribed to which channels.
@@ -90,6 +93,7 @@ impl Server {
             last_save_ms: AtomicI64::new(clock::unix_ms()),
             dirty: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
+            eviction: Eviction::new(workers),
             watches: Arc::default(),
             subscriptions: Arc::default(),
             record_effects: AtomicBool::new(false),

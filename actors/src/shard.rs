@@ -19,6 +19,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use skuld::commands::Command;
 use skuld::commands::spec::WRITE;
+use skuld::config::MaxmemoryPolicy;
 use skuld::keyspace::{Keyspace, Part, Treatment};
 use skuld::slot::Slot;
 
@@ -30,6 +31,7 @@ use crate::envelope::{
     ActorId, ActorKind, Receive, Traceable, Traced, TracedActor, measure, next_actor, tell,
 };
 use crate::executor::{Executor, Resolved};
+use crate::memory;
 use crate::names::{NamesJob, NamesWanted};
 use crate::reaper::{Reap, Reaped};
 use crate::replication_log::Append;
@@ -40,6 +42,9 @@ use crate::stats::CommandStats;
 
 /// Longest a batch runs before other tasks of the arbiter get a turn, microseconds.
 const SLICE_US_MAX: u64 = 100;
+
+/// Large values evicted at a stretch: they are freed elsewhere, so memory does not show yet that they are gone.
+const GARBAGE_PER_EVICTION: usize = 16;
 
 /// Execute a client's commands and send the batch back.
 pub struct ExecuteBatch(pub Box<Batch>);
@@ -92,6 +97,9 @@ pub struct ScanExpired {
     pub budget_us: u64,
     pub reply: Addr<crate::expiry_scanner::ExpiryScanner>,
 }
+
+/// Evict keys while memory is full.
+pub struct EvictSome;
 
 /// Do something beside the clients' commands, and say when it is done.
 pub struct Control {
@@ -170,6 +178,7 @@ crate::receives!(Shard:
     Control = 11,
     PauseOver = 12,
     DebugKeys = 13,
+    EvictSome = 14,
 );
 
 impl Traceable for ExecuteBatch {
@@ -336,6 +345,7 @@ impl Shard {
             if self.executor.wants_prefetch(&batch) {
                 self.executor.prefetch(&self.keyspace, &batch);
             }
+            self.executor.out_of_memory = self.executor.config.maxmemory != 0 && self.lacks_memory(ctx);
             let command = match self.executor.resolve(&mut batch) {
                 Resolved::Run(command) | Resolved::Server(command) if self.server.pause.holds(command) => {
                     return self.hold_back(batch, ctx);
@@ -394,6 +404,59 @@ impl Shard {
             if batch.session.await_reaper {
                 batch.session.await_reaper = false;
                 return self.await_reaper(batch, ctx);
+            }
+        }
+    }
+
+    /// Makes room if more memory is used than `maxmemory` (which is set), for as long as the configuration allows and
+    /// later once more. True if there is no room and nothing left that may give way on any shard.
+    fn lacks_memory(&mut self, ctx: &mut Context<Self>) -> bool {
+        use std::sync::atomic::Ordering;
+        let server = self.server.clone();
+        let eviction = &server.eviction;
+        let config = &self.executor.config;
+        let limit = config.maxmemory;
+        if memory::used() <= limit {
+            eviction.has_room(&server.stats);
+            return false;
+        }
+        eviction.lacks_room();
+        if server.pause.state().is_some() {
+            return false;
+        }
+        if config.maxmemory_policy == MaxmemoryPolicy::NoEviction || config.import_mode {
+            return true;
+        }
+        if !self.collecting.is_empty() {
+            // A KEYS under way has not seen all keys yet.
+            return false;
+        }
+        let budget_us = skuld::eviction::budget_us(config.maxmemory_eviction_tenacity);
+        let started = clock::tick();
+        loop {
+            if !self.executor.evict_one(&mut self.keyspace) {
+                let freeing = server.stats.lazyfree_pending_objects.load(Ordering::Relaxed) > 0;
+                if freeing || !self.held.is_empty() || !self.executor.effects.garbage.is_empty() {
+                    self.perform_effects();
+                    return false;
+                }
+                eviction.set_empty(self.index, true);
+                eviction.ask_others(self.index, |other| tell(server.shard(other), EvictSome));
+                return eviction.all_empty();
+            }
+            eviction.set_empty(self.index, false);
+            if memory::used() <= limit {
+                eviction.has_room(&server.stats);
+                return false;
+            }
+            let over = clock::micros_between(started, clock::tick()) >= budget_us;
+            if over || self.executor.effects.garbage.len() >= GARBAGE_PER_EVICTION {
+                self.perform_effects();
+                eviction.ask_others(self.index, |other| tell(server.shard(other), EvictSome));
+                if eviction.ask(self.index) {
+                    continue_later(self, EvictSome, ctx);
+                }
+                return false;
             }
         }
     }
@@ -822,6 +885,17 @@ impl Receive<ScanExpired> for Shard {
                 spent_us: clock::micros_between(start, clock::tick()),
             },
         );
+    }
+}
+
+impl Receive<EvictSome> for Shard {
+    fn receive(&mut self, _: EvictSome, ctx: &mut Context<Self>) {
+        self.server.eviction.heard(self.index);
+        self.executor.refresh();
+        if self.executor.config.maxmemory != 0 {
+            self.lacks_memory(ctx);
+            self.perform_effects();
+        }
     }
 }
 

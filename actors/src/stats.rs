@@ -60,6 +60,8 @@ pub struct Stats {
     pub expired_fields: AtomicU64,
     pub evicted_keys: AtomicU64,
     pub evicted_clients: AtomicU64,
+    /// Finished times over `maxmemory`, milliseconds.
+    pub eviction_exceeded_ms: AtomicU64,
     pub total_error_replies: AtomicU64,
     pub unexpected_error_replies: AtomicU64,
     pub acl_access_denied_auth: AtomicU64,
@@ -213,6 +215,7 @@ impl Stats {
             &self.expired_fields,
             &self.evicted_keys,
             &self.evicted_clients,
+            &self.eviction_exceeded_ms,
             &self.total_error_replies,
             &self.unexpected_error_replies,
             &self.acl_access_denied_auth,

@@ -28,6 +28,11 @@ impl SlotTable {
         self.table.is_empty()
     }
 
+    /// Entries with a deadline.
+    pub fn expires(&self) -> u32 {
+        self.expires
+    }
+
     pub fn table(&self) -> &Table<Entry> {
         &self.table
     }

@@ -82,8 +82,9 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.add("evicted_keys", load(&stats.evicted_keys));
     out.add("evicted_clients", load(&stats.evicted_clients));
     out.add("evicted_scripts", 0);
-    out.add("total_eviction_exceeded_time", 0);
-    out.add("current_eviction_exceeded_time", 0);
+    let exceeded_ms = view.server.eviction.exceeded_ms();
+    out.add("total_eviction_exceeded_time", load(&stats.eviction_exceeded_ms) + exceeded_ms);
+    out.add("current_eviction_exceeded_time", exceeded_ms);
     out.add("keyspace_hits", load(&stats.keyspace_hits));
     out.add("keyspace_misses", load(&stats.keyspace_misses));
     let subscriptions = &view.server.subscriptions;
