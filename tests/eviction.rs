@@ -53,7 +53,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 /// Whether a command that may need memory is refused; this one needs none.
 fn refuses(client: &mut Client) -> bool {
     client.send(&[b"SETRANGE".to_vec(), b"x".to_vec(), b"0".to_vec(), Vec::new()]);
-    matches!(client.read_reply(), Ok(Value::Error(line)) if line == OOM.as_bytes())
+    matches!(client.read_reply(), Ok(frame) if frame.value == Value::Error(OOM.into()))
 }
 
 fn fill(client: &mut Client, prefix: &str, count: usize, rest: &str) {
