@@ -331,8 +331,11 @@ impl Executor {
         } else {
             self.run_transaction(keyspace, batch, &mut reply, command, now_us);
         }
-        if !self.effects.databases.is_empty() && self.server.watches.any() {
-            self.server.watches.tell_databases(&self.effects.databases, keyspace);
+        if !self.effects.databases.is_empty() {
+            if self.server.watches.any() {
+                self.server.watches.tell_databases(&self.effects.databases, keyspace);
+            }
+            self.effects.databases.clear();
         }
         let config: &Config = &self.config;
         let errors = reply.take_errors();
