@@ -41,6 +41,8 @@ const READ_AHEAD_BYTES: usize = 16 * 1024;
 const WRITE_TURN_BYTES: usize = 256 * 1024;
 /// Waiting replies are put together up to this size.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Places kept for messages that wait to be written together.
+const KEEP_DELIVERED: usize = 16;
 /// Buffers larger than this are given back when they are empty.
 const KEEP_BYTES: usize = 32 * 1024;
 
@@ -432,7 +434,10 @@ impl Connection {
 
     /// Queues what was delivered while the batch was away.
     fn release_held(&mut self, ctx: &mut Context<Self>) {
-        for mut bytes in std::mem::take(&mut self.held).iter().map(|b| b.to_vec()) {
+        if !self.held.is_empty() {
+            let mut bytes = self.held.concat();
+            self.held.clear();
+            self.held.shrink_to(KEEP_DELIVERED);
             self.send(&mut bytes, ctx);
         }
     }
@@ -487,6 +492,10 @@ impl ActorFuture<Connection> for SocketFuture {
         ctx: &mut Context<Connection>,
         task: &mut std::task::Context<'_>,
     ) -> Poll<()> {
+        // A batch that CLIENT PAUSE holds back does nothing that could cause messages.
+        if connection.batch.is_some() || connection.shared.paused.load(Ordering::Relaxed) {
+            connection.release_held(ctx);
+        }
         connection.flush(ctx, task);
         connection.settle(ctx);
         SCRATCH.with(|scratch| {
@@ -524,14 +533,10 @@ impl Receive<BatchExecuted> for Connection {
 }
 
 impl Receive<Deliver> for Connection {
-    fn receive(&mut self, Deliver { bytes }: Deliver, ctx: &mut Context<Self>) {
-        if self.closed {
-            return;
-        }
-        self.held.push(bytes);
-        // A batch that CLIENT PAUSE holds back does nothing that could cause messages.
-        if self.batch.is_some() || self.shared.paused.load(Ordering::Relaxed) {
-            self.release_held(ctx);
+    fn receive(&mut self, Deliver { bytes }: Deliver, _: &mut Context<Self>) {
+        // Written once the mailbox is empty, together with what else is in it.
+        if !self.closed {
+            self.held.push(bytes);
         }
     }
 }
