@@ -200,7 +200,9 @@ pub fn decompress(input: &[u8], size: usize) -> Option<Vec<u8>> {
     if size > input.len().saturating_mul(MATCH_MAX) {
         return None;
     }
-    let mut out = Vec::with_capacity(size);
+    // What a foreign size asks for may be more than there is memory, which must not end the process.
+    let mut out = Vec::new();
+    out.try_reserve_exact(size).ok()?;
     let mut at = 0;
     while at < input.len() {
         let control = input[at] as usize;
