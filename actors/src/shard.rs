@@ -43,9 +43,6 @@ use crate::stats::CommandStats;
 /// Longest a batch runs before other tasks of the arbiter get a turn, microseconds.
 const SLICE_US_MAX: u64 = 100;
 
-/// Large values evicted at a stretch: they are freed elsewhere, so memory does not show yet that they are gone.
-const GARBAGE_PER_EVICTION: usize = 16;
-
 /// Execute a client's commands and send the batch back.
 pub struct ExecuteBatch(pub Box<Batch>);
 
@@ -431,6 +428,11 @@ impl Shard {
             // A KEYS under way has not seen all keys yet.
             return false;
         }
+        if server.stats.lazyfree_pending_objects.load(Ordering::Relaxed) > 0 {
+            // What is being freed may be enough.
+            self.evict_soon(ctx);
+            return false;
+        }
         let budget_us = skuld::eviction::budget_us(config.maxmemory_eviction_tenacity);
         let started = clock::tick();
         loop {
@@ -450,7 +452,13 @@ impl Shard {
                 return false;
             }
             let over = clock::micros_between(started, clock::tick()) >= budget_us;
-            if over || self.executor.effects.garbage.len() >= GARBAGE_PER_EVICTION {
+            if !self.executor.effects.garbage.is_empty() {
+                // A large value is freed elsewhere: memory does not show yet that it is gone.
+                self.perform_effects();
+                self.evict_soon(ctx);
+                return false;
+            }
+            if over {
                 self.perform_effects();
                 eviction.ask_others(self.index, |other| tell(server.shard(other), EvictSome));
                 if eviction.ask(self.index) {
@@ -458,6 +466,14 @@ impl Shard {
                 }
                 return false;
             }
+        }
+    }
+
+    /// Looks at memory again when the reaper has had time.
+    fn evict_soon(&self, ctx: &mut Context<Self>) {
+        const WAIT: std::time::Duration = std::time::Duration::from_millis(1);
+        if self.server.eviction.ask(self.index) {
+            ctx.run_later(WAIT, |_, ctx| tell(&ctx.address(), EvictSome));
         }
     }
 
