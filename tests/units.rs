@@ -333,3 +333,18 @@ fn a_transaction_over_shards_is_seen_whole() {
         });
     });
 }
+
+/// Inside EXEC, too, SORT reads keys that only its data name, wherever they are.
+#[test]
+fn sort_by_pattern_inside_a_transaction_finds_keys_on_other_shards() {
+    with_workers(|server| {
+        let mut client = server.connect();
+        client.ask("RPUSH list 1 2 3");
+        client.ask("MSET weight_1 30 weight_2 20 weight_3 10");
+        client.ask("MULTI");
+        client.ask("SORT list BY weight_*");
+        let replies = client.ask("EXEC");
+        let sorted: Vec<String> = replies.items()[0].items().iter().map(Value::text).collect();
+        assert_eq!(sorted, ["3", "2", "1"]);
+    });
+}

@@ -37,8 +37,7 @@ pub fn route(command: &'static Command, batch: &Batch, workers: u16) -> Route {
                 return Route::Slots(vec![slot_of(batch.arg(batch.next, 1))]);
             }
             let words: Vec<&[u8]> = args.iter().map(|s| &batch.input[s.start..s.start + s.len]).collect();
-            let sorts = matches!(command.spec.name, "sort" | "sort_ro");
-            if sorts && skuld::commands::sort::follows_patterns(&words) {
+            if reads_undeclared_keys(command, &words) {
                 return Route::All;
             }
             let mut keys = KeyList::new();
@@ -54,6 +53,11 @@ pub fn route(command: &'static Command, batch: &Batch, workers: u16) -> Route {
             if slots.is_empty() { Route::Anywhere } else { Route::Slots(slots) }
         }
     }
+}
+
+/// Whether the command's data name further keys it reads (SORT with BY or GET).
+fn reads_undeclared_keys(command: &'static Command, words: &[&[u8]]) -> bool {
+    matches!(command.spec.name, "sort" | "sort_ro") && skuld::commands::sort::follows_patterns(words)
 }
 
 /// Routes EXEC: the keys of all queued commands and all watched keys.
@@ -73,6 +77,9 @@ fn route_exec(batch: &Batch, workers: u16) -> Route {
             Scope::Cursor | Scope::Session => {}
             Scope::Keys => {
                 let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+                if reads_undeclared_keys(command, &words) {
+                    return Route::All;
+                }
                 let mut keys = KeyList::new();
                 // Keys that could be told before an error are enough: the command will be refused.
                 let _ = keys_of(command, &words, &mut keys);

@@ -91,7 +91,9 @@ fn lfu_takes_the_least_used() {
     for i in 0..KEYS {
         w.set(0, 1, &i.to_string(), Expiry::Drop);
         if i >= KEYS / 2 {
-            (0..50).for_each(|_| drop(w.at(0, 1, |a| a.read(i.to_string().as_bytes()).is_some())));
+            for _ in 0..50 {
+                w.at(0, 1, |a| a.read(i.to_string().as_bytes()).is_some());
+            }
         }
     }
     for _ in 0..20 {
