@@ -210,7 +210,8 @@ impl StreamData {
             }
         }
         self.len += 1;
-        self.entries_added += 1;
+        // A foreign payload may claim any number; Valkey's counter wraps around, too.
+        self.entries_added = self.entries_added.wrapping_add(1);
         self.last_id = id;
         if self.len == 1 {
             self.first_id = id;
@@ -426,7 +427,7 @@ impl StreamData {
         let from = group.last_id;
         let unbroken = from >= self.first_id && !self.has_deleted_from(from);
         match &mut group.entries_read {
-            Some(read) if unbroken => *read += 1,
+            Some(read) if unbroken => *read = read.wrapping_add(1),
             read if self.entries_added > 0 => *read = self.entries_read_at(id),
             _ => {}
         }
