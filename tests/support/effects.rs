@@ -48,7 +48,7 @@ pub fn command_of(value: &Value) -> Effect {
 
 /// Brings effects into the form in which they are compared:
 /// - names of commands and their option words in capitals;
-/// - deadlines before the year 2100 come from relative times and are rounded away, since the two servers read their
+/// - deadlines and delivery times before the year 2100 come from relative times and are rounded away, since the two servers read their
 ///   clocks at different moments.
 pub fn comparable(effect: &Effect) -> String {
     let mut effect = effect.clone();
@@ -56,6 +56,10 @@ pub fn comparable(effect: &Effect) -> String {
     let name = effect[0].clone();
     let deadline_places: Vec<usize> = match name.as_slice() {
         b"PEXPIREAT" | b"HPEXPIREAT" => vec![2],
+        // When the entry was delivered, by the server's clock.
+        b"XCLAIM" => {
+            (1..effect.len()).filter(|place| effect[*place - 1].eq_ignore_ascii_case(b"TIME")).collect()
+        }
         _ => (1..effect.len()).filter(|place| effect[*place - 1].eq_ignore_ascii_case(b"PXAT")).collect(),
     };
     for place in deadline_places {
