@@ -275,7 +275,7 @@ impl Hash {
     }
 
     /// Calls `f` with each field until it breaks.
-    pub fn visit(&self, mut f: impl FnMut(Item<'_>, FieldValue<'_>) -> ControlFlow<()>) {
+    pub fn visit<'h>(&'h self, mut f: impl FnMut(Item<'h>, FieldValue<'h>) -> ControlFlow<()>) {
         match self {
             Hash::Listpack(lp) => {
                 let mut items = lp.iter();

@@ -200,7 +200,7 @@ impl Set {
     }
 
     /// Calls `f` with each member until it breaks.
-    pub fn visit(&self, mut f: impl FnMut(Item<'_>) -> ControlFlow<()>) {
+    pub fn visit<'s>(&'s self, mut f: impl FnMut(Item<'s>) -> ControlFlow<()>) {
         _ = match self {
             Set::Intset(set) => set.iter().try_for_each(|value| f(Item::Int(value))),
             Set::Listpack(lp) => lp.iter().try_for_each(f),

@@ -46,7 +46,18 @@ fn random_fields(ctx: &mut Context<'_>, sight: Sight) -> Outcome {
     let hash = hash_of(entry)?;
     let deferred = ctx.reply.deferred_array();
     let mut picked = Picked { reply: ctx.reply, with_values, fields: 0 };
-    if count < 0 || count == 1 {
+    if count < -1 && matches!(&*hash, Hash::Listpack(_)) {
+        // Finding a position in a listpack is a walk; one walk serves all.
+        let mut all = Vec::with_capacity(hash.len());
+        hash.visit(|name, field| {
+            all.push((name, field));
+            ControlFlow::Continue(())
+        });
+        for _ in 0..count.unsigned_abs() {
+            let Some((name, field)) = all.get(ctx.rng.below(all.len().max(1) as u64) as usize) else { break };
+            picked.put(*name, *field);
+        }
+    } else if count < 0 || count == 1 {
         for _ in 0..count.unsigned_abs() {
             let Some((name, field)) = random_field(&hash, sight, ctx.rng) else { break };
             picked.put(name, field);

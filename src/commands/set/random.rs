@@ -42,15 +42,31 @@ fn random_members(ctx: &mut Context<'_>) -> Outcome {
     let (reply, rng) = (&mut *ctx.reply, &mut *ctx.rng);
     if count < 0 {
         reply.array(count.unsigned_abs() as usize);
-        for _ in 0..count.unsigned_abs() {
-            set.visit_random(&mut || rng.next_u64(), |member| reply_item(reply, member));
-        }
+        repeat(&set, count.unsigned_abs(), rng, |member| reply_item(reply, member));
         return Ok(());
     }
     let count = usize::try_from(count).unwrap_or(usize::MAX).min(set.len());
     reply.array(count);
     choose(&set, count, rng, |member| reply_item(reply, member));
     Ok(())
+}
+
+/// Calls `f` with `count` random members, each independent of the others.
+fn repeat(set: &Set, count: u64, rng: &mut Rng, mut f: impl FnMut(Item<'_>)) {
+    if let Set::Listpack(list) = set
+        && count > 1
+    {
+        // Finding a position in a listpack is a walk; one walk serves all.
+        let members: Vec<Item<'_>> = list.iter().collect();
+        for _ in 0..count {
+            let Some(member) = members.get(rng.below(members.len() as u64) as usize) else { return };
+            f(*member);
+        }
+        return;
+    }
+    for _ in 0..count {
+        set.visit_random(&mut || rng.next_u64(), &mut f);
+    }
 }
 
 /// Calls `f` with `count` different members; there are at least as many.
