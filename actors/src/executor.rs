@@ -14,7 +14,7 @@ use skuld::expiry::rules::Situation;
 use skuld::expiry::wheel::Popped;
 use skuld::keyspace::access::PlaceHint;
 use skuld::keyspace::part::unpack_deadline;
-use skuld::keyspace::{Access, ExpiryRules, Keyspace, Touch};
+use skuld::keyspace::{Access, Entry, ExpiryRules, Keyspace, Touch};
 use skuld::resp::Reply;
 use skuld::rng::Rng;
 use skuld::session::{ReplyMode, Session};
@@ -100,8 +100,9 @@ impl Executor {
         };
     }
 
-    /// Loads ahead what the next requests of a batch will need. Looking a key up is three loads that each wait for the
-    /// one before (slot, bucket, entry); over a window of requests these waits overlap instead of adding up.
+    /// Loads ahead what the next requests of a batch will need. Looking a value up is four loads that each wait for the
+    /// one before (slot, bucket, entry, what the entry points to); over a window of requests these waits overlap instead
+    /// of adding up.
     ///
     /// The second word of a request is taken for its key: where it is not, nothing is lost but the attempt.
     pub fn prefetch(&mut self, keyspace: &Keyspace, batch: &Batch) {
@@ -132,6 +133,7 @@ impl Executor {
         };
         tables().for_each(|(table, hash)| table.prefetch_bucket(hash));
         tables().for_each(|(table, hash)| table.prefetch_item(hash));
+        tables().filter_map(|(table, hash)| table.candidate(hash)).for_each(Entry::prefetch_value);
     }
 
     /// Like [`Executor::prefetch`] for the next request of each of several batches.

@@ -333,6 +333,23 @@ impl Entry {
         }
     }
 
+    /// Starts to load what the payload points to, if it points anywhere.
+    #[inline]
+    pub fn prefetch_value(&self) {
+        let kind = self.byte(0);
+        if self.flags() & INLINE != 0 || kind == string_encoding::INT {
+            return;
+        }
+        let word = if self.payload_len() == 8 {
+            self.word()
+        } else {
+            self.string_bytes().map_or(0, |b| b.as_ptr().addr())
+        };
+        let target = std::ptr::without_provenance::<u8>(word);
+        super::table::prefetch(target);
+        super::table::prefetch(target.wrapping_add(64));
+    }
+
     #[inline]
     fn key_range(&self) -> (usize, usize) {
         let base = self.payload_at() + self.payload_len();

@@ -567,6 +567,26 @@ impl<T: TableItem> Table<T> {
         }
     }
 
+    /// The element that most probably has this hash: the first with its tag. The bucket should be at hand.
+    #[inline]
+    pub fn candidate(&self, hash: u64) -> Option<&T> {
+        match self.state.kind() {
+            Kind::Empty => None,
+            Kind::Single => Some(self.single()),
+            Kind::Small | Kind::Large => {
+                let mut found = None;
+                // SAFETY: the bucket is live, and `&self` keeps its elements alive.
+                unsafe {
+                    self.bucket_of(hash).find(node::tag_of(hash), |item| {
+                        found = Some(std::ptr::from_ref(item));
+                        true
+                    });
+                    found.map(|item| &*item)
+                }
+            }
+        }
+    }
+
     fn bucket_of(&self, hash: u64) -> Node<T> {
         // SAFETY: an address is below the number of buckets. Only called for small and large tables.
         unsafe { self.bucket(address(hash, self.state.buckets())) }

@@ -50,6 +50,10 @@ pub(crate) fn size_class(len: usize) -> usize {
     len.next_multiple_of(step)
 }
 
+/// Up to this size a block that leaves its size class is moved by hand: the allocator would move it too, but would look
+/// the old size up, which is a cache miss more, while it is told the sizes here. Larger blocks may grow in place.
+const MOVED_MAX: usize = 8192;
+
 fn layout(len: usize) -> Layout {
     Layout::from_size_align(size_class(len), 1).expect("block lengths stay far below isize::MAX")
 }
@@ -64,6 +68,21 @@ impl<H: Header> Block<H> {
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
         // SAFETY: the new block has room for `bytes` and cannot overlap them.
         unsafe { start.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Block { start, kind: PhantomData }
+    }
+
+    /// A block of `len` bytes, zeroes but for its header.
+    pub(crate) fn of_len(len: usize) -> Self {
+        assert!(len >= H::LENGTH_BYTES);
+        let layout = layout(len);
+        // SAFETY: the layout has a non-zero size (at least 8).
+        let start = unsafe { alloc(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        // SAFETY: the new block has room for `len` bytes, which are initialised before the slice is made of them.
+        unsafe {
+            start.as_ptr().write_bytes(0, len);
+            H::store_len(std::slice::from_raw_parts_mut(start.as_ptr(), H::LENGTH_BYTES), len);
+        }
         Block { start, kind: PhantomData }
     }
 
@@ -123,10 +142,23 @@ impl<H: Header> Block<H> {
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().add(at), insert) }
     }
 
+    /// Moves the block to the size class of `new` bytes. The first `min(old, new)` bytes stay as they are.
     fn reallocate(&mut self, old: usize, new: usize) {
-        let target = layout(new);
-        // SAFETY: the block was allocated with the layout of `old`, and the new size is not zero.
-        let moved = unsafe { realloc(self.start.as_ptr(), layout(old), target.size()) };
+        let (source, target) = (layout(old), layout(new));
+        // SAFETY: the block was allocated with the layout of `old`; both sizes are not zero; the two blocks are
+        // distinct and hold at least the bytes copied.
+        let moved = unsafe {
+            if source.size().max(target.size()) <= MOVED_MAX {
+                let moved = alloc(target);
+                if !moved.is_null() {
+                    moved.copy_from_nonoverlapping(self.start.as_ptr(), old.min(new));
+                    dealloc(self.start.as_ptr(), source);
+                }
+                moved
+            } else {
+                realloc(self.start.as_ptr(), source, target.size())
+            }
+        };
         let Some(moved) = NonNull::new(moved) else { handle_alloc_error(target) };
         self.start = moved;
     }

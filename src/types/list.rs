@@ -8,6 +8,9 @@ use super::quicklist::{Quicklist, remove_equal_entries};
 use super::{Collection, Payload};
 use std::ops::ControlFlow;
 
+/// Bytes of an empty listpack.
+const EMPTY_BYTES: usize = 7;
+
 /// The value of a list key. Indexes count from the head, starting at 0.
 #[derive(Clone)]
 pub enum List {
@@ -25,6 +28,21 @@ impl List {
     /// An empty list, which commands create only to push to it.
     pub fn new() -> Self {
         List::Listpack(Listpack::new())
+    }
+
+    /// A list of these elements, pushed one after the other to an end. `bytes` is their length in all.
+    pub fn of(elements: &[&[u8]], bytes: usize, end: End, limits: &ListLimits) -> Self {
+        if limits.exceeded_by(EMPTY_BYTES.saturating_add(bytes), elements.len()) {
+            let mut list = List::new();
+            list.prepare_push(bytes, elements.len(), limits);
+            list.push_all(elements, end);
+            return list;
+        }
+        let items = elements.iter().map(|element| Item::parse(element));
+        List::Listpack(match end {
+            End::Head => Listpack::from_items(items.rev()),
+            End::Tail => Listpack::from_items(items),
+        })
     }
 
     /// The name OBJECT ENCODING shows.
@@ -104,6 +122,19 @@ impl List {
         }
     }
 
+    /// Adds elements at an end, one after the other. [`List::prepare_push`] must have been called for them.
+    pub fn push_all(&mut self, elements: &[&[u8]], end: End) {
+        let items = elements.iter().map(|element| Item::parse(element));
+        match (self, end) {
+            (List::Listpack(lp), End::Head) if let Some(first) = lp.first() => {
+                lp.insert_all_before(first, items.rev());
+            }
+            (List::Listpack(lp), End::Head) => lp.push_all(items.rev()),
+            (List::Listpack(lp), End::Tail) => lp.push_all(items),
+            (List::Quicklist(ql), _) => elements.iter().for_each(|element| ql.push(element, end)),
+        }
+    }
+
     /// Takes the element off an end.
     pub fn pop(&mut self, end: End) -> Option<OwnedItem> {
         match self {
@@ -120,13 +151,17 @@ impl List {
     /// Calls `f` with the elements from `index` on, towards the tail (`forward`) or the head, until it breaks.
     pub fn visit(&self, index: usize, forward: bool, mut f: impl FnMut(Item<'_>) -> ControlFlow<()>) {
         match self {
+            List::Listpack(lp) if forward => {
+                let Some(first) = lp.seek(index as i64) else { return };
+                _ = lp.iter_from(first).try_for_each(f);
+            }
             List::Listpack(lp) => {
                 let mut pos = lp.seek(index as i64);
                 while let Some(at) = pos {
                     if f(lp.get(at)).is_break() {
                         return;
                     }
-                    pos = if forward { lp.next(at) } else { lp.prev(at) };
+                    pos = lp.prev(at);
                 }
             }
             List::Quicklist(ql) => ql.visit(index, forward, &mut f),

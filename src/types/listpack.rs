@@ -196,6 +196,17 @@ fn entry_len(bytes: &[u8], at: usize) -> usize {
     }
 }
 
+/// Writes entries one behind the other and returns what is left of `out`.
+fn write_entries<'a, 'o>(mut out: &'o mut [u8], items: impl Iterator<Item = Item<'a>>) -> &'o mut [u8] {
+    for item in items {
+        let encoded = Encoded::new(item);
+        let (entry, rest) = out.split_at_mut(encoded.len() + backlen_size(encoded.len()));
+        encoded.write(entry);
+        out = rest;
+    }
+    out
+}
+
 /// Bytes of one entry holding `item`, backlen included.
 pub fn entry_size(item: Item<'_>) -> usize {
     let len = Encoded::new(item).len();
@@ -212,6 +223,18 @@ impl Listpack {
     /// An empty listpack (7 bytes).
     pub fn new() -> Self {
         Listpack(Block::from_slice(&[HEADER as u8 + 1, 0, 0, 0, 0, 0, END]))
+    }
+
+    /// A listpack of these entries, made at once. The iterator is walked twice.
+    pub fn from_items<'a>(items: impl Iterator<Item = Item<'a>> + Clone) -> Self {
+        let (bytes, count) =
+            items.clone().fold((0, 0usize), |(bytes, count), item| (bytes + entry_size(item), count + 1));
+        let mut block = Block::of_len(HEADER + bytes + 1);
+        let body = block.body_mut();
+        let count = u16::try_from(count).unwrap_or(COUNT_UNKNOWN);
+        body[..2].copy_from_slice(&count.to_le_bytes());
+        write_entries(&mut body[2..], items)[0] = END;
+        Listpack(block)
     }
 
     /// Takes over bytes from outside if they are a sound listpack: exact size, terminator, every entry and backlen,
@@ -377,14 +400,7 @@ impl Listpack {
     fn put_all<'a>(&mut self, at: usize, items: impl Iterator<Item = Item<'a>> + Clone) {
         let (bytes, count) =
             items.clone().fold((0, 0), |(bytes, count), item| (bytes + entry_size(item), count + 1));
-        let mut out = self.0.splice(at, 0, bytes);
-        for item in items {
-            let encoded = Encoded::new(item);
-            let size = encoded.len() + backlen_size(encoded.len());
-            let (entry, rest) = out.split_at_mut(size);
-            encoded.write(entry);
-            out = rest;
-        }
+        write_entries(self.0.splice(at, 0, bytes), items);
         self.bump_count(count);
     }
 

@@ -32,6 +32,7 @@ pub mod set;
 pub mod stream;
 mod stream_group;
 mod stream_node;
+mod stream_nodes;
 mod stream_radix;
 pub mod zset;
 mod zset_sorted;

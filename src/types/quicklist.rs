@@ -174,12 +174,15 @@ impl Node {
                 &unpacked
             }
         };
-        let mut pos = lp.seek(from as i64);
-        while let Some(at) = pos {
-            f(lp.get(at))?;
-            pos = if forward { lp.next(at) } else { lp.prev(at) };
+        let Some(mut at) = lp.seek(from as i64) else { return ControlFlow::Continue(()) };
+        if forward {
+            return lp.iter_from(at).try_for_each(f);
         }
-        ControlFlow::Continue(())
+        loop {
+            f(lp.get(at))?;
+            let Some(previous) = lp.prev(at) else { return ControlFlow::Continue(()) };
+            at = previous;
+        }
     }
 
     fn heap_bytes(&self) -> usize {

@@ -4,6 +4,7 @@ use super::Collection;
 use super::listpack::Listpack;
 pub use super::stream_group::{Consumer, ConsumerKey, Group, Pending};
 use super::stream_node::{self as node, Entry as NodeEntry};
+use super::stream_nodes::Nodes;
 use super::{Payload, extrapolated};
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Deref, DerefMut};
@@ -115,8 +116,7 @@ impl DerefMut for Stream {
 /// A stream's content. The fields that commands may set freely are public.
 #[derive(Clone, Default)]
 pub struct StreamData {
-    /// Nodes by the id that their entries are relative to.
-    nodes: BTreeMap<StreamId, Listpack>,
+    nodes: Nodes,
     len: u64,
     /// The greatest id ever added, or set by XSETID.
     pub last_id: StreamId,
@@ -147,23 +147,23 @@ impl StreamData {
 
     /// Nodes of the radix tree that Valkey would index the nodes with (XINFO).
     pub fn radix_node_count(&self) -> usize {
-        super::stream_radix::node_count(self.nodes.keys().copied())
+        super::stream_radix::node_count(self.nodes.iter().map(|(id, _)| id))
     }
 
     /// The nodes as they are dumped: master id and listpack bytes.
     pub fn nodes(&self) -> impl Iterator<Item = (StreamId, &[u8])> {
-        self.nodes.iter().map(|(id, lp)| (*id, lp.as_bytes()))
+        self.nodes.iter().map(|(id, lp)| (id, lp.as_bytes()))
     }
 
     /// Takes over a node from a dump. `None` if the listpack is not a sound, non-empty node or the id is not greater
     /// than that of the node before. Counts its live entries; the caller compares [`StreamData::len`] with the length
     /// it was told.
     pub fn push_node(&mut self, id: StreamId, lp: Listpack) -> Option<()> {
-        if !node::is_sound(&lp) || self.nodes.last_key_value().is_some_and(|(last, _)| *last >= id) {
+        if !node::is_sound(&lp) || self.nodes.last().is_some_and(|(last, _)| last >= id) {
             return None;
         }
         self.len += u64::try_from(node::master(&lp)?.count).ok()?;
-        self.nodes.insert(id, lp);
+        self.nodes.push(id, lp);
         Some(())
     }
 
@@ -198,16 +198,9 @@ impl StreamData {
             let full = || node::master(lp).is_none_or(|m| m.count + m.deleted >= limits.node_entries_max);
             lp.as_bytes().len() + bytes < bytes_max && !(limits.node_entries_max > 0 && full())
         };
-        match self.nodes.last_entry().filter(|last| has_room(last.get())) {
-            Some(mut last) => {
-                let master_id = *last.key();
-                node::append(last.get_mut(), master_id, id, pairs);
-            }
-            None => {
-                let mut lp = node::create(pairs);
-                node::append(&mut lp, id, id, pairs);
-                self.nodes.insert(id, lp);
-            }
+        match self.nodes.last_mut().filter(|(_, last)| has_room(last)) {
+            Some((master_id, last)) => node::append(last, master_id, id, pairs),
+            None => self.nodes.push(id, node::create(pairs)),
         }
         self.len += 1;
         // A foreign payload may claim any number; Valkey's counter wraps around, too.
@@ -226,12 +219,8 @@ impl StreamData {
         end: StreamId,
         mut f: impl FnMut(&StreamEntry<'_>) -> ControlFlow<()>,
     ) {
-        let from = self.nodes.range(..=start).next_back().map_or(start, |(id, _)| *id);
-        if from > end {
-            return;
-        }
-        for (id, lp) in self.nodes.range(from..=end) {
-            let flow = node::walk(lp, *id, &mut |entry| {
+        for (id, lp) in self.nodes.holding(start, end) {
+            let flow = node::walk(lp, id, &mut |entry| {
                 if entry.id > end {
                     return ControlFlow::Break(());
                 }
@@ -250,8 +239,8 @@ impl StreamData {
         end: StreamId,
         mut f: impl FnMut(&StreamEntry<'_>) -> ControlFlow<()>,
     ) {
-        for (id, lp) in self.nodes.range(..=end).rev() {
-            let flow = node::walk_back(lp, *id, &mut |entry| {
+        for (id, lp) in self.nodes.back_from(end) {
+            let flow = node::walk_back(lp, id, &mut |entry| {
                 if entry.id < start {
                     return ControlFlow::Break(());
                 }
@@ -285,9 +274,9 @@ impl StreamData {
 
     /// The id of the first entry, deleted or not, that is still stored.
     pub fn first_stored_id(&self) -> Option<StreamId> {
-        let (master_id, lp) = self.nodes.first_key_value()?;
+        let (master_id, lp) = self.nodes.first()?;
         let mut first = None;
-        _ = node::walk(lp, *master_id, &mut |entry| {
+        _ = node::walk(lp, master_id, &mut |entry| {
             first = Some(entry.id);
             ControlFlow::Break(())
         });
@@ -306,8 +295,7 @@ impl StreamData {
 
     /// Removes an entry, as XDEL does: also keeps `first_id` and `max_deleted_id`.
     pub fn delete(&mut self, id: StreamId) -> bool {
-        let Some((master_id, lp)) = self.nodes.range_mut(..=id).next_back() else { return false };
-        let master_id = *master_id;
+        let Some((master_id, lp)) = self.nodes.holder_mut(id) else { return false };
         let marked = node::mark_deleted(lp, master_id, |entry| match entry.id.cmp(&id) {
             std::cmp::Ordering::Less => Some(false),
             std::cmp::Ordering::Equal => Some(!entry.is_deleted()),
@@ -317,7 +305,7 @@ impl StreamData {
             return false;
         }
         if node::master(lp).is_none_or(|m| m.count == 0) {
-            self.nodes.remove(&master_id);
+            self.nodes.remove(master_id);
         }
         self.len -= 1;
         self.max_deleted_id = self.max_deleted_id.max(id);
@@ -331,21 +319,20 @@ impl StreamData {
     /// node is touched that would bring the number removed above it.
     pub fn trim(&mut self, keep: Trim, approximate: bool, limit: Option<u64>) -> u64 {
         let mut removed = 0u64;
-        while let Some(mut first) = self.nodes.first_entry() {
+        while let Some((master_id, first)) = self.nodes.first_mut() {
             if matches!(keep, Trim::MaxLen(max) if self.len <= max) {
                 break;
             }
-            let master_id = *first.key();
-            let count = node::master(first.get()).map_or(0, |m| m.count.max(0) as u64);
+            let count = node::master(first).map_or(0, |m| m.count.max(0) as u64);
             if limit.is_some_and(|limit| removed + count > limit) {
                 break;
             }
             let whole = match keep {
                 Trim::MaxLen(max) => self.len.saturating_sub(count) >= max,
-                Trim::MinId(min) => node::last_id(first.get(), master_id).is_none_or(|last| last < min),
+                Trim::MinId(min) => node::last_id(first, master_id).is_none_or(|last| last < min),
             };
             if whole {
-                first.remove();
+                self.nodes.pop_first();
                 self.len = self.len.saturating_sub(count);
                 removed += count;
                 continue;
@@ -354,7 +341,7 @@ impl StreamData {
                 break;
             }
             let mut len = self.len;
-            let marked = node::mark_deleted(first.get_mut(), master_id, |entry| {
+            let marked = node::mark_deleted(first, master_id, |entry| {
                 let stop = match keep {
                     Trim::MaxLen(max) => len <= max,
                     Trim::MinId(min) => entry.id >= min,
@@ -460,9 +447,9 @@ impl StreamData {
     pub fn is_ordered(&self) -> bool {
         let mut before: Option<StreamId> = None;
         self.nodes.iter().all(|(master, lp)| {
-            let mut ordered = before.is_none_or(|before| before < *master);
-            _ = node::walk(lp, *master, &mut |entry| {
-                ordered &= entry.id >= *master && before.is_none_or(|before| before < entry.id);
+            let mut ordered = before.is_none_or(|before| before < master);
+            _ = node::walk(lp, master, &mut |entry| {
+                ordered &= entry.id >= master && before.is_none_or(|before| before < entry.id);
                 before = Some(entry.id);
                 if ordered { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
@@ -513,10 +500,10 @@ impl Collection for Stream {
 
     fn heap_bytes_sampled(&self, samples: usize) -> usize {
         // B-tree nodes are about three quarters full.
-        let index = self.nodes.len() * (size_of::<(StreamId, Listpack)>() * 4 / 3);
+        let index = self.nodes.len().saturating_sub(1) * (size_of::<(StreamId, Listpack)>() * 4 / 3);
         size_of::<StreamData>()
             + index
-            + extrapolated(self.nodes.values().map(Listpack::heap_bytes), self.nodes.len(), samples)
+            + extrapolated(self.nodes.iter().map(|(_, lp)| lp.heap_bytes()), self.nodes.len(), samples)
             + self.groups.iter().map(|(name, group)| name.len() + group.heap_bytes()).sum::<usize>()
     }
 }

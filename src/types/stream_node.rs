@@ -53,17 +53,15 @@ impl Entry<'_> {
 
     /// Calls `f` with each field and value, in order.
     pub fn for_each(&self, mut f: impl FnMut(Item<'_>, Item<'_>)) {
-        let (mut shared, mut at) = (self.shared, Some(self.body));
+        let mut body = self.lp.iter_from(self.body);
+        let mut fields = self.shared.map(|first| self.lp.iter_from(first));
         for _ in 0..self.fields {
-            let Some(here) = at else { return };
-            if let Some(field) = shared {
-                f(self.lp.get(field), self.lp.get(here));
-                shared = self.lp.next(field);
-                at = self.lp.next(here);
-            } else if let Some(value) = self.lp.next(here) {
-                f(self.lp.get(here), self.lp.get(value));
-                at = self.lp.next(value);
-            }
+            let field = match &mut fields {
+                Some(fields) => fields.next(),
+                None => body.next(),
+            };
+            let (Some(field), Some(value)) = (field, body.next()) else { return };
+            f(field, value);
         }
     }
 
@@ -184,17 +182,14 @@ pub(super) fn last_id(lp: &Listpack, id: StreamId) -> Option<StreamId> {
     last
 }
 
-/// A node for a first entry with these fields (`pairs`: field, value, field, value, ...). Holds no entry yet.
+/// A node with one entry, whose id is the node's own (`pairs`: field, value, field, value, ...).
 pub(super) fn create<T: AsRef<[u8]>>(pairs: &[T]) -> Listpack {
-    let mut lp = Listpack::new();
-    lp.append_int(0);
-    lp.append_int(0);
-    lp.append_int(pairs.len() as i64 / 2);
-    for field in pairs.iter().step_by(2) {
-        lp.append(field.as_ref());
-    }
-    lp.append_int(0);
-    lp
+    let fields = pairs.len() as i64 / 2;
+    let texts = |first| pairs.iter().skip(first).step_by(2).map(|text| Item::parse(text.as_ref()));
+    let master = [1, 0, fields].into_iter().map(Item::Int).chain(texts(0)).chain([Item::Int(0)]);
+    let head = [SAME_FIELDS, 0, 0].into_iter().map(Item::Int);
+    let entry = head.chain(texts(1)).chain([Item::Int(fields + 3)]);
+    Listpack::from_items(master.chain(entry))
 }
 
 /// Adds an entry at the end. The node must be sound.

@@ -60,21 +60,20 @@ fn push_elements(
 ) -> Result<Option<usize>, CommandError> {
     let limits = limits(ctx.config);
     let bytes = elements.iter().map(|element| element.len()).sum();
-    let add = |list: &mut List| {
-        list.prepare_push(bytes, elements.len(), &limits);
-        for element in elements {
-            list.push(element, end);
-        }
-        list.len()
-    };
     if let Some(entry) = ctx.db.write(key) {
-        return Ok(Some(add(&mut *list_of_mut(entry)?)));
+        let mut list = list_of_mut(entry)?;
+        list.prepare_push(bytes, elements.len(), &limits);
+        match elements {
+            [element] => list.push(element, end),
+            _ => list.push_all(elements, end),
+        }
+        return Ok(Some(list.len()));
     }
     if missing == Missing::Refuse {
         return Ok(None);
     }
-    let mut list = List::new();
-    let len = add(&mut list);
+    let list = List::of(elements, bytes, end, &limits);
+    let len = list.len();
     ctx.db.insert(key, NewValue::Owned(Value::List(list)), None);
     Ok(Some(len))
 }

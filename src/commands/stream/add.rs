@@ -43,6 +43,14 @@ pub fn xadd(ctx: &mut Context<'_>) -> Outcome {
     Ok(())
 }
 
+fn not_greater() -> CommandError {
+    CommandError::fixed("ERR The ID specified in XADD is equal or smaller than the target stream top item")
+}
+
+fn exhausted() -> CommandError {
+    CommandError::fixed("ERR The stream has exhausted the last possible ID, unable to add more items")
+}
+
 /// Adds the entry, then trims.
 fn append(
     stream: &mut StreamData,
@@ -51,25 +59,20 @@ fn append(
     now_ms: u64,
     limits: &StreamLimits,
 ) -> Result<(StreamId, Option<Trimmed>), CommandError> {
-    let not_greater = CommandError::fixed(
-        "ERR The ID specified in XADD is equal or smaller than the target stream top item",
-    );
-    let exhausted =
-        CommandError::fixed("ERR The stream has exhausted the last possible ID, unable to add more items");
     if stream.last_id == StreamId::MAX {
-        return Err(exhausted);
+        return Err(exhausted());
     }
     let id = match options.id {
         NewId::Given(id) => id,
-        NewId::Auto => stream.next_id(now_ms).ok_or(exhausted)?,
+        NewId::Auto => stream.next_id(now_ms).ok_or_else(exhausted)?,
         NewId::AutoSeq(ms) if ms == stream.last_id.ms => match stream.last_id.seq.checked_add(1) {
             Some(seq) => StreamId { ms, seq },
-            None => return Err(not_greater),
+            None => return Err(not_greater()),
         },
         NewId::AutoSeq(ms) => StreamId { ms, seq: 0 },
     };
     stream.append(id, pairs, limits).map_err(|error| match error {
-        AppendError::IdNotGreater => not_greater,
+        AppendError::IdNotGreater => not_greater(),
         AppendError::TooLarge => CommandError::fixed("ERR Elements are too large to be stored"),
     })?;
     Ok((id, options.trim.map(|trim| trim.run(stream))))
