@@ -13,15 +13,17 @@
 //! Invariant: `Append` leaves before the replies of the batch that caused it.
 //! Invariant: batches that touch reserved slots wait, in order of arrival; no other batch does.
 
+mod held_back;
+mod names;
+mod room;
+mod units;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use actix::prelude::*;
-use skuld::commands::Command;
 use skuld::commands::spec::WRITE;
-use skuld::config::MaxmemoryPolicy;
-use skuld::keyspace::{Keyspace, Part, Treatment};
-use skuld::slot::Slot;
+use skuld::keyspace::{Keyspace, Part};
 
 use crate::batch::{Batch, Stop};
 use crate::clock::{self, Tick};
@@ -31,8 +33,7 @@ use crate::envelope::{
     ActorId, ActorKind, Receive, Traceable, Traced, TracedActor, measure, next_actor, tell,
 };
 use crate::executor::{Executor, Resolved};
-use crate::memory;
-use crate::names::{NamesJob, NamesWanted};
+use crate::names::NamesJob;
 use crate::reaper::{Reap, Reaped};
 use crate::replication_log::Append;
 use crate::routing::{self, Route};
@@ -40,50 +41,18 @@ use crate::server::ServerRef;
 use crate::server_commands::debug_keys::{KeysAnswer, KeysJob, run_on_shard};
 use crate::stats::CommandStats;
 
+pub use held_back::PauseOver;
+use names::PendingNames;
+pub use names::{CollectNames, ContinueNames, NamesCollected};
+pub use room::EvictSome;
+use units::PendingUnit;
+pub use units::{Granted, Reserve, Return, Slots, UnitId};
+
 /// Longest a batch runs before other tasks of the arbiter get a turn, microseconds.
 const SLICE_US_MAX: u64 = 100;
 
 /// Execute a client's commands and send the batch back.
 pub struct ExecuteBatch(pub Box<Batch>);
-
-/// Move these slots' tables out to a unit as soon as no earlier unit holds any of them.
-pub struct Reserve {
-    pub unit: UnitId,
-    pub slots: Slots,
-    pub coordinator: Addr<Shard>,
-}
-
-/// The tables a unit asked one shard for.
-pub struct Granted {
-    pub unit: UnitId,
-    pub part: Part,
-}
-
-/// The tables come back.
-pub struct Return {
-    pub unit: UnitId,
-    pub part: Part,
-    /// The unit was the cut of a KEYS: collect the names as they are now.
-    pub names: Option<CollectNames>,
-}
-
-/// Whom to send the names of a KEYS, and which.
-#[derive(Clone)]
-pub struct CollectNames {
-    pub coordinator: Addr<Shard>,
-    pub ticket: u64,
-    pub wanted: NamesWanted,
-}
-
-/// One shard's names, encoded as bulk strings, in chunks.
-pub struct NamesCollected {
-    pub ticket: u64,
-    pub names: Vec<Vec<u8>>,
-    pub count: usize,
-}
-
-/// Go on collecting names.
-pub struct ContinueNames;
 
 /// Go on with batches that used up their slice.
 pub struct ContinueBatches;
@@ -94,9 +63,6 @@ pub struct ScanExpired {
     pub budget_us: u64,
     pub reply: Addr<crate::expiry_scanner::ExpiryScanner>,
 }
-
-/// Evict keys while memory is full.
-pub struct EvictSome;
 
 /// Do something beside the clients' commands, and say when it is done.
 pub struct Control {
@@ -122,9 +88,6 @@ pub struct DebugKeys {
     pub job: KeysJob,
     pub reply: tokio::sync::oneshot::Sender<KeysAnswer>,
 }
-
-/// The pause's time is over.
-pub struct PauseOver;
 
 /// Ask what INFO and others show about this shard.
 pub struct DescribeShard {
@@ -195,50 +158,6 @@ impl Handler<Traced<ExecuteBatch>> for Shard {
             ctx.notify(Traced { message: RunArrived, meta: crate::envelope::current_meta() });
         }
     }
-}
-
-/// Names a unit within the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UnitId(u64);
-
-/// The slots a unit needs of one shard.
-#[derive(Clone, Debug)]
-pub enum Slots {
-    All,
-    Some(Vec<Slot>),
-}
-
-impl Slots {
-    fn overlaps(&self, other: &Slots) -> bool {
-        match (self, other) {
-            (Slots::All, _) | (_, Slots::All) => true,
-            (Slots::Some(a), Slots::Some(b)) => a.iter().any(|s| b.contains(s)),
-        }
-    }
-
-    fn contains_any(&self, slots: &[Slot]) -> bool {
-        match self {
-            Slots::All => true,
-            Slots::Some(own) => slots.iter().any(|s| own.contains(s)),
-        }
-    }
-}
-
-/// A unit this shard coordinates, until all its tables are here.
-struct PendingUnit {
-    batch: Box<Batch>,
-    command: &'static Command,
-    parts: Vec<Option<Part>>,
-    missing: usize,
-}
-
-/// A KEYS whose names are being collected.
-struct PendingNames {
-    batch: Box<Batch>,
-    command: &'static Command,
-    names: Vec<Vec<u8>>,
-    count: usize,
-    missing: usize,
 }
 
 /// The actor.
@@ -405,193 +324,8 @@ impl Shard {
         }
     }
 
-    /// Makes room if more memory is used than `maxmemory` (which is set), for as long as the configuration allows and
-    /// later once more. True if there is no room and nothing left that may give way on any shard.
-    fn lacks_memory(&mut self, ctx: &mut Context<Self>) -> bool {
-        use std::sync::atomic::Ordering;
-        let server = self.server.clone();
-        let eviction = &server.eviction;
-        let config = &self.executor.config;
-        let limit = config.maxmemory;
-        if memory::used() <= limit {
-            eviction.has_room(&server.stats);
-            return false;
-        }
-        eviction.lacks_room();
-        if server.pause.state().is_some() {
-            return false;
-        }
-        if config.maxmemory_policy == MaxmemoryPolicy::NoEviction || config.import_mode {
-            return true;
-        }
-        if !self.collecting.is_empty() {
-            // A KEYS under way has not seen all keys yet.
-            return false;
-        }
-        if server.stats.lazyfree_pending_objects.load(Ordering::Relaxed) > 0 {
-            // What is being freed may be enough.
-            self.evict_soon(ctx);
-            return false;
-        }
-        let budget_us = skuld::eviction::budget_us(config.maxmemory_eviction_tenacity);
-        let started = clock::tick();
-        loop {
-            if !self.executor.evict_one(&mut self.keyspace) {
-                let freeing = server.stats.lazyfree_pending_objects.load(Ordering::Relaxed) > 0;
-                if freeing || !self.held.is_empty() || !self.executor.effects.garbage.is_empty() {
-                    self.perform_effects();
-                    return false;
-                }
-                eviction.set_empty(self.index, true);
-                eviction.ask_others(self.index, |other| tell(server.shard(other), EvictSome));
-                return eviction.all_empty();
-            }
-            eviction.set_empty(self.index, false);
-            if memory::used() <= limit {
-                eviction.has_room(&server.stats);
-                return false;
-            }
-            let over = clock::micros_between(started, clock::tick()) >= budget_us;
-            if !self.executor.effects.garbage.is_empty() {
-                // A large value is freed elsewhere: memory does not show yet that it is gone.
-                self.perform_effects();
-                self.evict_soon(ctx);
-                return false;
-            }
-            if over {
-                self.perform_effects();
-                eviction.ask_others(self.index, |other| tell(server.shard(other), EvictSome));
-                if eviction.ask(self.index) {
-                    continue_later(self, EvictSome, ctx);
-                }
-                return false;
-            }
-        }
-    }
-
-    /// Looks at memory again when the reaper has had time.
-    fn evict_soon(&self, ctx: &mut Context<Self>) {
-        const WAIT: std::time::Duration = std::time::Duration::from_millis(1);
-        if self.server.eviction.ask(self.index) {
-            ctx.run_later(WAIT, |_, ctx| tell(&ctx.address(), EvictSome));
-        }
-    }
-
-    /// Lets the running KEYS see the slots a write is about to change. False if it may change all of them.
-    fn visit_before(&mut self, batch: &Batch, command: &'static Command) -> bool {
-        match routing::route(command, batch, self.server.workers) {
-            Route::Slots(slots) => {
-                self.visit_names(&slots);
-                true
-            }
-            Route::Anywhere => true,
-            Route::Shard(_) | Route::All => false,
-        }
-    }
-
-    fn visit_names(&mut self, slots: &[Slot]) {
-        let part = &self.keyspace.parts()[0];
-        for (_, job) in &mut self.collecting {
-            slots.iter().for_each(|&slot| job.visit(part, slot));
-        }
-    }
-
-    /// Begins a KEYS on this shard alone.
-    fn start_names(&mut self, batch: Box<Batch>, command: &'static Command, ctx: &mut Context<Self>) {
-        self.perform_effects();
-        let collect = self.names_of(batch, command, 1, ctx);
-        self.collect_names(collect, ctx);
-    }
-
-    /// Takes note of a KEYS that `shards` shards will answer.
-    fn names_of(
-        &mut self,
-        batch: Box<Batch>,
-        command: &'static Command,
-        shards: usize,
-        ctx: &mut Context<Self>,
-    ) -> CollectNames {
-        self.next_names += 1;
-        let ticket = self.next_names;
-        let wanted = NamesWanted {
-            db: batch.session.db,
-            pattern: batch.arg(batch.next, 1).to_vec(),
-            now: clock::unix_ms(),
-            show_expired: self.executor.rules(&batch.session).read == Treatment::Show,
-        };
-        let pending = PendingNames { batch, command, names: Vec::new(), count: 0, missing: shards };
-        self.pending_names.insert(ticket, pending);
-        CollectNames { coordinator: ctx.address(), ticket, wanted }
-    }
-
-    fn collect_names(&mut self, collect: CollectNames, ctx: &mut Context<Self>) {
-        let job = NamesJob::new(collect.wanted.clone());
-        self.collecting.push((collect, job));
-        if self.collecting.len() == 1 {
-            self.advance_names(ctx);
-        }
-    }
-
-    /// Gives each KEYS a share of one slice.
-    fn advance_names(&mut self, ctx: &mut Context<Self>) {
-        let share = SLICE_US_MAX / self.collecting.len().max(1) as u64;
-        let mut index = 0;
-        while index < self.collecting.len() {
-            if self.collecting[index].1.advance(&self.keyspace, clock::tick(), share) {
-                let (collect, job) = self.collecting.remove(index);
-                let count = job.count;
-                let names = job.into_names();
-                tell(&collect.coordinator, NamesCollected { ticket: collect.ticket, names, count });
-            } else {
-                index += 1;
-            }
-        }
-        if self.collecting.is_empty() {
-            self.grant_waiting();
-            self.retry_parked(ctx);
-        } else {
-            continue_later(self, ContinueNames, ctx);
-        }
-    }
-
     fn retry_parked(&mut self, ctx: &mut Context<Self>) {
         for batch in std::mem::take(&mut self.parked) {
-            self.advance(batch, ctx);
-        }
-    }
-
-    /// Keeps a batch until CLIENT PAUSE ends.
-    fn hold_back(&mut self, mut batch: Box<Batch>, ctx: &mut Context<Self>) {
-        batch.publish();
-        batch.shared.paused.store(true, std::sync::atomic::Ordering::Relaxed);
-        self.perform_effects();
-        self.paused.push_back(batch);
-        self.wait_for_pause_end(ctx);
-    }
-
-    /// Tells who asked that no unit is left that began before the pause.
-    fn confirm_pause(&mut self) {
-        if self.units.is_empty() {
-            for confirmation in self.confirmations.drain(..) {
-                // Who asked may have gone.
-                let _ = confirmation.send(());
-            }
-        }
-    }
-
-    fn wait_for_pause_end(&self, ctx: &mut Context<Self>) {
-        if let Some((_, left_ms)) = self.server.pause.state() {
-            let over = std::time::Duration::from_millis(left_ms as u64);
-            ctx.run_later(over, |_, ctx| tell(&ctx.address(), PauseOver));
-        } else {
-            tell(&ctx.address(), PauseOver);
-        }
-    }
-
-    /// Goes on with what a pause held back, in order of arrival.
-    fn end_pause(&mut self, ctx: &mut Context<Self>) {
-        for batch in std::mem::take(&mut self.paused) {
-            batch.shared.paused.store(false, std::sync::atomic::Ordering::Relaxed);
             self.advance(batch, ctx);
         }
     }
@@ -604,110 +338,6 @@ impl Shard {
         let garbage = std::mem::take(&mut self.executor.effects.garbage);
         self.perform_effects();
         tell(self.server.reaper(), Reap { garbage, done: Some((ctx.address(), ticket)) });
-    }
-
-    fn start_unit(
-        &mut self,
-        batch: Box<Batch>,
-        command: &'static Command,
-        slots: Slots,
-        ctx: &mut Context<Self>,
-    ) {
-        self.perform_effects();
-        self.next_unit += 1;
-        let unit = UnitId(self.next_unit << 16 | u64::from(self.index));
-        let workers = self.server.workers;
-        let mut wanted: Vec<Option<Slots>> = vec![None; usize::from(workers)];
-        match slots {
-            Slots::All => wanted.iter_mut().for_each(|w| *w = Some(Slots::All)),
-            Slots::Some(slots) => {
-                for slot in slots {
-                    match wanted[usize::from(slot.0 % workers)].get_or_insert_with(|| Slots::Some(Vec::new()))
-                    {
-                        Slots::Some(list) if !list.contains(&slot) => list.push(slot),
-                        _ => {}
-                    }
-                }
-            }
-        }
-        let missing = wanted.iter().flatten().count();
-        let parts = (0..workers).map(|_| None).collect();
-        self.units.insert(unit, PendingUnit { batch, command, parts, missing });
-        let server = self.server.clone();
-        let _order = server.unit_order.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (shard, slots) in wanted.into_iter().enumerate() {
-            if let Some(slots) = slots {
-                let reserve = Reserve { unit, slots, coordinator: ctx.address() };
-                tell(server.shard(shard as u16), reserve);
-            }
-        }
-    }
-
-    /// Grants every waiting reservation that overlaps neither what is held nor an earlier waiting one.
-    fn grant_waiting(&mut self) {
-        let mut index = 0;
-        while index < self.waiting.len() {
-            let slots = &self.waiting[index].slots;
-            let blocked = self.held.iter().any(|(_, held)| held.overlaps(slots))
-                || (matches!(slots, Slots::All) && !self.collecting.is_empty())
-                || self.waiting.iter().take(index).any(|earlier| earlier.slots.overlaps(slots));
-            if blocked {
-                index += 1;
-                continue;
-            }
-            let Some(Reserve { unit, slots, coordinator }) = self.waiting.remove(index) else { return };
-            if let Slots::Some(slots) = &slots {
-                self.visit_names(slots);
-            }
-            let own = &mut self.keyspace.parts_mut()[0];
-            let part = match &slots {
-                Slots::All => own.detach_all(),
-                Slots::Some(slots) => own.detach_slots(slots),
-            };
-            self.held.push((unit, slots));
-            tell(&coordinator, Granted { unit, part });
-        }
-    }
-
-    /// Runs a unit's command on the gathered tables, sends them home, and goes on with the batch.
-    fn run_unit(&mut self, unit: UnitId, pending: PendingUnit, ctx: &mut Context<Self>) {
-        let PendingUnit { mut batch, command, parts, .. } = pending;
-        let workers = self.server.workers;
-        let involved: Vec<bool> = parts.iter().map(Option::is_some).collect();
-        let parts = parts
-            .into_iter()
-            .enumerate()
-            .map(|(i, p)| p.unwrap_or_else(|| Part::new(i as u16, workers)))
-            .collect();
-        let mut keyspace = Keyspace::of_unit(parts);
-        self.executor.refresh();
-        if Some(command.id) == self.keys_command {
-            let names = Some(self.names_of(batch, command, involved.len(), ctx));
-            for (index, part) in keyspace.into_parts().into_iter().enumerate() {
-                tell(self.server.shard(index as u16), Return { unit, part, names: names.clone() });
-            }
-            return;
-        }
-        self.executor.forget_window();
-        let at = clock::tick();
-        let end = self.executor.run(&mut keyspace, &mut batch, command, at);
-        crate::envelope::set_recent(end);
-        batch.next += 1;
-        let garbage = std::mem::take(&mut self.executor.effects.garbage);
-        self.perform_effects();
-        for (index, part) in keyspace.into_parts().into_iter().enumerate() {
-            if involved[index] {
-                tell(self.server.shard(index as u16), Return { unit, part, names: None });
-            }
-        }
-        self.executor.effects.garbage = garbage;
-        if batch.session.await_reaper {
-            batch.session.await_reaper = false;
-            self.await_reaper(batch, ctx);
-        } else {
-            self.perform_effects();
-            self.advance(batch, ctx);
-        }
     }
 
     /// Does what the commands run so far recorded: log, counters, garbage.
@@ -815,66 +445,6 @@ impl Receive<ContinueBatches> for Shard {
     }
 }
 
-impl Receive<Reserve> for Shard {
-    fn receive(&mut self, reserve: Reserve, _: &mut Context<Self>) {
-        self.waiting.push_back(reserve);
-        self.grant_waiting();
-    }
-}
-
-impl Receive<Granted> for Shard {
-    fn receive(&mut self, Granted { unit, part }: Granted, ctx: &mut Context<Self>) {
-        let pending = self.units.get_mut(&unit).expect("a unit waits until all its tables are granted");
-        let index = usize::from(part.index());
-        pending.parts[index] = Some(part);
-        pending.missing -= 1;
-        if pending.missing == 0 {
-            let pending = self.units.remove(&unit).expect("just found");
-            self.run_unit(unit, pending, ctx);
-            self.confirm_pause();
-        }
-    }
-}
-
-impl Receive<Return> for Shard {
-    fn receive(&mut self, Return { unit, part, names }: Return, ctx: &mut Context<Self>) {
-        self.keyspace.parts_mut()[0].attach(part);
-        self.held.retain(|(holder, _)| *holder != unit);
-        if let Some(collect) = names {
-            self.collect_names(collect, ctx);
-        }
-        self.grant_waiting();
-        if self.held.is_empty() {
-            for job in std::mem::take(&mut self.waiting_debug) {
-                self.receive(job, ctx);
-            }
-        }
-        self.retry_parked(ctx);
-    }
-}
-
-impl Receive<ContinueNames> for Shard {
-    fn receive(&mut self, _: ContinueNames, ctx: &mut Context<Self>) {
-        self.advance_names(ctx);
-    }
-}
-
-impl Receive<NamesCollected> for Shard {
-    fn receive(&mut self, NamesCollected { ticket, names, count }: NamesCollected, ctx: &mut Context<Self>) {
-        let pending = self.pending_names.get_mut(&ticket).expect("a KEYS waits for all its shards");
-        pending.names.extend(names);
-        pending.count += count;
-        pending.missing -= 1;
-        if pending.missing == 0 {
-            let PendingNames { mut batch, command, names, count, .. } =
-                self.pending_names.remove(&ticket).expect("just found");
-            self.executor.reply_array(&mut batch, command, count, names);
-            batch.next += 1;
-            self.advance(batch, ctx);
-        }
-    }
-}
-
 impl Receive<Reaped> for Shard {
     fn receive(&mut self, Reaped { ticket }: Reaped, ctx: &mut Context<Self>) {
         if let Some(batch) = self.awaiting_reaper.remove(&ticket) {
@@ -901,17 +471,6 @@ impl Receive<ScanExpired> for Shard {
                 spent_us: clock::micros_between(start, clock::tick()),
             },
         );
-    }
-}
-
-impl Receive<EvictSome> for Shard {
-    fn receive(&mut self, _: EvictSome, ctx: &mut Context<Self>) {
-        self.server.eviction.heard(self.index);
-        self.executor.refresh();
-        if self.executor.config.maxmemory != 0 {
-            self.lacks_memory(ctx);
-            self.perform_effects();
-        }
     }
 }
 
@@ -943,13 +502,6 @@ impl Receive<DebugKeys> for Shard {
         self.perform_effects();
         // Who asked may have gone.
         let _ = job.reply.send(answer);
-    }
-}
-
-impl Receive<PauseOver> for Shard {
-    fn receive(&mut self, _: PauseOver, ctx: &mut Context<Self>) {
-        // The pause may have been made longer meanwhile; then what is still held back waits again.
-        self.end_pause(ctx);
     }
 }
 

@@ -1,0 +1,211 @@
+//! Commands over several shards: slot tables move to the shard that runs them, and back.
+
+use actix::prelude::*;
+use skuld::commands::Command;
+use skuld::keyspace::{Keyspace, Part};
+use skuld::slot::Slot;
+
+use super::{CollectNames, Shard};
+use crate::batch::Batch;
+use crate::clock;
+use crate::envelope::{Receive, tell};
+
+/// Move these slots' tables out to a unit as soon as no earlier unit holds any of them.
+pub struct Reserve {
+    pub unit: UnitId,
+    pub slots: Slots,
+    pub coordinator: Addr<Shard>,
+}
+
+/// The tables a unit asked one shard for.
+pub struct Granted {
+    pub unit: UnitId,
+    pub part: Part,
+}
+
+/// The tables come back.
+pub struct Return {
+    pub unit: UnitId,
+    pub part: Part,
+    /// The unit was the cut of a KEYS: collect the names as they are now.
+    pub names: Option<CollectNames>,
+}
+
+/// Names a unit within the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UnitId(u64);
+
+/// The slots a unit needs of one shard.
+#[derive(Clone, Debug)]
+pub enum Slots {
+    All,
+    Some(Vec<Slot>),
+}
+
+impl Slots {
+    fn overlaps(&self, other: &Slots) -> bool {
+        match (self, other) {
+            (Slots::All, _) | (_, Slots::All) => true,
+            (Slots::Some(a), Slots::Some(b)) => a.iter().any(|s| b.contains(s)),
+        }
+    }
+
+    pub(super) fn contains_any(&self, slots: &[Slot]) -> bool {
+        match self {
+            Slots::All => true,
+            Slots::Some(own) => slots.iter().any(|s| own.contains(s)),
+        }
+    }
+}
+
+/// A unit this shard coordinates, until all its tables are here.
+pub(super) struct PendingUnit {
+    batch: Box<Batch>,
+    command: &'static Command,
+    parts: Vec<Option<Part>>,
+    missing: usize,
+}
+
+impl Shard {
+    pub(super) fn start_unit(
+        &mut self,
+        batch: Box<Batch>,
+        command: &'static Command,
+        slots: Slots,
+        ctx: &mut Context<Self>,
+    ) {
+        self.perform_effects();
+        self.next_unit += 1;
+        let unit = UnitId(self.next_unit << 16 | u64::from(self.index));
+        let workers = self.server.workers;
+        let mut wanted: Vec<Option<Slots>> = vec![None; usize::from(workers)];
+        match slots {
+            Slots::All => wanted.iter_mut().for_each(|w| *w = Some(Slots::All)),
+            Slots::Some(slots) => {
+                for slot in slots {
+                    match wanted[usize::from(slot.0 % workers)].get_or_insert_with(|| Slots::Some(Vec::new()))
+                    {
+                        Slots::Some(list) if !list.contains(&slot) => list.push(slot),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        let missing = wanted.iter().flatten().count();
+        let parts = (0..workers).map(|_| None).collect();
+        self.units.insert(unit, PendingUnit { batch, command, parts, missing });
+        let server = self.server.clone();
+        let _order = server.unit_order.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (shard, slots) in wanted.into_iter().enumerate() {
+            if let Some(slots) = slots {
+                let reserve = Reserve { unit, slots, coordinator: ctx.address() };
+                tell(server.shard(shard as u16), reserve);
+            }
+        }
+    }
+
+    /// Grants every waiting reservation that overlaps neither what is held nor an earlier waiting one.
+    pub(super) fn grant_waiting(&mut self) {
+        let mut index = 0;
+        while index < self.waiting.len() {
+            let slots = &self.waiting[index].slots;
+            let blocked = self.held.iter().any(|(_, held)| held.overlaps(slots))
+                || (matches!(slots, Slots::All) && !self.collecting.is_empty())
+                || self.waiting.iter().take(index).any(|earlier| earlier.slots.overlaps(slots));
+            if blocked {
+                index += 1;
+                continue;
+            }
+            let Some(Reserve { unit, slots, coordinator }) = self.waiting.remove(index) else { return };
+            if let Slots::Some(slots) = &slots {
+                self.visit_names(slots);
+            }
+            let own = &mut self.keyspace.parts_mut()[0];
+            let part = match &slots {
+                Slots::All => own.detach_all(),
+                Slots::Some(slots) => own.detach_slots(slots),
+            };
+            self.held.push((unit, slots));
+            tell(&coordinator, Granted { unit, part });
+        }
+    }
+
+    /// Runs a unit's command on the gathered tables, sends them home, and goes on with the batch.
+    fn run_unit(&mut self, unit: UnitId, pending: PendingUnit, ctx: &mut Context<Self>) {
+        let PendingUnit { mut batch, command, parts, .. } = pending;
+        let workers = self.server.workers;
+        let involved: Vec<bool> = parts.iter().map(Option::is_some).collect();
+        let parts = parts
+            .into_iter()
+            .enumerate()
+            .map(|(i, p)| p.unwrap_or_else(|| Part::new(i as u16, workers)))
+            .collect();
+        let mut keyspace = Keyspace::of_unit(parts);
+        self.executor.refresh();
+        if Some(command.id) == self.keys_command {
+            let names = Some(self.names_of(batch, command, involved.len(), ctx));
+            for (index, part) in keyspace.into_parts().into_iter().enumerate() {
+                tell(self.server.shard(index as u16), Return { unit, part, names: names.clone() });
+            }
+            return;
+        }
+        self.executor.forget_window();
+        let at = clock::tick();
+        let end = self.executor.run(&mut keyspace, &mut batch, command, at);
+        crate::envelope::set_recent(end);
+        batch.next += 1;
+        let garbage = std::mem::take(&mut self.executor.effects.garbage);
+        self.perform_effects();
+        for (index, part) in keyspace.into_parts().into_iter().enumerate() {
+            if involved[index] {
+                tell(self.server.shard(index as u16), Return { unit, part, names: None });
+            }
+        }
+        self.executor.effects.garbage = garbage;
+        if batch.session.await_reaper {
+            batch.session.await_reaper = false;
+            self.await_reaper(batch, ctx);
+        } else {
+            self.perform_effects();
+            self.advance(batch, ctx);
+        }
+    }
+}
+
+impl Receive<Reserve> for Shard {
+    fn receive(&mut self, reserve: Reserve, _: &mut Context<Self>) {
+        self.waiting.push_back(reserve);
+        self.grant_waiting();
+    }
+}
+
+impl Receive<Granted> for Shard {
+    fn receive(&mut self, Granted { unit, part }: Granted, ctx: &mut Context<Self>) {
+        let pending = self.units.get_mut(&unit).expect("a unit waits until all its tables are granted");
+        let index = usize::from(part.index());
+        pending.parts[index] = Some(part);
+        pending.missing -= 1;
+        if pending.missing == 0 {
+            let pending = self.units.remove(&unit).expect("just found");
+            self.run_unit(unit, pending, ctx);
+            self.confirm_pause();
+        }
+    }
+}
+
+impl Receive<Return> for Shard {
+    fn receive(&mut self, Return { unit, part, names }: Return, ctx: &mut Context<Self>) {
+        self.keyspace.parts_mut()[0].attach(part);
+        self.held.retain(|(holder, _)| *holder != unit);
+        if let Some(collect) = names {
+            self.collect_names(collect, ctx);
+        }
+        self.grant_waiting();
+        if self.held.is_empty() {
+            for job in std::mem::take(&mut self.waiting_debug) {
+                self.receive(job, ctx);
+            }
+        }
+        self.retry_parked(ctx);
+    }
+}
