@@ -129,18 +129,19 @@ impl Propagation {
         }
     }
 
-    /// The groups, each a list of commands with their databases.
-    pub fn groups(&self) -> Vec<Vec<(u32, &[u8])>> {
+    /// Calls `each` with every group: its commands with their databases.
+    pub fn for_each_group(&self, mut each: impl FnMut(&[(u32, &[u8])])) {
         let mut all = self.iter();
-        let mut out = Vec::new();
+        let mut group: smallvec::SmallVec<[(u32, &[u8]); 4]> = smallvec::SmallVec::new();
         let mut start = 0;
         for &end in self.groups.iter().chain([&self.commands.len()]) {
             if end > start {
-                out.push(all.by_ref().take(end - start).collect());
+                group.clear();
+                group.extend(all.by_ref().take(end - start));
+                each(&group);
             }
             start = end;
         }
-        out
     }
 
     /// Each command with its database.

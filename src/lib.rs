@@ -17,6 +17,7 @@
 //! - [`lzf`]: the byte compression of RDB and list nodes
 //! - [`rdb`]: the binary form of values in RDB files and DUMP payloads
 //! - [`expiry`]: the time-ordered index of deadlines
+//! - [`replication`]: histories, the backlog, and how effects are framed in the stream
 //!
 //! Invariant: nothing here reads a clock, a socket, a file, or an entropy source; time, seeds and limits are
 //! arguments.
@@ -33,6 +34,7 @@ pub mod hash;
 pub mod keyspace;
 pub mod lzf;
 pub mod rdb;
+pub mod replication;
 pub mod resp;
 pub mod rng;
 pub mod session;

@@ -15,9 +15,48 @@ pub enum ReplyMode {
     Skip,
 }
 
+/// Where commands come from. What is no client was checked elsewhere already, and must not be refused here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// Somebody's connection.
+    #[default]
+    Client,
+    /// The stream of our primary.
+    Primary,
+    /// The append-only file being loaded.
+    Aof,
+    /// The link of a slot import.
+    Import,
+}
+
+impl Origin {
+    /// Whether this is a connection that asks and is answered. Everything else is obeyed: no access control, no refusal
+    /// because of role, link, replicas, disk errors, loading or redirection, no waiting for CLIENT PAUSE.
+    pub fn is_client(self) -> bool {
+        self == Self::Client
+    }
+
+    /// Whether commands that need memory are refused while there is none. A replica's memory is the primary's business
+    /// (`replica-ignore-maxmemory`), and a file must load; an import must stop.
+    pub fn obeys_memory_limit(self) -> bool {
+        matches!(self, Self::Client | Self::Import)
+    }
+
+    /// Whether somebody reads the replies.
+    pub fn wants_replies(self) -> bool {
+        matches!(self, Self::Client | Self::Import)
+    }
+
+    /// Whether an error of a command means that our data is not what the sender believes.
+    pub fn errors_are_critical(self) -> bool {
+        matches!(self, Self::Primary | Self::Aof)
+    }
+}
+
 /// A client's session.
 #[derive(Clone, Debug)]
 pub struct Session {
+    pub origin: Origin,
     /// The command asked to be answered only when what it dropped is freed (FLUSHALL SYNC).
     pub await_reaper: bool,
     /// Never reused within a process.
@@ -58,6 +97,7 @@ pub struct Session {
 impl Session {
     pub fn new(id: u64) -> Self {
         Self {
+            origin: Origin::Client,
             await_reaper: false,
             id,
             db: 0,

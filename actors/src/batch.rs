@@ -4,14 +4,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use actix::Addr;
+use actix::{Actor, Addr, AsyncContext, Recipient};
 use skuld::commands::Command;
 use skuld::resp::decode::{ProtocolError, Requests};
-use skuld::session::Session;
+use skuld::session::{Origin, Session};
 
 use crate::clients::{ClientNames, ClientShared};
 use crate::command_log::Finished;
-use crate::connection::Connection;
+use crate::connection::{BatchExecuted, Connection};
+use crate::envelope::Traced;
+use crate::server::Server;
 use crate::subscriptions::Subscribed;
 use crate::transaction::Transaction;
 
@@ -20,6 +22,10 @@ pub struct Batch {
     pub session: Session,
     pub shared: Arc<ClientShared>,
     pub connection: Addr<Connection>,
+    /// Who gets the batch back instead of the connection: the batch is one of a stream that no client sends.
+    pub feeder: Option<Recipient<Traced<BatchExecuted>>>,
+    /// The last `Append` that was issued when commands of this client ran: what it has seen and done is in it or before.
+    pub appended: u64,
     /// The bytes the requests' spans point into.
     pub input: Vec<u8>,
     pub requests: Requests,
@@ -57,6 +63,41 @@ pub enum Stop {
 }
 
 impl Batch {
+    /// An empty batch of a client.
+    pub fn of_client(session: Session, shared: Arc<ClientShared>, connection: Addr<Connection>) -> Self {
+        Self {
+            session,
+            published: shared.names(),
+            shared,
+            connection,
+            feeder: None,
+            appended: 0,
+            input: Vec::new(),
+            requests: Requests::default(),
+            next: 0,
+            transaction: Transaction::default(),
+            subscribed: Subscribed::default(),
+            finished: Vec::new(),
+            output: Vec::new(),
+            last_command: u16::MAX,
+            commands_run: 0,
+            protocol_error: None,
+        }
+    }
+
+    /// An empty batch of a stream of commands without a connection: `feeder` gets it back when its requests are
+    /// executed ([`Stop::Done`]) or when it must run one itself ([`Stop::NeedsServer`], see
+    /// [`crate::server_commands::run`]). It is in no list of clients.
+    #[allow(dead_code)] // for the append-only file and import links
+    pub fn of_stream(server: &Server, origin: Origin, feeder: Recipient<Traced<BatchExecuted>>) -> Self {
+        let mut session = Session::new(server.clients.next_id());
+        session.origin = origin;
+        // The address of an actor that has ended: what is sent there is dropped.
+        let nowhere = <Connection as Actor>::Context::new().address();
+        let shared = Arc::new(ClientShared::new(&session, -1, nowhere.clone()));
+        Self { feeder: Some(feeder), ..Self::of_client(session, shared, nowhere) }
+    }
+
     /// Lets others see what the commands run so far changed in the client.
     pub fn publish(&mut self) {
         let (session, shared) = (&self.session, &self.shared);

@@ -8,6 +8,7 @@ use actix::Addr;
 use dashmap::DashMap;
 use skuld::session::Session;
 
+use crate::clock;
 use crate::connection::Connection;
 
 /// What CLIENT LIST shows of a client and the client's own thread keeps true.
@@ -68,6 +69,36 @@ pub mod flag {
 }
 
 impl ClientShared {
+    /// What is known of a client that has just connected.
+    pub fn new(session: &Session, fd: i32, connection: Addr<Connection>) -> Self {
+        let now_ms = clock::unix_ms();
+        Self {
+            id: session.id,
+            peer: session.peer.clone(),
+            local: session.local.clone(),
+            fd,
+            unix_socket: session.unix_socket,
+            connected_ms: now_ms,
+            last_interaction_ms: AtomicI64::new(now_ms),
+            db: AtomicU32::new(0),
+            last_command: AtomicU32::new(u32::MAX),
+            flags: AtomicU32::new(if session.authenticated { flag::AUTHENTICATED } else { 0 }),
+            resp: AtomicU32::new(2),
+            query_bytes: AtomicU64::new(0),
+            query_free: AtomicU64::new(0),
+            argv_bytes: AtomicU64::new(0),
+            output_bytes: AtomicU64::new(0),
+            net_in: AtomicU64::new(0),
+            net_out: AtomicU64::new(0),
+            commands: AtomicU64::new(0),
+            subscriptions: Default::default(),
+            paused: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            names: Mutex::new(ClientNames { user: session.user.clone(), ..ClientNames::default() }),
+            connection,
+        }
+    }
+
     /// Publishes what a batch changed in the session.
     pub fn publish(&self, session: &Session) {
         self.db.store(session.db, Ordering::Relaxed);

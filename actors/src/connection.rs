@@ -30,7 +30,6 @@ use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, outside_event, t
 use crate::server::ServerRef;
 use crate::server_commands::{self, Ran};
 use crate::shard::{ExecuteBatch, Shard};
-use crate::transaction::Transaction;
 
 /// Bytes read from a socket at once, into a buffer that all connections of a thread share.
 const READ_BYTES: usize = 64 * 1024;
@@ -145,22 +144,7 @@ impl Connection {
         session: Session,
         address: Addr<Connection>,
     ) -> Self {
-        let batch = Box::new(Batch {
-            session,
-            shared: shared.clone(),
-            connection: address,
-            input: Vec::new(),
-            requests: Requests::default(),
-            next: 0,
-            transaction: Transaction::default(),
-            subscribed: Default::default(),
-            finished: Vec::new(),
-            output: Vec::new(),
-            last_command: u16::MAX,
-            commands_run: 0,
-            published: shared.names(),
-            protocol_error: None,
-        });
+        let batch = Box::new(Batch::of_client(session, shared.clone(), address));
         Self {
             id,
             server,

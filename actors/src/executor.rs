@@ -17,12 +17,13 @@ use skuld::keyspace::part::unpack_deadline;
 use skuld::keyspace::{Access, Entry, ExpiryRules, Keyspace, Touch};
 use skuld::resp::Reply;
 use skuld::rng::Rng;
-use skuld::session::{ReplyMode, Session};
+use skuld::session::{Origin, ReplyMode, Session};
 use skuld::slot::Slot;
 
 use crate::batch::Batch;
 use crate::clock::{self, Tick};
 use crate::command_log::command_ended;
+use crate::replication::{Replication, bit};
 use crate::server::ServerRef;
 use crate::server_commands::pubsub;
 use crate::stats::CommandStats;
@@ -40,6 +41,8 @@ pub struct Executor {
     pub commands: Arc<[CommandStats]>,
     /// Memory is full and nothing may give way: commands that may need more are refused.
     pub out_of_memory: bool,
+    /// We follow a primary.
+    pub is_replica: bool,
     chooser: Chooser,
     /// Arguments of the command being run; kept to reuse its capacity.
     args: Vec<&'static [u8]>,
@@ -72,6 +75,7 @@ impl Executor {
             rng: Rng::new(seed),
             commands,
             out_of_memory: false,
+            is_replica: false,
             chooser: Chooser::default(),
             args: Vec::new(),
             hints: Vec::new(),
@@ -83,8 +87,10 @@ impl Executor {
 
     /// Takes the configuration of now; called once per batch slice.
     pub fn refresh(&mut self) {
-        let record = self.server.record_effects.load(std::sync::atomic::Ordering::Relaxed);
-        self.effects.listening.propagation = record;
+        let flags = self.server.replication.flags();
+        self.effects.listening.propagation = Replication::records_effects(flags);
+        let record = flags & bit::TESTS != 0;
+        self.is_replica = flags & bit::REPLICA != 0;
         self.effects.listening.modified = self.server.watches.any();
         let current = self.server.config.load();
         if !Arc::ptr_eq(&current, &self.config) {
@@ -199,7 +205,11 @@ impl Executor {
                 if batch.transaction.is_queueing() { queueable(command) } else { Ok(command) }
             });
             let admitted = match admitted {
-                Ok(command) if self.out_of_memory && may_need_memory(command, &batch.transaction) => {
+                Ok(command)
+                    if self.out_of_memory
+                        && batch.session.origin.obeys_memory_limit()
+                        && may_need_memory(command, &batch.transaction) =>
+                {
                     Err((Some(command), OUT_OF_MEMORY))
                 }
                 other => other,
@@ -250,7 +260,7 @@ impl Executor {
 
     /// How expired keys look to a client now.
     pub fn rules(&self, session: &Session) -> ExpiryRules {
-        rules(&self.config, session, self.server.pause.freezes_keys())
+        rules(&self.config, session, self.is_replica, self.server.pause.freezes_keys())
     }
 
     /// Answers the batch's next request with an array whose elements are encoded already, in chunks.
@@ -424,7 +434,7 @@ impl Executor {
                 effects: &mut self.effects,
                 db: db_before,
                 now: now_us / 1000,
-                rules: rules(config, session, self.server.pause.freezes_keys()),
+                rules: rules(config, session, self.is_replica, self.server.pause.freezes_keys()),
                 touch: touch(config, now_us / 1_000_000),
                 lazy_expire: config.lazyfree_lazy_expire,
                 client_no_touch: session.no_touch,
@@ -589,12 +599,16 @@ fn is_http(error: &CommandError) -> bool {
 }
 
 /// How expired keys look to this client now.
-fn rules(config: &Config, session: &Session, expiry_paused: bool) -> ExpiryRules {
+fn rules(config: &Config, session: &Session, is_replica: bool, expiry_paused: bool) -> ExpiryRules {
     Situation {
+        loading: session.origin == Origin::Aof,
+        is_replica,
+        replica_read_only: config.replica_read_only,
+        from_primary: session.origin == Origin::Primary,
+        slot_import_link: session.origin == Origin::Import,
         expiry_paused,
         import_mode: config.import_mode,
         import_source: session.import_source,
-        ..Situation::default()
     }
     .rules()
 }

@@ -50,7 +50,9 @@ impl ExpiryScanner {
 
     fn scan(&self, shard: u16, ctx: &mut Context<Self>) {
         let config = self.server.config.load();
-        if self.server.active_expire.load(Ordering::Relaxed) && !config.import_mode {
+        // On a replica keys go when the primary says so.
+        let ours = !self.server.replication.is_replica();
+        if self.server.active_expire.load(Ordering::Relaxed) && !config.import_mode && ours {
             tell(self.server.shard(shard), ScanExpired { budget_us: SLICE_US, reply: ctx.address() });
         } else {
             self.look_again(shard, IDLE_MS, ctx);

@@ -4,8 +4,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
 use skuld::config::Config;
@@ -15,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::clients::{ClientNames, ClientShared, flag};
+use crate::clients::ClientShared;
 use crate::clock;
 use crate::configure::os_text;
 use crate::connection::{Connection, Stream};
@@ -427,32 +426,7 @@ fn place(server: ServerRef, worker: u16, socket: Unregistered) {
     session.unix_socket = unix_socket;
     let shard = server.shard(worker).clone();
     Connection::create(move |ctx| {
-        let now_ms = clock::unix_ms();
-        let shared = Arc::new(ClientShared {
-            id: client_id,
-            peer: session.peer.clone(),
-            local: session.local.clone(),
-            fd,
-            unix_socket,
-            connected_ms: now_ms,
-            last_interaction_ms: AtomicI64::new(now_ms),
-            db: AtomicU32::new(0),
-            last_command: AtomicU32::new(u32::MAX),
-            flags: AtomicU32::new(if session.authenticated { flag::AUTHENTICATED } else { 0 }),
-            resp: AtomicU32::new(2),
-            query_bytes: AtomicU64::new(0),
-            query_free: AtomicU64::new(0),
-            argv_bytes: AtomicU64::new(0),
-            output_bytes: AtomicU64::new(0),
-            net_in: AtomicU64::new(0),
-            net_out: AtomicU64::new(0),
-            commands: AtomicU64::new(0),
-            subscriptions: Default::default(),
-            paused: AtomicBool::new(false),
-            killed: AtomicBool::new(false),
-            names: Mutex::new(ClientNames { user: session.user.clone(), ..ClientNames::default() }),
-            connection: ctx.address(),
-        });
+        let shared = Arc::new(ClientShared::new(&session, fd, ctx.address()));
         server.clients.insert(shared.clone());
         Connection::new(id, server, shared, shard, stream, session, ctx.address())
     });

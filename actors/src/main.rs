@@ -11,7 +11,7 @@
 //! - [`envelope`]: the envelope around messages, histograms, trace ring
 //! - [`connection`], [`batch`], [`listener`], [`clients`], [`subscriptions`]: clients
 //! - [`shard`], [`executor`], [`routing`], [`names`]: keys
-//! - [`reaper`], [`expiry_scanner`], [`evictor`], [`janitor`], [`replication_log`]: what happens behind the clients' backs
+//! - [`reaper`], [`expiry_scanner`], [`evictor`], [`janitor`], [`replication`], [`replication_log`]: what happens behind the clients' backs
 //! - [`server`], [`stats`], [`command_log`], [`latency_monitor`], [`pause`], [`server_commands`]: what all share, and the commands that show and change it
 //! - [`start`], [`configure`], [`banner`], [`shutdown`], [`healthcheck`]: from the command line to the end
 //! - [`memory`], [`log`], [`clock`], [`process`], [`proc_title`], [`crash`]: the process
@@ -45,6 +45,7 @@ mod pause;
 mod proc_title;
 mod process;
 mod reaper;
+mod replication;
 mod replication_log;
 mod routing;
 mod server;

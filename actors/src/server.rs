@@ -18,6 +18,7 @@ use crate::latency_monitor::LatencyMonitor;
 use crate::listener::Listener;
 use crate::pause::Pause;
 use crate::reaper::Reaper;
+use crate::replication::Replication;
 use crate::replication_log::ReplicationLog;
 use crate::shard::Shard;
 use crate::stats::Stats;
@@ -61,8 +62,8 @@ pub struct Server {
     pub watches: Arc<Watches>,
     /// Who is subscribed to which channels.
     pub subscriptions: Arc<Subscriptions>,
-    /// ACTOR EFFECTS or EVENTS was asked for: effects and events are recorded from then on.
-    pub record_effects: AtomicBool,
+    /// Role, who listens to effects, offsets.
+    pub replication: Replication,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
     /// Workers, fixed at start.
@@ -96,7 +97,7 @@ impl Server {
             eviction: Eviction::new(workers),
             watches: Arc::default(),
             subscriptions: Arc::default(),
-            record_effects: AtomicBool::new(false),
+            replication: Replication::default(),
             active_expire: AtomicBool::new(true),
             workers,
             config: ArcSwap::from_pointee(config),

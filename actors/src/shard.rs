@@ -77,6 +77,9 @@ pub enum Controlled {
     ResetCounters,
     /// Block the thread (DEBUG SLEEP).
     Sleep(std::time::Duration),
+    /// Confirm that what runs from now on heeds the flags of [`crate::replication::Replication`].
+    #[allow(dead_code)] // for the append-only file and import links
+    ConfirmFlags,
     /// Confirm that no command that the pause holds back is running here.
     ConfirmPause,
     /// The pause is over: go on with the batches it held back.
@@ -230,10 +233,20 @@ impl Shard {
     fn finish(&mut self, mut batch: Box<Batch>, stop: Stop) {
         batch.publish();
         self.perform_effects();
-        let connection = batch.connection.clone();
+        if self.executor.effects.listening.propagation {
+            batch.appended = self.server.replication.issued();
+        }
         if batch.session.close_after_reply {
             batch.next = batch.requests.len();
         }
+        if let Some(feeder) = &batch.feeder {
+            let feeder = feeder.clone();
+            return feeder.do_send(Traced {
+                message: BatchExecuted { batch, stop },
+                meta: crate::envelope::current_meta(),
+            });
+        }
+        let connection = batch.connection.clone();
         tell(&connection, BatchExecuted { batch, stop });
     }
 
@@ -263,7 +276,9 @@ impl Shard {
             }
             self.executor.out_of_memory = self.executor.config.maxmemory != 0 && self.lacks_memory(ctx);
             let command = match self.executor.resolve(&mut batch) {
-                Resolved::Run(command) | Resolved::Server(command) if self.server.pause.holds(command) => {
+                Resolved::Run(command) | Resolved::Server(command)
+                    if batch.session.origin.is_client() && self.server.pause.holds(command) =>
+                {
                     return self.hold_back(batch, ctx);
                 }
                 Resolved::Run(command) => command,
@@ -368,7 +383,8 @@ impl Shard {
             let events = std::mem::take(&mut effects.events);
             self.server.subscriptions.publish_events(self.executor.config.notify_keyspace_events.0, &events);
             if effects.listening.propagation {
-                tell(self.server.replication_log(), Append { propagation, events });
+                let sequence = self.server.replication.issue();
+                tell(self.server.replication_log(), Append { sequence, propagation, events });
             }
         }
         self.server.watches.tell(&effects.modified);
@@ -479,6 +495,7 @@ impl Receive<Control> for Shard {
         match what {
             Controlled::ResetCounters => self.executor.commands.iter().for_each(CommandStats::reset),
             Controlled::Sleep(time) => std::thread::sleep(time),
+            Controlled::ConfirmFlags => {}
             Controlled::ConfirmPause if self.units.is_empty() => {}
             Controlled::ConfirmPause => return self.confirmations.push(done),
             Controlled::EndPause => self.end_pause(ctx),

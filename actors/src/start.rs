@@ -391,7 +391,7 @@ fn run(config: Config, file: Option<String>, workers: u16, bound: Bound, supervi
         let reaper_arbiter = named_arbiter("reaper".into(), bio_cpulist);
         let for_reaper = server.clone();
         let reaper = Reaper::start_in_arbiter(&reaper_arbiter.handle(), move |_| Reaper::new(for_reaper));
-        let log = ReplicationLog::default().start();
+        let log = ReplicationLog::new(server.clone()).start();
         let shards: Vec<Addr<Shard>> = (0..workers)
             .map(|index| {
                 let shard_server = server.clone();

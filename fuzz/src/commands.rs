@@ -47,10 +47,8 @@ pub fn run(data: &[u8]) {
         if bytes.first() == Some(&b'-') {
             assert!(reply::count(&bytes) == Ok(1), "an error is all there is: {}", shown());
         }
-        for group in primary.effects.propagation.groups() {
-            for (db, command) in group {
-                comparable &= apply(&mut replica, db, command);
-            }
+        for (db, command) in primary.effects.propagation.iter() {
+            comparable &= apply(&mut replica, db, command);
         }
         primary.effects.propagation.clear();
         forget(&mut primary);

@@ -182,7 +182,7 @@ fn trace(request: &mut Request) -> Outcome {
 }
 
 async fn drain(request: &Request, what: Drain) -> crate::replication_log::Drained {
-    request.server.record_effects.store(true, std::sync::atomic::Ordering::Relaxed);
+    request.server.replication.set(crate::replication::bit::TESTS);
     let (reply, answer) = tokio::sync::oneshot::channel();
     envelope::tell(request.server.replication_log(), DrainStream { what, reply });
     answer.await.unwrap_or_default()
