@@ -95,8 +95,34 @@ pub struct Listening {
     pub propagation: bool,
     /// The event classes of `notify-keyspace-events`, plus what tests ask for.
     pub events: u32,
-    /// Somebody watches, tracks or is blocked on keys.
+    /// Somebody watches or tracks keys.
     pub modified: bool,
+    /// Clients are blocked on keys: record what they may be waiting for.
+    pub waiting: bool,
+    /// Some of them also want to know when their key is gone (XREADGROUP).
+    pub waiting_for_loss: bool,
+}
+
+/// What a client is blocked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AwaitedType {
+    List,
+    SortedSet,
+    Stream,
+}
+
+/// A command found nothing to take and its client is to wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// The keys whose change may help, as given (a key may be there twice).
+    pub keys: Vec<Box<[u8]>>,
+    pub awaited: AwaitedType,
+    /// The command is also to be run again when a key is gone or has another type.
+    pub until_loss: bool,
+    /// Unix milliseconds; 0: without limit.
+    pub deadline_ms: i64,
+    /// Arguments that have another meaning when the command runs again, by position (XREAD's `$`).
+    pub rewritten: Vec<(usize, Vec<u8>)>,
 }
 
 /// Commands to propagate, encoded as the replication stream carries them.
@@ -208,6 +234,13 @@ pub struct Effects {
     pub databases: Vec<DatabaseChange>,
     pub garbage: Vec<Garbage>,
     pub counters: Counters,
+    /// The command being run may block its client. Not inside a transaction or a script, and not in a stream of
+    /// commands that comes from another server: there it does what it does when its time is over.
+    pub may_wait: bool,
+    /// The command blocks its client; nothing is replied.
+    pub wait: Option<Wait>,
+    /// Keys, with their databases, that blocked clients may be waiting for, in the order they became ready.
+    pub ready: Vec<(u32, Box<[u8]>)>,
     /// What becomes of the command itself in the stream.
     own: Own,
 }
@@ -270,6 +303,22 @@ impl Effects {
     pub fn modified(&mut self, db: u32, slot: Slot, key: &[u8]) {
         if self.listening.modified {
             self.modified.push(Modified { db, slot, key: key.into() });
+        }
+    }
+
+    /// Records that a key may now be what clients are blocked for.
+    #[inline]
+    pub fn ready(&mut self, db: u32, key: &[u8]) {
+        if self.listening.waiting {
+            self.ready.push((db, key.into()));
+        }
+    }
+
+    /// Records that a key is gone, or has another value, for those who want to know that.
+    #[inline]
+    pub fn lost(&mut self, db: u32, key: &[u8]) {
+        if self.listening.waiting_for_loss {
+            self.ready.push((db, key.into()));
         }
     }
 

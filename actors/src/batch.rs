@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use actix::{Actor, Addr, AsyncContext, Recipient};
 use skuld::commands::Command;
-use skuld::resp::decode::{ProtocolError, Requests};
+use skuld::resp::decode::{ProtocolError, Requests, Span};
 use skuld::session::{Origin, Session};
 
 use crate::clients::{ClientNames, ClientShared};
@@ -47,6 +47,14 @@ pub struct Batch {
     pub published: ClientNames,
     /// What ended the requests, to be answered after them.
     pub protocol_error: Option<ProtocolError>,
+}
+
+/// A request as it was before it was given other arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct Original {
+    request: skuld::resp::decode::Request,
+    spans: usize,
+    input: usize,
 }
 
 /// Why a batch came back to its connection.
@@ -144,6 +152,30 @@ impl Batch {
     pub fn arg(&self, request: usize, arg: usize) -> &[u8] {
         let span = self.requests.args(request)[arg];
         &self.input[span.start..span.start + span.len]
+    }
+
+    /// Gives a request other arguments and returns what [`Batch::restore_args`] needs to take that back.
+    pub fn set_args(&mut self, request: usize, words: &[Vec<u8>]) -> Original {
+        let original = Original {
+            request: self.requests.requests[request],
+            spans: self.requests.spans.len(),
+            input: self.input.len(),
+        };
+        for word in words {
+            self.requests.spans.push(Span { start: self.input.len(), len: word.len() });
+            self.input.extend_from_slice(word);
+        }
+        let changed = &mut self.requests.requests[request];
+        changed.first_arg = original.spans as u32;
+        changed.args = words.len() as u32;
+        original
+    }
+
+    /// Takes back the last [`Batch::set_args`].
+    pub fn restore_args(&mut self, request: usize, original: Original) {
+        self.requests.requests[request] = original.request;
+        self.requests.spans.truncate(original.spans);
+        self.input.truncate(original.input);
     }
 
     /// The arguments of request `request`, copied.

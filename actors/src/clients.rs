@@ -40,6 +40,8 @@ pub struct ClientShared {
     pub subscriptions: [AtomicU32; 3],
     /// Held back by CLIENT PAUSE.
     pub paused: AtomicBool,
+    /// Waits for a key or for something else; see `blocked`.
+    pub blocked: AtomicBool,
     /// Set by CLIENT KILL and limits; every shard looks before each command.
     pub killed: AtomicBool,
     /// What changes rarely.
@@ -93,6 +95,7 @@ impl ClientShared {
             commands: AtomicU64::new(0),
             subscriptions: Default::default(),
             paused: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             names: Mutex::new(ClientNames { user: session.user.clone(), ..ClientNames::default() }),
             connection,
@@ -119,6 +122,11 @@ impl ClientShared {
             }
         }
         self.flags.store(flags, Ordering::Relaxed);
+    }
+
+    /// Whether the client's commands wait: for a key, for something else, or for the end of CLIENT PAUSE.
+    pub fn is_waiting(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed) || self.paused.load(Ordering::Relaxed)
     }
 
     /// Whether the client is subscribed to anything.

@@ -56,6 +56,14 @@ pub struct Deliver {
     pub bytes: Arc<[u8]>,
 }
 
+/// The batch that is away waits, maybe for long: these replies of its earlier commands are due now.
+pub struct Waits {
+    pub replies: Vec<Vec<u8>>,
+    /// What the log must have before they may leave, as [`Batch::appended`].
+    #[allow(dead_code, reason = "for appendfsync always")]
+    pub appended: u64,
+}
+
 /// Say when everything delivered before is on its way to the socket.
 pub struct Fence {
     pub done: tokio::sync::oneshot::Sender<()>,
@@ -69,7 +77,7 @@ pub struct Kill {
 /// Look whether output has waited too long; sent now and then while some waits.
 pub struct CheckOutput;
 
-crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2, CheckOutput = 3, Fence = 4);
+crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2, CheckOutput = 3, Fence = 4, Waits = 5);
 
 /// A client's socket.
 pub enum Stream {
@@ -173,6 +181,9 @@ impl Connection {
         if !self.closed {
             self.closed = true;
             self.server.clients.remove(self.shared.id);
+            // In this order: a shard that lets the client wait meanwhile looks whether it was killed.
+            self.shared.killed.store(true, Ordering::SeqCst);
+            self.server.blocked.abandon(self.shared.id);
             ctx.stop();
         }
     }
@@ -233,6 +244,16 @@ impl Connection {
         self.shared.last_interaction_ms.store(clock::unix_us(now) / 1000, Ordering::Relaxed);
         self.shared.query_bytes.store(self.input.len() as u64, Ordering::Relaxed);
         tell(&self.shard, ExecuteBatch(batch));
+    }
+
+    /// What a blocked client sends is kept, up to the limit of its input.
+    fn limit_waiting_input(&mut self, ctx: &mut Context<Self>) {
+        if self.batch.is_none()
+            && self.input.len() > READ_AHEAD_BYTES
+            && self.input.len() as u64 > self.server.config.load().client_query_buffer_limit
+        {
+            self.over_query_limit(ctx);
+        }
     }
 
     fn over_query_limit(&mut self, ctx: &mut Context<Self>) {
@@ -348,7 +369,8 @@ impl Connection {
 
     /// Closes if that was asked for and everything due is written.
     fn settle(&mut self, ctx: &mut Context<Self>) {
-        if self.output_is_empty() && (self.closing || (self.ended && self.batch.is_some())) {
+        let idle = || self.batch.is_some() || self.shared.blocked.load(Ordering::SeqCst);
+        if self.output_is_empty() && (self.closing || (self.ended && idle())) {
             self.close(ctx);
         }
     }
@@ -476,8 +498,8 @@ impl ActorFuture<Connection> for SocketFuture {
         ctx: &mut Context<Connection>,
         task: &mut std::task::Context<'_>,
     ) -> Poll<()> {
-        // A batch that CLIENT PAUSE holds back does nothing that could cause messages.
-        if connection.batch.is_some() || connection.shared.paused.load(Ordering::Relaxed) {
+        // A batch that waits or that CLIENT PAUSE holds back does nothing that could cause messages.
+        if connection.batch.is_some() || connection.shared.is_waiting() {
             connection.release_held(ctx);
         }
         connection.flush(ctx, task);
@@ -485,7 +507,11 @@ impl ActorFuture<Connection> for SocketFuture {
         SCRATCH.with(|scratch| {
             let mut scratch = scratch.borrow_mut();
             while !connection.closed && !connection.ended {
-                if connection.batch.is_none() && connection.input.len() > READ_AHEAD_BYTES {
+                // The end of a blocked client must be seen however much it has sent.
+                if connection.batch.is_none()
+                    && connection.input.len() > READ_AHEAD_BYTES
+                    && !connection.shared.blocked.load(Ordering::Relaxed)
+                {
                     break;
                 }
                 let mut buf = ReadBuf::new(&mut scratch);
@@ -499,6 +525,7 @@ impl ActorFuture<Connection> for SocketFuture {
                     Poll::Ready(Ok(())) => {
                         connection.on_bytes(buf.filled());
                         connection.dispatch(ctx);
+                        connection.limit_waiting_input(ctx);
                     }
                 }
             }
@@ -522,6 +549,16 @@ impl Receive<Deliver> for Connection {
         if !self.closed {
             self.held.push(bytes);
         }
+    }
+}
+
+impl Receive<Waits> for Connection {
+    fn receive(&mut self, Waits { replies, .. }: Waits, ctx: &mut Context<Self>) {
+        for mut chunk in replies {
+            self.send(&mut chunk, ctx);
+        }
+        self.release_held(ctx);
+        self.settle(ctx);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use skuld::commands::Command;
 use skuld::commands::context::{CommandError, Context};
-use skuld::commands::spec::{ARBITRARY_KEYS, DENYOOM, NO_MULTI};
+use skuld::commands::spec::{ARBITRARY_KEYS, BLOCKING, DENYOOM, NO_MULTI};
 use skuld::commands::{EngineFn, Handler, check};
 use skuld::config::Config;
 use skuld::effects::{Effects, Grouping};
@@ -92,6 +92,8 @@ impl Executor {
         let record = flags & bit::TESTS != 0;
         self.is_replica = flags & bit::REPLICA != 0;
         self.effects.listening.modified = self.server.watches.any();
+        self.effects.listening.waiting = self.server.blocked.any_on_keys();
+        self.effects.listening.waiting_for_loss = self.server.blocked.any_on_loss();
         let current = self.server.config.load();
         if !Arc::ptr_eq(&current, &self.config) {
             self.config = Arc::clone(&current);
@@ -326,7 +328,9 @@ impl Executor {
             let hint = self.hint(batch.next);
             let mut store = std::mem::take(&mut self.args);
             let args = borrow_args(&mut store, &batch.input, batch.requests.args(batch.next));
+            self.effects.may_wait = command.flags.has(BLOCKING) && batch.session.origin.is_client();
             self.invoke(keyspace, &mut batch.session, &mut reply, (command, function), args, (now_us, hint));
+            self.effects.may_wait = false;
             if command.flags.has(ARBITRARY_KEYS) {
                 self.effects.propagation.close_group(Grouping::Apart);
             } else {
@@ -343,7 +347,18 @@ impl Executor {
         } else {
             self.run_transaction(keyspace, batch, &mut reply, command, now_us);
         }
+        if self.effects.wait.is_some() {
+            // It will run again, and is counted then.
+            batch.output = reply.into_bytes();
+            batch.output.truncate(from);
+            batch.shared.last_command.store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
+            return clock::tick();
+        }
         if !self.effects.databases.is_empty() {
+            if self.effects.listening.waiting {
+                let keys = self.server.blocked.keys_of(&self.effects.databases);
+                self.effects.ready.extend(keys);
+            }
             if self.server.watches.any() {
                 self.server.watches.tell_databases(&self.effects.databases, keyspace);
             }

@@ -22,6 +22,7 @@
 
 mod banner;
 mod batch;
+mod blocked;
 mod clients;
 mod clock;
 mod command_log;

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use skuld::commands::Table;
 use skuld::config::Config;
 
+use crate::blocked::Blocked;
 use crate::clients::Clients;
 use crate::clock;
 use crate::command_log::CommandLog;
@@ -58,6 +59,8 @@ pub struct Server {
     pub shutting_down: AtomicBool,
     /// What shards know of each other while memory is full.
     pub eviction: Eviction,
+    /// Who waits for which keys.
+    pub blocked: Blocked,
     /// Who watches which keys.
     pub watches: Arc<Watches>,
     /// Who is subscribed to which channels.
@@ -95,6 +98,7 @@ impl Server {
             dirty: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
             eviction: Eviction::new(workers),
+            blocked: Blocked::new(workers),
             watches: Arc::default(),
             subscriptions: Arc::default(),
             replication: Replication::default(),

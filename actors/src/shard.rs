@@ -16,6 +16,7 @@
 mod held_back;
 mod names;
 mod room;
+mod serving;
 mod units;
 
 use std::collections::{HashMap, VecDeque};
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use skuld::commands::spec::WRITE;
 use skuld::keyspace::{Keyspace, Part};
+use skuld::slot::Slot;
 
 use crate::batch::{Batch, Stop};
 use crate::clock::{self, Tick};
@@ -45,6 +47,7 @@ pub use held_back::PauseOver;
 use names::PendingNames;
 pub use names::{CollectNames, ContinueNames, NamesCollected};
 pub use room::EvictSome;
+pub use serving::EndWaits;
 use units::PendingUnit;
 pub use units::{Granted, Reserve, Return, Slots, UnitId};
 
@@ -142,6 +145,7 @@ crate::receives!(Shard:
     PauseOver = 12,
     DebugKeys = 13,
     EvictSome = 14,
+    EndWaits = 15,
 );
 
 impl Traceable for ExecuteBatch {
@@ -177,6 +181,11 @@ pub struct Shard {
     /// Units coordinated here.
     units: HashMap<UnitId, PendingUnit>,
     next_unit: u64,
+    /// Slots on which nobody else's command runs until these units, which serve blocked clients, hold them.
+    promised: Vec<(UnitId, Slot)>,
+    /// When the timer goes off that ends waits (Unix milliseconds), and the timer.
+    waits_end_at: Option<i64>,
+    waits_timer: Option<SpawnHandle>,
     /// Batches whose next command needs reserved slots.
     parked: VecDeque<Box<Batch>>,
     /// Batches held back by CLIENT PAUSE, and who waits for units to end because of it.
@@ -214,6 +223,9 @@ impl Shard {
             waiting: VecDeque::new(),
             units: HashMap::new(),
             next_unit: 0,
+            promised: Vec::new(),
+            waits_end_at: None,
+            waits_timer: None,
             parked: VecDeque::new(),
             paused: VecDeque::new(),
             confirmations: Vec::new(),
@@ -301,7 +313,9 @@ impl Shard {
                             self.perform_effects();
                             return tell(self.server.shard(home), ExecuteBatch(batch));
                         }
-                        if self.held.iter().any(|(_, held)| held.contains_any(&slots)) {
+                        if self.held.iter().any(|(_, held)| held.contains_any(&slots))
+                            || self.promised.iter().any(|(_, slot)| slots.contains(slot))
+                        {
                             self.perform_effects();
                             return self.parked.push_back(batch);
                         }
@@ -311,7 +325,7 @@ impl Shard {
                             self.perform_effects();
                             return tell(self.server.shard(home), ExecuteBatch(batch));
                         }
-                        if !self.held.is_empty() {
+                        if !self.held.is_empty() || !self.promised.is_empty() {
                             self.perform_effects();
                             return self.parked.push_back(batch);
                         }
@@ -331,7 +345,13 @@ impl Shard {
             }
             at = self.executor.run(&mut self.keyspace, &mut batch, command, at);
             crate::envelope::set_recent(at);
+            if let Some(wait) = self.executor.effects.wait.take() {
+                return self.block(batch, wait, ctx);
+            }
             batch.next += 1;
+            if !self.executor.effects.ready.is_empty() {
+                self.serve_ready(None, ctx);
+            }
             if batch.session.await_reaper {
                 batch.session.await_reaper = false;
                 return self.await_reaper(batch, ctx);
@@ -470,13 +490,14 @@ impl Receive<Reaped> for Shard {
 }
 
 impl Receive<ScanExpired> for Shard {
-    fn receive(&mut self, ScanExpired { budget_us, reply }: ScanExpired, _: &mut Context<Self>) {
+    fn receive(&mut self, ScanExpired { budget_us, reply }: ScanExpired, ctx: &mut Context<Self>) {
         let start = clock::tick();
         self.executor.refresh();
         let within = |at: Tick| clock::micros_between(start, at) < budget_us;
         let held = &self.held;
         let is_held = |slot| held.iter().any(|(_, slots)| slots.contains_any(&[slot]));
         let scanned = self.executor.scan_expired(&mut self.keyspace, is_held, within);
+        self.serve_ready(None, ctx);
         self.perform_effects();
         tell(
             &reply,
@@ -506,7 +527,7 @@ impl Receive<Control> for Shard {
 }
 
 impl Receive<DebugKeys> for Shard {
-    fn receive(&mut self, job: DebugKeys, _: &mut Context<Self>) {
+    fn receive(&mut self, job: DebugKeys, ctx: &mut Context<Self>) {
         if !self.held.is_empty() {
             return self.waiting_debug.push(job);
         }
@@ -516,6 +537,7 @@ impl Receive<DebugKeys> for Shard {
         let answer = self
             .executor
             .with_access(&mut self.keyspace, |access| run_on_shard(&job.job, access, index, workers));
+        self.serve_ready(None, ctx);
         self.perform_effects();
         // Who asked may have gone.
         let _ = job.reply.send(answer);

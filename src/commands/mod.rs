@@ -33,6 +33,7 @@ pub mod strings;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod waiting;
 
 pub use context::{CommandError, Context};
 pub use table::{COMMAND_COUNT, Command, Table, table};

@@ -1,6 +1,6 @@
 //! How commands reach keys: every lookup decides there and then what an expired key is to this client.
 
-use super::entry::{Entry, NewValue, Value};
+use super::entry::{Entry, NewValue, Type, Value};
 use super::part::pack_deadline;
 use super::{Database, Keyspace};
 use crate::effects::{Effects, Freeing, Garbage, class};
@@ -244,6 +244,9 @@ impl<'a> Access<'a> {
         let mut entry = Entry::new(key, value, expiry);
         entry.set_access_word(self.touch.fresh());
         self.effects.notify(class::NEW, "new", db, key);
+        if self.effects.listening.waiting && matches!(entry.kind(), Type::List | Type::ZSet | Type::Stream) {
+            self.effects.ready(db, key);
+        }
         let part = self.keyspace.part_mut(place.slot);
         part.database_or_new(db);
         for deadline in [expiry, entry.field_deadline()].into_iter().flatten() {
@@ -297,6 +300,7 @@ impl<'a> Access<'a> {
         if fields.0 != fields.1 {
             self.note_fields_at(db, place, fields.0, fields.1);
         }
+        self.effects.lost(db, key);
         if let Some(old) = old {
             self.discard_entry(old);
         }
@@ -403,6 +407,7 @@ impl<'a> Access<'a> {
         for _ in [entry.expiry(), entry.field_deadline()].into_iter().flatten() {
             part.wheel.note_stale();
         }
+        self.effects.lost(db, key);
         Some(entry)
     }
 

@@ -60,6 +60,25 @@ impl Extended {
         Extended { negative, ..rounded(m as u128, e, false) }
     }
 
+    /// The least integer that is not below `factor` times the number; beyond 64 bits the nearest limit.
+    pub fn times_rounded_up(self, factor: u32) -> i64 {
+        let limit = if self.negative { i64::MIN } else { i64::MAX };
+        let Kind::Finite { significand, exponent } = self.kind else { return limit };
+        let product = i128::from(significand) * i128::from(factor);
+        let (whole, exact) = match exponent {
+            _ if product == 0 => (0, true),
+            0.. => return limit,
+            -126..0 => (product >> -exponent, product & ((1 << -exponent) - 1) == 0),
+            _ => (0, false),
+        };
+        let rounded = match (self.negative, exact) {
+            (true, _) => -whole,
+            (false, true) => whole,
+            (false, false) => whole + 1,
+        };
+        i64::try_from(rounded).unwrap_or(limit)
+    }
+
     pub fn is_finite(self) -> bool {
         self.kind != Kind::Infinite
     }

@@ -11,6 +11,7 @@
 //! - [`cases`]: the written cases in `tests/cases`
 //! - [`r#gen`]: the random command generators, one file per family
 //! - [`effects`]: append-only files and keyspace events as comparable lists
+//! - [`transcript`]: conversations of several clients, some of them blocked
 //! - [`known`]: the accepted differences listed in `docs/compatibility.md`
 
 // Every test binary includes this module and uses its own part of it.
@@ -28,3 +29,4 @@ pub mod rules;
 pub mod server;
 pub mod state;
 pub mod text;
+pub mod transcript;

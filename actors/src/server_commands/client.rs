@@ -10,6 +10,7 @@ use skuld::resp::decode::parse_integer;
 use super::client_filter::{self, Filter};
 use super::{Outcome, Request, tell_all_shards};
 use crate::batch::Batch;
+use crate::blocked::{self, Ended, UNBLOCKED_BY_CLIENT};
 use crate::clients::{ClientShared, flag};
 use crate::clock;
 use crate::connection::Kill;
@@ -46,7 +47,7 @@ pub fn letters(client: &ClientShared) -> String {
     let mut out = String::new();
     for (set, letter) in [
         (client.is_subscriber(), 'P'),
-        (client.paused.load(Ordering::Relaxed), 'b'),
+        (client.is_waiting(), 'b'),
         (client.killed.load(Ordering::Relaxed), 'A'),
         (flags & flag::CLOSE_AFTER_REPLY != 0, 'c'),
         (client.unix_socket, 'U'),
@@ -201,16 +202,22 @@ async fn pause(request: &mut Request) -> Outcome {
     Ok(())
 }
 
-/// No command of this version blocks, so there is nobody to unblock.
+/// Ends another client's wait, as its own timeout would or with an error.
 fn unblock(request: &mut Request) -> Outcome {
     // As in Valkey, a request with more words than that has no reason to check.
-    if let (4, Some(reason)) = (request.args.len(), request.args.get(3))
-        && !reason.eq_ignore_ascii_case(b"timeout")
-        && !reason.eq_ignore_ascii_case(b"error")
-    {
-        return Err(CommandError::fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
-    }
-    parse_integer(&request.args[2]).ok_or(CommandError::NotInteger)?;
-    request.reply.integer(0);
+    let reason = request.args.get(3).filter(|_| request.args.len() == 4);
+    let how = match reason {
+        None => Ended::TimedOut,
+        Some(word) if word.eq_ignore_ascii_case(b"timeout") => Ended::TimedOut,
+        Some(word) if word.eq_ignore_ascii_case(b"error") => Ended::Refused(UNBLOCKED_BY_CLIENT.to_owned()),
+        Some(_) => {
+            return Err(CommandError::fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+        }
+    };
+    let id = parse_integer(&request.args[2]).ok_or(CommandError::NotInteger)?;
+    let server = &request.server;
+    let waiter = u64::try_from(id).ok().and_then(|id| server.blocked.of_client(id));
+    let ended = waiter.is_some_and(|waiter| blocked::end(server, &waiter, how));
+    request.reply.integer(i64::from(ended));
     Ok(())
 }

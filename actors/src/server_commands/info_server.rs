@@ -98,14 +98,17 @@ pub fn clients(view: &View<'_>, out: &mut Lines) {
     out.add("maxclients", view.config.maxclients);
     out.add("client_recent_max_input_buffer", most(|c| c.query_bytes.load(Ordering::Relaxed)));
     out.add("client_recent_max_output_buffer", most(|c| c.output_bytes.load(Ordering::Relaxed)));
-    out.add("blocked_clients", view.shards.iter().map(|s| s.paused).sum::<u64>());
+    let blocked = &view.server.blocked;
+    let paused = view.shards.iter().map(|s| s.paused).sum::<u64>();
+    let (blocking_keys, blocking_keys_on_loss) = blocked.key_counts();
+    out.add("blocked_clients", paused + blocked.clients() as u64);
     out.add("tracking_clients", 0);
     out.add("pubsub_clients", view.server.subscriptions.clients());
     out.add("watching_clients", 0);
-    out.add("clients_in_timeout_table", 0);
+    out.add("clients_in_timeout_table", blocked.timed());
     out.add("total_watched_keys", 0);
-    out.add("total_blocking_keys", 0);
-    out.add("total_blocking_keys_on_nokey", 0);
+    out.add("total_blocking_keys", blocking_keys);
+    out.add("total_blocking_keys_on_nokey", blocking_keys_on_loss);
     let (reason, actions, left) = match view.server.pause.state() {
         None => ("none", "none", 0),
         Some((Paused::Writes, left)) => ("client_pause", "write", left),

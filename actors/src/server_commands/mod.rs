@@ -45,12 +45,24 @@ pub struct Request {
     pub command: &'static Command,
     pub args: Vec<Vec<u8>>,
     pub reply: Reply,
+    /// Where the command's own reply begins in `reply`.
+    from: usize,
 }
 
 /// The result of a server command: its reply is in the request's writer, or it is refused.
 pub type Outcome = Result<(), CommandError>;
 
 impl Request {
+    #[allow(dead_code, reason = "for WAIT")]
+    /// Takes out the replies of the commands before this one, to be sent while this one waits.
+    pub fn take_replies(&mut self) -> Vec<u8> {
+        let protocol = self.reply.protocol();
+        let mut earlier = std::mem::replace(&mut self.reply, Reply::new(protocol)).into_bytes();
+        self.reply.raw(&earlier.split_off(self.from));
+        self.from = 0;
+        earlier
+    }
+
     /// Argument `index` in lower case, for subcommand dispatch.
     pub fn is_word(&self, index: usize, word: &str) -> bool {
         self.args.get(index).is_some_and(|a| a.eq_ignore_ascii_case(word.as_bytes()))
@@ -67,13 +79,14 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
     };
     let from = batch.output.len();
     let reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
-    let request = Request { server, command, args, reply };
+    let request = Request { server, command, args, reply, from };
     let start = clock::tick();
     // CLIENT LIST shows what a client is running, itself included.
     batch.shared.last_command.store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
     Ran::Later(Box::pin(async move {
         let mut request = request;
         let result = dispatch(&mut request, &mut batch).await;
+        let from = request.from;
         if let Err(error) = &result {
             request.reply.truncate(from);
             error.write_to(&mut request.reply);

@@ -5,6 +5,7 @@ use skuld::commands::Command;
 use skuld::keyspace::{Keyspace, Part};
 use skuld::slot::Slot;
 
+use super::serving::UnitKeys;
 use super::{CollectNames, Shard};
 use crate::batch::Batch;
 use crate::clock;
@@ -58,10 +59,19 @@ impl Slots {
     }
 }
 
+/// A key whose queue of blocked clients is to be looked at when a unit has run.
+pub(super) struct Again {
+    pub db: u32,
+    pub key: Box<[u8]>,
+}
+
 /// A unit this shard coordinates, until all its tables are here.
 pub(super) struct PendingUnit {
     batch: Box<Batch>,
     command: &'static Command,
+    slots: Slots,
+    /// The unit serves a blocked client: behind it others wait for this key.
+    again: Option<Again>,
     parts: Vec<Option<Part>>,
     missing: usize,
 }
@@ -74,15 +84,38 @@ impl Shard {
         slots: Slots,
         ctx: &mut Context<Self>,
     ) {
+        self.begin_unit(batch, command, slots, None, ctx);
+    }
+
+    /// Like [`Shard::start_unit`] for a blocked client's command that runs again.
+    pub(super) fn start_unit_again(
+        &mut self,
+        batch: Box<Batch>,
+        command: &'static Command,
+        slots: Slots,
+        again: Again,
+        ctx: &mut Context<Self>,
+    ) -> UnitId {
+        self.begin_unit(batch, command, slots, Some(again), ctx)
+    }
+
+    fn begin_unit(
+        &mut self,
+        batch: Box<Batch>,
+        command: &'static Command,
+        slots: Slots,
+        again: Option<Again>,
+        ctx: &mut Context<Self>,
+    ) -> UnitId {
         self.perform_effects();
         self.next_unit += 1;
         let unit = UnitId(self.next_unit << 16 | u64::from(self.index));
         let workers = self.server.workers;
         let mut wanted: Vec<Option<Slots>> = vec![None; usize::from(workers)];
-        match slots {
+        match &slots {
             Slots::All => wanted.iter_mut().for_each(|w| *w = Some(Slots::All)),
             Slots::Some(slots) => {
-                for slot in slots {
+                for &slot in slots {
                     match wanted[usize::from(slot.0 % workers)].get_or_insert_with(|| Slots::Some(Vec::new()))
                     {
                         Slots::Some(list) if !list.contains(&slot) => list.push(slot),
@@ -93,7 +126,7 @@ impl Shard {
         }
         let missing = wanted.iter().flatten().count();
         let parts = (0..workers).map(|_| None).collect();
-        self.units.insert(unit, PendingUnit { batch, command, parts, missing });
+        self.units.insert(unit, PendingUnit { batch, command, slots, again, parts, missing });
         let server = self.server.clone();
         let _order = server.unit_order.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (shard, slots) in wanted.into_iter().enumerate() {
@@ -102,6 +135,7 @@ impl Shard {
                 tell(server.shard(shard as u16), reserve);
             }
         }
+        unit
     }
 
     /// Grants every waiting reservation that overlaps neither what is held nor an earlier waiting one.
@@ -126,13 +160,14 @@ impl Shard {
                 Slots::Some(slots) => own.detach_slots(slots),
             };
             self.held.push((unit, slots));
+            self.promised.retain(|(promised, _)| *promised != unit);
             tell(&coordinator, Granted { unit, part });
         }
     }
 
     /// Runs a unit's command on the gathered tables, sends them home, and goes on with the batch.
     fn run_unit(&mut self, unit: UnitId, pending: PendingUnit, ctx: &mut Context<Self>) {
-        let PendingUnit { mut batch, command, parts, .. } = pending;
+        let PendingUnit { mut batch, command, slots, again, parts, .. } = pending;
         let workers = self.server.workers;
         let involved: Vec<bool> = parts.iter().map(Option::is_some).collect();
         let parts = parts
@@ -153,7 +188,18 @@ impl Shard {
         let at = clock::tick();
         let end = self.executor.run(&mut keyspace, &mut batch, command, at);
         crate::envelope::set_recent(end);
-        batch.next += 1;
+        let mut batch = match self.executor.effects.wait.take() {
+            Some(wait) => {
+                self.block(batch, wait, ctx);
+                None
+            }
+            None => {
+                batch.next += 1;
+                Some(batch)
+            }
+        };
+        self.executor.effects.ready.extend(again.map(|again| (again.db, again.key)));
+        self.serve_ready(Some(UnitKeys { keyspace: &mut keyspace, slots: &slots }), ctx);
         let garbage = std::mem::take(&mut self.executor.effects.garbage);
         self.perform_effects();
         for (index, part) in keyspace.into_parts().into_iter().enumerate() {
@@ -162,12 +208,16 @@ impl Shard {
             }
         }
         self.executor.effects.garbage = garbage;
-        if batch.session.await_reaper {
-            batch.session.await_reaper = false;
-            self.await_reaper(batch, ctx);
-        } else {
-            self.perform_effects();
-            self.advance(batch, ctx);
+        match batch.take() {
+            Some(mut batch) if batch.session.await_reaper => {
+                batch.session.await_reaper = false;
+                self.await_reaper(batch, ctx);
+            }
+            Some(batch) => {
+                self.perform_effects();
+                self.advance(batch, ctx);
+            }
+            None => self.perform_effects(),
         }
     }
 }

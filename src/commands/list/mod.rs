@@ -4,6 +4,7 @@
 //! the commands here and for clients that waited. They record every effect; a client that waited also replaces the
 //! command that is propagated.
 
+pub mod blocking;
 pub mod edit;
 pub mod moving;
 pub mod pop;

@@ -5,6 +5,7 @@
 
 pub mod add;
 pub mod algebra;
+pub mod blocking;
 mod bounds;
 pub mod pop;
 pub mod random;

@@ -24,7 +24,7 @@ impl Extreme {
     }
 
     /// The command that is propagated.
-    fn command(self) -> &'static [u8] {
+    pub(super) fn command(self) -> &'static [u8] {
         match self {
             Extreme::Min => b"ZPOPMIN",
             Extreme::Max => b"ZPOPMAX",

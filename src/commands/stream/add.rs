@@ -35,6 +35,7 @@ pub fn xadd(ctx: &mut Context<'_>) -> Outcome {
         }
     };
     ctx.db.changed(class::STREAM, "xadd", key);
+    ctx.db.effects.ready(ctx.db.db, key);
     if trimmed.as_ref().is_some_and(|trimmed| trimmed.removed > 0) {
         ctx.db.notify(class::STREAM, "xtrim", key);
     }

@@ -122,6 +122,7 @@ pub fn destroy(ctx: &mut Context<'_>) -> Outcome {
         rest.groups.insert(name.into(), group);
         ctx.db.discard(Value::Stream(rest));
         changed(ctx, "xgroup-destroy", key);
+        ctx.db.effects.ready(ctx.db.db, key);
     }
     ctx.reply.integer(i64::from(destroyed));
     Ok(())

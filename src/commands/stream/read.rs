@@ -1,10 +1,11 @@
 //! XREAD and XREADGROUP.
 
 use super::deliver::{Reader, Record};
-use super::id::parse_strict;
+use super::id::{IdText, parse_strict};
 use super::{no_group, reply_entry, stream_of, stream_of_mut};
 use crate::commands::context::Outcome;
 use crate::commands::{CommandError, Context};
+use crate::effects::{AwaitedType, Wait};
 use crate::keyspace::Lookup;
 use crate::types::stream::StreamId;
 use std::ops::ControlFlow;
@@ -40,13 +41,24 @@ fn finish(ctx: &mut Context<'_>, request: &Request<'_>, after: &[StreamId]) -> O
     if request.serve(ctx, after) {
         return Ok(());
     }
-    if request.block_ms.is_some() {
-        return Err(CommandError::text(format!(
-            "ERR blocking {} is not available yet",
-            ctx.spec.name.to_ascii_uppercase()
-        )));
+    match request.block_ms {
+        Some(block_ms) if ctx.db.effects.may_wait => {
+            let is_last = |&(place, _): &(usize, &StreamId)| request.ids[place] == b"$";
+            let ids_at = ctx.args.len() - request.ids.len();
+            let rewritten = after.iter().enumerate().filter(is_last);
+            ctx.db.effects.wait = Some(Wait {
+                keys: request.keys.iter().map(|&key| key.into()).collect(),
+                awaited: AwaitedType::Stream,
+                until_loss: request.group.is_some(),
+                deadline_ms: if block_ms == 0 { 0 } else { block_ms + ctx.db.now },
+                // Run again, it must not read from the end of that time on.
+                rewritten: rewritten
+                    .map(|(place, id)| (ids_at + place, IdText::new(*id).as_bytes().to_vec()))
+                    .collect(),
+            });
+        }
+        _ => ctx.reply.null_array(),
     }
-    ctx.reply.null_array();
     Ok(())
 }
 

@@ -19,7 +19,7 @@ pub static ROWS: &[CommandSpec] = &[
             double("timeout"),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(list::blocking::blmove)),
     command("blmpop", -5, Group::List, "7.0.0")
         .summary("Takes elements from the first list that has any, waiting if none has.")
         .complexity("O(N+M), N being the number of keys and M the number of elements returned")
@@ -34,7 +34,7 @@ pub static ROWS: &[CommandSpec] = &[
             integer("count").token("COUNT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(list::blocking::blmpop)),
     command("blpop", -3, Group::List, "2.0.0")
         .summary("Takes the first element of the first list that has any, waiting if none has.")
         .complexity("O(N), N being the number of keys")
@@ -44,7 +44,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("6.0.0", "`timeout` may have a fraction.")])
         .arguments(&[key("key", 0).multiple(), double("timeout")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(list::blocking::blpop)),
     command("brpop", -3, Group::List, "2.0.0")
         .summary("Takes the last element of the first list that has any, waiting if none has.")
         .complexity("O(N), N being the number of keys")
@@ -54,7 +54,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("6.0.0", "`timeout` may have a fraction.")])
         .arguments(&[key("key", 0).multiple(), double("timeout")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(list::blocking::brpop)),
     command("brpoplpush", 4, Group::List, "2.2.0")
         .summary(
             "Moves the last element of a list to the head of another, waiting for one if \
@@ -67,7 +67,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("6.0.0", "`timeout` may have a fraction.")])
         .arguments(&[key("source", 0), key("destination", 1), double("timeout")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(list::blocking::brpoplpush)),
     command("lindex", 3, Group::List, "1.0.0")
         .summary("Reads an element by its position.")
         .complexity("O(N), N being the distance to the element; O(1) at both ends")

@@ -1,7 +1,7 @@
 //! Sorted set commands.
 
 use crate::commands::Handler;
-use crate::commands::sorted_set::{add, algebra, pop, random, range, read, remove, scan};
+use crate::commands::sorted_set::{add, algebra, blocking, pop, random, range, read, remove, scan};
 use crate::commands::spec::*;
 
 /// The rows of this group.
@@ -23,7 +23,7 @@ pub static ROWS: &[CommandSpec] = &[
             integer("count").token("COUNT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(blocking::bzmpop)),
     command("bzpopmax", -3, Group::SortedSet, "5.0.0")
         .summary("Takes the member with the highest score, waiting if there is none.")
         .complexity("O(log(N)), N being the size of the sorted set")
@@ -33,7 +33,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("6.0.0", "`timeout` may have a fraction.")])
         .arguments(&[key("key", 0).multiple(), double("timeout")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(blocking::bzpopmax)),
     command("bzpopmin", -3, Group::SortedSet, "5.0.0")
         .summary("Takes the member with the lowest score, waiting if there is none.")
         .complexity("O(log(N)), N being the size of the sorted set")
@@ -43,7 +43,7 @@ pub static ROWS: &[CommandSpec] = &[
         .history(&[("6.0.0", "`timeout` may have a fraction.")])
         .arguments(&[key("key", 0).multiple(), double("timeout")])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(blocking::bzpopmin)),
     command("zadd", -4, Group::SortedSet, "1.2.0")
         .summary("Adds members to a sorted set or changes their scores.")
         .complexity("O(log(N)) for each member, N being the size of the sorted set")
