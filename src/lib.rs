@@ -18,6 +18,7 @@
 //! - [`rdb`]: the binary form of values in RDB files and DUMP payloads
 //! - [`expiry`]: the time-ordered index of deadlines
 //! - [`replication`]: histories, the backlog, and how effects are framed in the stream
+//! - [`scripting`]: scripts, libraries of functions, and the formats that scripts read and write
 //!
 //! Invariant: nothing here reads a clock, a socket, a file, or an entropy source; time, seeds and limits are
 //! arguments.
@@ -37,6 +38,7 @@ pub mod rdb;
 pub mod replication;
 pub mod resp;
 pub mod rng;
+pub mod scripting;
 pub mod session;
 pub mod slot;
 pub mod types;

@@ -24,6 +24,7 @@ use crate::batch::Batch;
 use crate::clock::{self, Tick};
 use crate::command_log::command_ended;
 use crate::replication::{Replication, bit};
+use crate::scripting::Counted;
 use crate::server::ServerRef;
 use crate::server_commands::pubsub;
 use crate::stats::CommandStats;
@@ -43,6 +44,8 @@ pub struct Executor {
     pub out_of_memory: bool,
     /// We follow a primary.
     pub is_replica: bool,
+    /// The Lua machines.
+    pub scripting: crate::scripting::Engine,
     chooser: Chooser,
     /// Arguments of the command being run; kept to reuse its capacity.
     args: Vec<&'static [u8]>,
@@ -76,6 +79,7 @@ impl Executor {
             commands,
             out_of_memory: false,
             is_replica: false,
+            scripting: crate::scripting::Engine::default(),
             chooser: Chooser::default(),
             args: Vec::new(),
             hints: Vec::new(),
@@ -237,7 +241,7 @@ impl Executor {
                     Resolved::Server(command)
                 }
                 Ok(command) => match command.spec.handler {
-                    Handler::Engine(_) | Handler::Transaction => Resolved::Run(command),
+                    Handler::Engine(_) | Handler::Transaction | Handler::Script => Resolved::Run(command),
                     _ => Resolved::Server(command),
                 },
                 Err((command, error)) => {
@@ -324,6 +328,7 @@ impl Executor {
         let now_us = clock::unix_us(at);
         let from = batch.output.len();
         let mut reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
+        let mut counted = Counted::default();
         if let Handler::Engine(function) = command.spec.handler {
             let hint = self.hint(batch.next);
             let mut store = std::mem::take(&mut self.args);
@@ -344,6 +349,8 @@ impl Executor {
             if command.name == "reset" && !batch.transaction.watched.is_empty() {
                 batch.transaction.unwatch();
             }
+        } else if matches!(command.spec.handler, Handler::Script) {
+            counted = self.run_script(keyspace, batch, &mut reply, command, now_us);
         } else {
             self.run_transaction(keyspace, batch, &mut reply, command, now_us);
         }
@@ -354,16 +361,7 @@ impl Executor {
             batch.shared.last_command.store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
             return clock::tick();
         }
-        if !self.effects.databases.is_empty() {
-            if self.effects.listening.waiting {
-                let keys = self.server.blocked.keys_of(&self.effects.databases);
-                self.effects.ready.extend(keys);
-            }
-            if self.server.watches.any() {
-                self.server.watches.tell_databases(&self.effects.databases, keyspace);
-            }
-            self.effects.databases.clear();
-        }
+        self.tell_of_databases(keyspace);
         let config: &Config = &self.config;
         let errors = reply.take_errors();
         batch.output = reply.into_bytes();
@@ -371,7 +369,9 @@ impl Executor {
         let stats = &self.commands[usize::from(command.id)];
         if errors > 0 {
             crate::stats::bump(&stats.failed, 1);
-            self.server.stats.count_error(&batch.output[from + 1..]);
+            if !counted.0 {
+                self.server.stats.count_error(&batch.output[from + 1..]);
+            }
         }
         let nanos = clock::nanos_between(at, end);
         stats.record(nanos, config.latency_tracking);
@@ -384,6 +384,23 @@ impl Executor {
             settle_reply_mode(&mut batch.output, from, &mut batch.session);
         }
         end
+    }
+}
+
+impl Executor {
+    /// Tells those concerned that whole databases were emptied or exchanged.
+    pub fn tell_of_databases(&mut self, keyspace: &Keyspace) {
+        if self.effects.databases.is_empty() {
+            return;
+        }
+        if self.effects.listening.waiting {
+            let keys = self.server.blocked.keys_of(&self.effects.databases);
+            self.effects.ready.extend(keys);
+        }
+        if self.server.watches.any() {
+            self.server.watches.tell_databases(&self.effects.databases, keyspace);
+        }
+        self.effects.databases.clear();
     }
 }
 
@@ -428,7 +445,7 @@ fn queueable(command: &'static Command) -> Result<&'static Command, check::Refus
 impl Executor {
     /// Calls one engine command. Its reply, or its error, is appended to `reply`. `when` is the frozen clock in Unix
     /// microseconds and the place of the command's key if that is known.
-    fn invoke(
+    pub fn invoke(
         &mut self,
         keyspace: &mut Keyspace,
         session: &mut Session,
@@ -468,6 +485,29 @@ impl Executor {
             reply.truncate(from);
             error.write_to(reply);
         }
+    }
+
+    /// EVAL and all that concerns scripts. What a script did takes effect together.
+    fn run_script(
+        &mut self,
+        keyspace: &mut Keyspace,
+        batch: &mut Batch,
+        reply: &mut Reply,
+        command: &'static Command,
+        now_us: i64,
+    ) -> Counted {
+        let mut store = std::mem::take(&mut self.args);
+        let args = borrow_args(&mut store, &batch.input, batch.requests.args(batch.next));
+        let client = pubsub::Subscriber {
+            session: &mut batch.session,
+            shared: &batch.shared,
+            subscribed: &mut batch.subscribed,
+        };
+        let counted = self.run_script_command(keyspace, client, reply, command, args, now_us);
+        self.effects.propagation.close_group(Grouping::Together);
+        store.clear();
+        self.args = store;
+        counted
     }
 
     /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
@@ -560,6 +600,17 @@ impl Executor {
                     };
                     pubsub::execute(&self.server, client, command, &args, reply);
                     self.commands[usize::from(command.id)].record(0, self.config.latency_tracking);
+                }
+                Handler::Script => {
+                    let client = pubsub::Subscriber {
+                        session: &mut batch.session,
+                        shared: &batch.shared,
+                        subscribed: &mut batch.subscribed,
+                    };
+                    let start = clock::tick();
+                    self.run_script_command(keyspace, client, reply, command, &args, now_us);
+                    self.commands[usize::from(command.id)]
+                        .record(clock::nanos_between(start, clock::tick()), self.config.latency_tracking);
                 }
                 // UNWATCH is the only one of its kind that can be queued, and EXEC has unwatched already.
                 _ => reply.ok(),

@@ -49,6 +49,7 @@ mod reaper;
 mod replication;
 mod replication_log;
 mod routing;
+mod scripting;
 mod server;
 mod server_commands;
 mod shard;

@@ -24,6 +24,9 @@ pub fn route(command: &'static Command, batch: &Batch, workers: u16) -> Route {
     if command.name == "exec" {
         return route_exec(batch, workers);
     }
+    if crate::scripting::runs_code(command) {
+        return Route::All;
+    }
     match command.spec.scope {
         Scope::AllSlots => Route::All,
         Scope::Cursor => {
@@ -71,6 +74,9 @@ fn route_exec(batch: &Batch, workers: u16) -> Route {
         }
     };
     for (command, words) in &queue.commands {
+        if crate::scripting::runs_code(command) {
+            return Route::All;
+        }
         match command.spec.scope {
             Scope::AllSlots | Scope::Cursor if workers > 1 => return Route::All,
             Scope::AllSlots => return Route::All,

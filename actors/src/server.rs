@@ -61,6 +61,8 @@ pub struct Server {
     pub eviction: Eviction,
     /// Who waits for which keys.
     pub blocked: Blocked,
+    /// Scripts and libraries of functions.
+    pub scripts: crate::scripting::Scripts,
     /// Who watches which keys.
     pub watches: Arc<Watches>,
     /// Who is subscribed to which channels.
@@ -99,6 +101,7 @@ impl Server {
             shutting_down: AtomicBool::new(false),
             eviction: Eviction::new(workers),
             blocked: Blocked::new(workers),
+            scripts: Default::default(),
             watches: Arc::default(),
             subscriptions: Arc::default(),
             replication: Replication::default(),

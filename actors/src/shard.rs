@@ -337,7 +337,9 @@ impl Shard {
                 return self.start_names(batch, command, ctx);
             }
             if !self.collecting.is_empty()
-                && (command.flags.has(WRITE) || command.name == "exec")
+                && (command.flags.has(WRITE)
+                    || command.name == "exec"
+                    || crate::scripting::runs_code(command))
                 && !self.visit_before(&batch, command)
             {
                 self.perform_effects();

@@ -7,6 +7,7 @@
 //! - [`packed`][]: listpacks, integer sets, HyperLogLogs and compressed bytes from outside
 //! - [`payloads`][]: DUMP payloads of every type
 //! - [`numbers`][]: numbers and their texts
+//! - [`scripting`][]: what the libraries of scripts read, first lines of scripts, payloads of libraries, replies
 //!
 //! [`keeper`] executes commands, [`digest`] compares keyspaces, [`grammar`] writes requests, [`mutate`] changes bytes.
 
@@ -22,6 +23,7 @@ pub mod packed;
 pub mod payloads;
 pub mod reply;
 pub mod requests;
+pub mod scripting;
 
 use skuld::rng::Rng;
 
@@ -45,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "packed", run: packed::run, make: packed::make, words: packed::words },
     Target { name: "payloads", run: payloads::run, make: payloads::make, words: payloads::words },
     Target { name: "numbers", run: numbers::run, make: numbers::make, words: numbers::words },
+    Target { name: "scripting", run: scripting::run, make: scripting::make, words: scripting::words },
 ];
 
 /// One of `choices`, which must not be empty.

@@ -153,6 +153,11 @@ fn numbers() {
     fuzz("numbers");
 }
 
+#[test]
+fn scripting() {
+    fuzz("scripting");
+}
+
 /// The driver finds what there is to find: a target with a planted fault fails.
 #[test]
 fn a_planted_fault_is_found() {

@@ -52,6 +52,8 @@ pub enum Handler {
     Engine(EngineFn),
     /// MULTI and its kin: run by the executor, which has the client's queue and the watched keys.
     Transaction,
+    /// Scripts and functions: run by the executor, which has a Lua machine.
+    Script,
     /// Needs server state that belongs to actors (clients, configuration, other shards' figures); run by the connection.
     Server,
 }

@@ -12,7 +12,7 @@ use crate::config::RdbVersionCheck;
 use crate::keyspace::{Entry, Value};
 
 /// The bytes that introduce what is no key.
-mod opcode {
+pub mod opcode {
     pub const SLOT_IMPORT: u8 = 243;
     pub const SLOT_INFO: u8 = 244;
     pub const FUNCTION: u8 = 245;

@@ -43,8 +43,13 @@ pub fn seal(out: &mut Vec<u8>, version: u16) {
     out.extend_from_slice(&sum.to_le_bytes());
 }
 
-/// Checks a payload and reads its value. Bytes between value and footer are ignored, as Valkey ignores them.
-pub fn restore(payload: &[u8], check: RdbVersionCheck, limits: &Limits) -> Result<Value, PayloadError> {
+/// Checks the footer of a payload; what is before it is left.
+pub fn verify(payload: &[u8], check: RdbVersionCheck) -> Result<&[u8], PayloadError> {
+    checked(payload, check).map(|(body, _)| body)
+}
+
+/// What is before the footer, and whether another server wrote it.
+fn checked(payload: &[u8], check: RdbVersionCheck) -> Result<(&[u8], bool), PayloadError> {
     let (body, footer) =
         payload.len().checked_sub(FOOTER).map(|at| payload.split_at(at)).ok_or(PayloadError::Footer)?;
     let (version, sum) = footer.split_first_chunk().ok_or(PayloadError::Footer)?;
@@ -57,6 +62,12 @@ pub fn restore(payload: &[u8], check: RdbVersionCheck, limits: &Limits) -> Resul
     if sum != Checksum::of(&payload[..payload.len() - 8]).to_le_bytes() {
         return Err(PayloadError::Footer);
     }
+    Ok((body, foreign))
+}
+
+/// Checks a payload and reads its value. Bytes between value and footer are ignored, as Valkey ignores them.
+pub fn restore(payload: &[u8], check: RdbVersionCheck, limits: &Limits) -> Result<Value, PayloadError> {
+    let (body, foreign) = checked(payload, check)?;
     let mut reader = Reader::new(body);
     let number = reader.byte()?;
     let kind = ValueType::from_number(number).ok_or(DecodeError::UnknownType(number))?;

@@ -214,9 +214,14 @@ impl Reply {
     /// Text with a three-letter format name (`txt`, `mkd`), in RESP2 a bulk string.
     pub fn verbatim(&mut self, format: &str, text: &[u8]) {
         debug_assert_eq!(format.len(), 3);
+        self.verbatim_bytes(format.as_bytes(), text);
+    }
+
+    /// Like [`Reply::verbatim`] with a format that a script made up.
+    pub fn verbatim_bytes(&mut self, format: &[u8], text: &[u8]) {
         if self.is_resp3() {
             self.line_integer(b'=', text.len() as i64 + 4);
-            self.buf.extend_from_slice(format.as_bytes());
+            self.buf.extend_from_slice(format);
             self.buf.push(b':');
             self.buf.extend_from_slice(text);
             self.buf.extend_from_slice(b"\r\n");

@@ -177,20 +177,27 @@ pub fn fixed4_text(value: f64) -> Vec<u8> {
 
 /// `value` with 17 significant digits as C's `%.17g` prints it: ZSCAN's scores of large sorted sets.
 pub fn general17_text(value: f64) -> Vec<u8> {
-    const DIGITS: i32 = 17;
+    general_text(value, 17)
+}
+
+/// `value` with so many significant digits (at least one), as C's `%.{digits}g` prints it.
+pub fn general_text(value: f64, digits: usize) -> Vec<u8> {
+    let digits = digits.max(1);
     if !value.is_finite() || value == 0.0 {
         return f64_text(value);
     }
-    let scientific = format!("{:.*e}", DIGITS as usize - 1, value);
+    let scientific = format!("{:.*e}", digits - 1, value);
     let (mantissa, exponent) = scientific.split_once('e').expect("an exponent is part of the format");
     let exponent: i32 = exponent.parse().expect("the exponent of a double is a small integer");
     let trimmed = |text: &str| {
+        if !text.contains('.') {
+            return text.to_owned();
+        }
         let text = text.trim_end_matches('0');
         text.strip_suffix('.').unwrap_or(text).to_owned()
     };
-    if (-4..DIGITS).contains(&exponent) {
-        let text = format!("{value:.*}", (DIGITS - 1 - exponent) as usize);
-        return if text.contains('.') { trimmed(&text).into_bytes() } else { text.into_bytes() };
+    if (-4..digits as i32).contains(&exponent) {
+        return trimmed(&format!("{value:.*}", (digits as i32 - 1 - exponent) as usize)).into_bytes();
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{}e{sign}{:02}", trimmed(mantissa), exponent.unsigned_abs()).into_bytes()

@@ -173,10 +173,6 @@ pub fn ratio(a: u64, b: u64) -> f64 {
 pub fn memory(view: &View<'_>, out: &mut Lines) {
     let figures = memory_figures(view);
     let stats = &view.server.stats;
-    let with_human = |out: &mut Lines, name: &str, bytes: u64| {
-        out.add(name, bytes);
-        out.add(&format!("{name}_human"), human_bytes(bytes));
-    };
     let total = configure::total_memory().unwrap_or(0);
     let difference = |a: u64, b: u64| a as i64 - b as i64;
     with_human(out, "used_memory", figures.used);
@@ -194,17 +190,7 @@ pub fn memory(view: &View<'_>, out: &mut Lines) {
     out.add("allocator_resident", figures.allocator_resident);
     out.add("allocator_muzzy", 0);
     with_human(out, "total_system_memory", total);
-    out.add("used_memory_lua", 0);
-    out.add("used_memory_vm_eval", 0);
-    out.add("used_memory_lua_human", human_bytes(0));
-    out.add("used_memory_scripts_eval", 0);
-    out.add("number_of_cached_scripts", 0);
-    out.add("number_of_functions", 0);
-    out.add("number_of_libraries", 0);
-    out.add("used_memory_vm_functions", 0);
-    with_human(out, "used_memory_vm_total", 0);
-    out.add("used_memory_functions", 0);
-    with_human(out, "used_memory_scripts", 0);
+    scripts(view, out);
     with_human(out, "maxmemory", view.config.maxmemory);
     out.add("maxmemory_policy", view.config.maxmemory_policy.name());
     out.fraction("allocator_frag_ratio", ratio(figures.active, figures.allocated), 2);
@@ -274,9 +260,36 @@ pub fn cluster(view: &View<'_>, out: &mut Lines) {
     out.add("cluster_enabled", u8::from(view.config.cluster_enabled));
 }
 
-pub fn scripting_engines(_: &View<'_>, out: &mut Lines) {
+pub fn scripting_engines(view: &View<'_>, out: &mut Lines) {
+    let used: u64 = view.server.scripts.machine_bytes().iter().sum();
+    let overhead = size_of::<crate::scripting::Scripts>();
     out.add("engines_count", 1);
-    out.add("engines_total_used_memory", 0);
-    out.add("engines_total_memory_overhead", 0);
-    out.add("engine_0", "name=LUA,module=lua,abi_version=4,used_memory=0,memory_overhead=0");
+    out.add("engines_total_used_memory", used);
+    out.add("engines_total_memory_overhead", overhead);
+    out.add(
+        "engine_0",
+        format_args!("name=LUA,module=lua,abi_version=4,used_memory={used},memory_overhead={overhead}"),
+    );
+}
+
+fn with_human(out: &mut Lines, name: &str, bytes: u64) {
+    out.add(name, bytes);
+    out.add(&format!("{name}_human"), human_bytes(bytes));
+}
+
+/// The machines, the cached scripts and the libraries.
+fn scripts(view: &View<'_>, out: &mut Lines) {
+    let figures = view.server.scripts.figures();
+    let [eval, functions] = view.server.scripts.machine_bytes();
+    out.add("used_memory_lua", eval);
+    out.add("used_memory_vm_eval", eval);
+    out.add("used_memory_lua_human", human_bytes(eval));
+    out.add("used_memory_scripts_eval", figures.scripts_bytes);
+    out.add("number_of_cached_scripts", figures.scripts);
+    out.add("number_of_functions", figures.functions);
+    out.add("number_of_libraries", figures.libraries);
+    out.add("used_memory_vm_functions", functions);
+    with_human(out, "used_memory_vm_total", eval + functions);
+    out.add("used_memory_functions", figures.libraries_bytes);
+    with_human(out, "used_memory_scripts", figures.scripts_bytes + figures.libraries_bytes);
 }

@@ -81,7 +81,7 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.add("expire_cycle_cpu_milliseconds", load(&stats.expire_cycle_micros) / 1000);
     out.add("evicted_keys", load(&stats.evicted_keys));
     out.add("evicted_clients", load(&stats.evicted_clients));
-    out.add("evicted_scripts", 0);
+    out.add("evicted_scripts", view.server.scripts.figures().evicted);
     let exceeded_ms = view.server.eviction.exceeded_ms();
     out.add("total_eviction_exceeded_time", load(&stats.eviction_exceeded_ms) + exceeded_ms);
     out.add("current_eviction_exceeded_time", exceeded_ms);

@@ -150,7 +150,7 @@ pub fn commands() -> &'static [Command] {
                     .subcommands
                     .iter()
                     .any(|sub| sub.short_name() != "help" && !matches!(sub.handler, Handler::Missing)),
-                Handler::Engine(_) | Handler::Transaction | Handler::Server => true,
+                Handler::Engine(_) | Handler::Transaction | Handler::Script | Handler::Server => true,
             };
             all.push(command_of(id, spec, None, children, built));
             for sub in spec.subcommands {

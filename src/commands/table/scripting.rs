@@ -27,7 +27,7 @@ pub static ROWS: &[CommandSpec] = &[
             string("arg").optional().multiple(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("eval_ro", -3, Group::Scripting, "7.0.0")
         .summary("Runs a script that only reads.")
         .complexity("Depends on the script.")
@@ -42,7 +42,7 @@ pub static ROWS: &[CommandSpec] = &[
             string("arg").optional().multiple(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("evalsha", -3, Group::Scripting, "2.6.0")
         .summary("Runs a cached script by its SHA1.")
         .complexity("Depends on the script.")
@@ -64,7 +64,7 @@ pub static ROWS: &[CommandSpec] = &[
             string("arg").optional().multiple(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("evalsha_ro", -3, Group::Scripting, "7.0.0")
         .summary("Runs a cached script that only reads, by its SHA1.")
         .complexity("Depends on the script.")
@@ -78,7 +78,7 @@ pub static ROWS: &[CommandSpec] = &[
             string("arg").optional().multiple(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("fcall", -3, Group::Scripting, "7.0.0")
         .summary("Calls a function.")
         .complexity("Depends on the function.")
@@ -101,7 +101,7 @@ pub static ROWS: &[CommandSpec] = &[
             string("arg").optional().multiple(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("fcall_ro", -3, Group::Scripting, "7.0.0")
         .summary("Calls a function that only reads.")
         .complexity("Depends on the function.")
@@ -116,7 +116,7 @@ pub static ROWS: &[CommandSpec] = &[
             string("arg").optional().multiple(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("function", -2, Group::Scripting, "7.0.0")
         .summary("Groups the commands that manage functions.")
         .complexity("Depends on subcommand.")
@@ -137,13 +137,13 @@ static FUNCTION_SUBCOMMANDS: [CommandSpec; 9] = [
         .acl(Categories::SCRIPTING)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .arguments(&[string("library-name")])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("function|dump", 2, Group::Scripting, "7.0.0")
         .summary("Serializes all libraries.")
         .complexity("O(N), N being the number of functions")
         .flags(NOSCRIPT)
         .acl(Categories::SCRIPTING)
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("function|flush", -2, Group::Scripting, "7.0.0")
         .summary("Deletes all libraries.")
         .complexity("O(N), N being the number of functions")
@@ -151,7 +151,7 @@ static FUNCTION_SUBCOMMANDS: [CommandSpec; 9] = [
         .acl(Categories::SCRIPTING)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .arguments(&[one_of("flush-type", &[keyword("async", "ASYNC"), keyword("sync", "SYNC")]).optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("function|help", 2, Group::Scripting, "7.0.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -164,7 +164,7 @@ static FUNCTION_SUBCOMMANDS: [CommandSpec; 9] = [
         .flags(NOSCRIPT | ALLOW_BUSY)
         .acl(Categories::SCRIPTING)
         .tips(&["request_policy:all_shards", "response_policy:one_succeeded"])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("function|list", -2, Group::Scripting, "7.0.0")
         .summary("Lists the libraries.")
         .complexity("O(N), N being the number of functions")
@@ -175,7 +175,7 @@ static FUNCTION_SUBCOMMANDS: [CommandSpec; 9] = [
             string("library-name-pattern").token("LIBRARYNAME").optional(),
             keyword("withcode", "WITHCODE").optional(),
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("function|load", -3, Group::Scripting, "7.0.0")
         .summary("Creates a library.")
         .complexity("O(1), compilation aside")
@@ -183,7 +183,7 @@ static FUNCTION_SUBCOMMANDS: [CommandSpec; 9] = [
         .acl(Categories::SCRIPTING)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .arguments(&[keyword("replace", "REPLACE").optional(), string("function-code")])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("function|restore", -3, Group::Scripting, "7.0.0")
         .summary("Restores libraries from a serialized form.")
         .complexity("O(N), N being the number of functions in it")
@@ -198,14 +198,14 @@ static FUNCTION_SUBCOMMANDS: [CommandSpec; 9] = [
             )
             .optional(),
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("function|stats", 2, Group::Scripting, "7.0.0")
         .summary("Tells which function is running.")
         .complexity("O(1)")
         .flags(NOSCRIPT | ALLOW_BUSY)
         .acl(Categories::SCRIPTING)
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
 ];
 
 static SCRIPT_SUBCOMMANDS: [CommandSpec; 7] = [
@@ -218,7 +218,7 @@ static SCRIPT_SUBCOMMANDS: [CommandSpec; 7] = [
             one_of("mode", &[keyword("yes", "YES"), keyword("sync", "SYNC"), keyword("no", "NO")]),
             string("engine").since("9.1.0").optional(),
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("script|exists", -3, Group::Scripting, "2.6.0")
         .summary("Tells which scripts are cached.")
         .complexity("O(N), N being the number of scripts asked for")
@@ -226,7 +226,7 @@ static SCRIPT_SUBCOMMANDS: [CommandSpec; 7] = [
         .acl(Categories::SCRIPTING)
         .tips(&["request_policy:all_shards", "response_policy:agg_logical_and"])
         .arguments(&[string("sha1").multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("script|flush", -2, Group::Scripting, "2.6.0")
         .summary("Empties the script cache.")
         .complexity("O(N), N being the number of scripts")
@@ -237,7 +237,7 @@ static SCRIPT_SUBCOMMANDS: [CommandSpec; 7] = [
         .arguments(&[one_of("flush-type", &[keyword("async", "ASYNC"), keyword("sync", "SYNC")])
             .since("6.2.0")
             .optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("script|help", 2, Group::Scripting, "5.0.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -250,7 +250,7 @@ static SCRIPT_SUBCOMMANDS: [CommandSpec; 7] = [
         .flags(NOSCRIPT | ALLOW_BUSY)
         .acl(Categories::SCRIPTING)
         .tips(&["request_policy:all_shards", "response_policy:one_succeeded"])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("script|load", 3, Group::Scripting, "2.6.0")
         .summary("Puts a script into the cache.")
         .complexity("O(N), N being the length of the script")
@@ -258,12 +258,12 @@ static SCRIPT_SUBCOMMANDS: [CommandSpec; 7] = [
         .acl(Categories::SCRIPTING)
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .arguments(&[string("script")])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
     command("script|show", 3, Group::Scripting, "8.0.0")
         .summary("Returns the text of a cached script.")
         .complexity("O(1)")
         .flags(NOSCRIPT | STALE)
         .acl(Categories::SCRIPTING)
         .arguments(&[string("sha1")])
-        .handler(Handler::Missing),
+        .handler(Handler::Script),
 ];

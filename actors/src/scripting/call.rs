@@ -1,0 +1,172 @@
+//! `redis.call` and `redis.pcall`: a command on behalf of the script's client.
+
+use std::ffi::c_int;
+
+use skuld::commands::Command;
+use skuld::commands::Handler;
+use skuld::commands::spec::{DENYOOM, MAY_REPLICATE, NOSCRIPT, WRITE};
+use skuld::resp::{Protocol, Reply};
+use skuld::types::number::{F64Buffer, f64_as_i64};
+use smallvec::SmallVec;
+
+use super::api::push_error;
+use super::convert::{Version, push_reply};
+use super::lua::*;
+use super::run::{Run, Surroundings};
+use crate::clock;
+use crate::server_commands::pubsub::{self, Subscriber};
+use crate::stats::bump;
+
+/// `redis.call`
+pub unsafe extern "C" fn call(state: *mut lua_State) -> c_int {
+    // SAFETY: called by Lua with its state.
+    let lua = unsafe { Lua::new(state) };
+    if command(lua) { RAISE } else { 1 }
+}
+
+/// `redis.pcall`
+pub unsafe extern "C" fn pcall(state: *mut lua_State) -> c_int {
+    // SAFETY: called by Lua with its state.
+    command(unsafe { Lua::new(state) });
+    1
+}
+
+type Words = SmallVec<[&'static [u8]; 8]>;
+
+/// The arguments as words, which stay on the stack. On failure an error value is pushed.
+fn words(lua: Lua) -> Option<Words> {
+    let count = lua.top();
+    if count == 0 {
+        push_error(lua, b"Please specify at least one argument for this call");
+        return None;
+    }
+    let mut words = Words::new();
+    for index in 1..=count {
+        match lua.kind(index) {
+            LUA_TSTRING => {}
+            LUA_TNUMBER => {
+                let number = lua.number(index);
+                match f64_as_i64(number) {
+                    Some(integer) => lua.push_bytes(itoa::Buffer::new().format(integer).as_bytes()),
+                    None => lua.push_bytes(F64Buffer::new().format_shortest(number)),
+                }
+                lua.replace(index);
+            }
+            _ => {
+                push_error(lua, b"Command arguments must be strings or integers");
+                return None;
+            }
+        }
+        words.push(lua.bytes(index).unwrap_or_default());
+    }
+    Some(words)
+}
+
+/// Runs the command and pushes its reply. True if that is an error.
+fn command(lua: Lua) -> bool {
+    let Some(words) = words(lua) else { return true };
+    Run::with(|run| {
+        let mut bytes = std::mem::take(&mut run.surroundings().executor.scripting.reply);
+        bytes.clear();
+        let protocol = match run.version {
+            Version::Two => Protocol::Resp2,
+            Version::Three => Protocol::Resp3,
+        };
+        let mut reply = Reply::with_buffer(bytes, protocol);
+        execute(run, &words, &mut reply);
+        let bytes = reply.into_bytes();
+        lua.set_top(0);
+        let failed = push_reply(lua, &bytes);
+        run.surroundings().executor.scripting.keep_reply(bytes);
+        failed
+    })
+}
+
+/// Refuses: the error is counted, and as a rejected call if the command is known.
+fn refuse(run: &mut Run, command: Option<&'static Command>, reply: &mut Reply, line: &str) {
+    reply.error(line);
+    let executor = run.surroundings().executor;
+    if let Some(command) = command {
+        bump(&executor.commands[usize::from(command.id)].rejected, 1);
+    }
+    executor.server.stats.count_error(&reply.as_bytes()[1..]);
+}
+
+fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
+    let table = run.surroundings().executor.server.table;
+    let command = match table.lookup_request(words) {
+        Ok(command) => command,
+        Err(skuld::commands::table::Unresolved::Subcommand) => {
+            reply.error_bytes(&skuld::commands::table::Unresolved::Subcommand.line(words));
+            run.surroundings().executor.server.stats.count_error(&reply.as_bytes()[1..]);
+            return;
+        }
+        Err(_) => return refuse(run, None, reply, "ERR Unknown command called from script"),
+    };
+    if !command.accepts(words.len()) || command.is_container() {
+        let line = "ERR Wrong number of args calling command from script";
+        return refuse(run, Some(command), reply, line);
+    }
+    if command.flags.has(NOSCRIPT) {
+        let line = "ERR This Valkey command is not allowed from script";
+        return refuse(run, Some(command), reply, line);
+    }
+    let writes = command.flags.has(WRITE);
+    if run.read_only && command.flags.has_any(WRITE | MAY_REPLICATE) {
+        let line = "ERR Write commands are not allowed from read-only scripts.";
+        return refuse(run, Some(command), reply, line);
+    }
+    if command.flags.has(DENYOOM) && !run.allow_oom && !run.wrote && run.surroundings().executor.out_of_memory
+    {
+        let line = "OOM command not allowed when used memory > 'maxmemory'.";
+        return refuse(run, Some(command), reply, line);
+    }
+    run.wrote |= writes;
+    perform(run, command, words, reply);
+}
+
+fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mut Reply) {
+    let (now_us, replicate) = (run.now_us, run.replicate);
+    let Surroundings { executor, keyspace, client } = run.surroundings();
+    let start = clock::tick();
+    match command.spec.handler {
+        Handler::Engine(function) => {
+            let listening = executor.effects.listening.propagation;
+            executor.effects.listening.propagation &= replicate != 0;
+            executor.invoke(keyspace, client.session, reply, (command, function), words, (now_us, None));
+            executor.effects.listening.propagation = listening;
+        }
+        Handler::Server if pubsub::is_one(command) => {
+            let client =
+                Subscriber { session: client.session, shared: client.shared, subscribed: client.subscribed };
+            pubsub::execute(&executor.server, client, command, words, reply);
+        }
+        _ => {
+            let line =
+                format!("ERR Command '{}' cannot be called from scripts by this version", command.name);
+            reply.error(&line);
+        }
+    }
+    executor.tell_of_databases(keyspace);
+    let stats = &executor.commands[usize::from(command.id)];
+    let nanos = clock::nanos_between(start, clock::tick());
+    stats.record(nanos, executor.config.latency_tracking);
+    if reply.take_errors() > 0 && reply.as_bytes().first() == Some(&b'-') {
+        bump(&stats.failed, 1);
+        executor.server.stats.count_error(&reply.as_bytes()[1..]);
+    }
+}
+
+/// `redis.acl_check_cmd`
+pub unsafe extern "C" fn acl_check_cmd(state: *mut lua_State) -> c_int {
+    // SAFETY: called by Lua with its state.
+    let lua = unsafe { Lua::new(state) };
+    let Some(words) = words(lua) else { return RAISE };
+    let known = Run::with(|run| run.surroundings().executor.server.table.lookup_request(&words).is_ok());
+    if !known {
+        push_error(lua, b"Invalid command passed to server.acl_check_cmd()");
+        return RAISE;
+    }
+    lua.push_boolean(true);
+    1
+}

@@ -1,0 +1,242 @@
+//! EVAL, EVALSHA and their kin, and SCRIPT.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use skuld::commands::Command;
+use skuld::commands::context::CommandError;
+use skuld::keyspace::Keyspace;
+use skuld::resp::Reply;
+use skuld::resp::decode::parse_integer;
+use skuld::scripting::cache::Script;
+use skuld::scripting::{ScriptFlags, Sha, sha1_hex, shebang};
+
+use super::convert::Counted;
+use super::run::{Run, Words, run_function};
+use super::vm::{Purpose, Vm};
+use crate::executor::Executor;
+use crate::server_commands::pubsub::Subscriber;
+
+const NO_SCRIPT: CommandError = CommandError::fixed("NOSCRIPT No matching script.");
+
+type Outcome = Result<Counted, CommandError>;
+
+pub fn error(line: &[u8]) -> CommandError {
+    CommandError::Bytes([b"ERR ", line].concat())
+}
+
+/// The keys and arguments behind a count of keys at position 2.
+pub fn split_words<'a>(args: &'a [&'a [u8]], count: i64) -> Result<Words<'a>, CommandError> {
+    let rest = &args[3..];
+    if count > rest.len() as i64 {
+        return Err(CommandError::fixed("ERR Number of keys can't be greater than number of args"));
+    }
+    let count =
+        usize::try_from(count).map_err(|_| CommandError::fixed("ERR Number of keys can't be negative"))?;
+    let (keys, args) = rest.split_at(count);
+    Ok(Words { keys, args })
+}
+
+impl Executor {
+    /// Runs a command about scripts. An error is written too.
+    pub fn run_script_command(
+        &mut self,
+        keyspace: &mut Keyspace,
+        client: Subscriber<'_>,
+        reply: &mut Reply,
+        command: &'static Command,
+        args: &[&[u8]],
+        now_us: i64,
+    ) -> Counted {
+        let from = reply.len();
+        let (db, dirty_before) = (client.session.db, self.effects.dirty);
+        let result = match command.name {
+            "fcall" | "fcall_ro" => self.fcall(keyspace, client, reply, command, args, now_us),
+            name if name.starts_with("function|") => {
+                let result = self.function(reply, command, args);
+                self.effects.finish_command(db, args, dirty_before);
+                result.map(|()| Counted::default())
+            }
+            "eval" | "eval_ro" | "evalsha" | "evalsha_ro" => {
+                self.eval(keyspace, client, reply, command, args, now_us)
+            }
+            _ => self.script(reply, command, args).map(|()| Counted::default()),
+        };
+        result.unwrap_or_else(|error| {
+            reply.truncate(from);
+            error.write_to(reply);
+            Counted::default()
+        })
+    }
+
+    fn eval(
+        &mut self,
+        keyspace: &mut Keyspace,
+        client: Subscriber<'_>,
+        reply: &mut Reply,
+        command: &'static Command,
+        args: &[&[u8]],
+        now_us: i64,
+    ) -> Outcome {
+        let by_name = command.name.starts_with("evalsha");
+        if by_name && args[1].len() != 40 {
+            return Err(NO_SCRIPT);
+        }
+        let words = split_words(args, parse_integer(args[2]).ok_or(CommandError::NotInteger)?)?;
+        let sha = if by_name { lower_case(args[1]) } else { sha1_hex(args[1]) };
+        let known = self.server.scripts.cache().get(&sha).cloned();
+        let script = match known {
+            Some(script) => script,
+            None if by_name => return Err(NO_SCRIPT),
+            None => self.register(sha, args[1], false)?,
+        };
+        let only_reads = command.name.ends_with("_ro");
+        self.may_run(script.flags, only_reads)?;
+        let mut vm = self.script_machine();
+        let reference = match vm.compile(&script) {
+            Ok(reference) => reference,
+            Err(message) => {
+                self.scripting.scripts = Some(vm);
+                return Err(does_not_compile(&message));
+            }
+        };
+        let db = client.session.db;
+        let session: *mut _ = &mut *client.session;
+        // SAFETY: all three outlive this function, which uses none of them until the script has ended.
+        let mut run = unsafe { Run::new(self, keyspace, client, Purpose::Scripts, now_us) };
+        run.restrict(script.flags, only_reads);
+        let counted = run_function(&mut vm, reference, &mut run, &words, reply);
+        // SAFETY: the run is over, so this is the only way to the session.
+        unsafe { (*session).db = db };
+        self.return_script_machine(vm);
+        Ok(counted)
+    }
+
+    /// Checks that come before a script runs, beyond those of its command.
+    pub(super) fn may_run(&self, flags: ScriptFlags, only_reads: bool) -> Result<(), CommandError> {
+        if flags.has(ScriptFlags::UNDECLARED) {
+            return Ok(());
+        }
+        let writes = !flags.has(ScriptFlags::NO_WRITES);
+        if writes && only_reads {
+            return Err(CommandError::fixed(
+                "ERR Can not execute a script with write flag using *_ro command.",
+            ));
+        }
+        if writes && !flags.has(ScriptFlags::ALLOW_OOM) && self.out_of_memory {
+            return Err(CommandError::fixed(
+                "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Takes the machine for scripts, which is made if need be.
+    fn script_machine(&mut self) -> Box<Vm> {
+        let epoch = self.server.scripts.epoch.load(Ordering::Acquire);
+        match self.scripting.scripts.take() {
+            Some(vm) if vm.epoch == epoch => vm,
+            _ => Box::new(Vm::new(Purpose::Scripts, self.config.lua_enable_insecure_api, epoch)),
+        }
+    }
+
+    fn return_script_machine(&mut self, vm: Box<Vm>) {
+        let server = self.server.clone();
+        self.scripting.report(&server.scripts, Purpose::Scripts, vm.memory());
+        self.scripting.scripts = Some(vm);
+    }
+
+    /// Adds a script to the cache if it compiles.
+    fn register(&mut self, sha: Sha, body: &[u8], stays: bool) -> Result<Arc<Script>, CommandError> {
+        let header = shebang::of_script(body).map_err(|line| error(&line))?;
+        if !header.engine.eq_ignore_ascii_case(b"lua") {
+            let name = super::lua::up_to_nul(&header.engine);
+            return Err(error(&[b"Could not find scripting engine '", name, b"'"].concat()));
+        }
+        let mut vm = self.script_machine();
+        let compiled = vm.try_compile(&body[header.code_start..]);
+        let result = match compiled {
+            Ok(reference) => {
+                let script =
+                    self.server.scripts.cache().add(sha, body, header.flags, header.code_start, stays);
+                vm.adopt(&script, reference);
+                Ok(script)
+            }
+            Err(message) => Err(does_not_compile(&message)),
+        };
+        self.return_script_machine(vm);
+        result
+    }
+
+    fn script(
+        &mut self,
+        reply: &mut Reply,
+        command: &'static Command,
+        args: &[&[u8]],
+    ) -> Result<(), CommandError> {
+        let scripts = &self.server.clone().scripts;
+        match command.short_name() {
+            "load" => {
+                let sha = sha1_hex(args[2]);
+                if !scripts.cache().keep(&sha) {
+                    self.register(sha, args[2], true)?;
+                }
+                reply.bulk(&sha);
+            }
+            "exists" => {
+                let cache = scripts.cache();
+                reply.array(args.len() - 2);
+                for name in &args[2..] {
+                    reply.integer(i64::from(name.len() == 40 && cache.peek(&lower_case(name)).is_some()));
+                }
+            }
+            "flush" => {
+                let valid = match args {
+                    [_, _] => true,
+                    [_, _, mode] => mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async"),
+                    _ => false,
+                };
+                if !valid {
+                    return Err(CommandError::fixed("ERR SCRIPT FLUSH only support SYNC|ASYNC option"));
+                }
+                scripts.cache().clear();
+                scripts.epoch.fetch_add(1, Ordering::AcqRel);
+                let vm = self.script_machine();
+                self.return_script_machine(vm);
+                reply.ok();
+            }
+            "show" => {
+                let script = (args[2].len() == 40).then(|| lower_case(args[2]));
+                let cache = scripts.cache();
+                let script = script.and_then(|sha| cache.peek(&sha).cloned()).ok_or(NO_SCRIPT)?;
+                reply.bulk(&script.body);
+            }
+            "kill" => return Err(super::NOT_BUSY),
+            _ => {
+                return match args[2].to_ascii_lowercase().as_slice() {
+                    b"no" => {
+                        reply.ok();
+                        Ok(())
+                    }
+                    b"yes" | b"sync" => Err(CommandError::fixed(
+                        "ERR the debugger of scripts is not part of this server, use SCRIPT DEBUG NO",
+                    )),
+                    _ => Err(CommandError::fixed("ERR Use SCRIPT DEBUG YES/SYNC/NO")),
+                };
+            }
+        }
+        Ok(())
+    }
+}
+
+fn does_not_compile(message: &[u8]) -> CommandError {
+    error(&[b"Error compiling script (new function): ", message].concat())
+}
+
+/// A script's name as the cache knows it. It has 40 bytes.
+fn lower_case(name: &[u8]) -> Sha {
+    let mut sha = [0; 40];
+    sha.copy_from_slice(name);
+    sha.make_ascii_lowercase();
+    sha
+}
