@@ -42,6 +42,8 @@ pub struct ClientShared {
     pub paused: AtomicBool,
     /// Waits for a key or for something else; see `blocked`.
     pub blocked: AtomicBool,
+    /// CLIENT TRACE ON.
+    pub traced: AtomicBool,
     /// Set by CLIENT KILL and limits; every shard looks before each command.
     pub killed: AtomicBool,
     /// What changes rarely.
@@ -96,6 +98,7 @@ impl ClientShared {
             subscriptions: Default::default(),
             paused: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
+            traced: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             names: Mutex::new(ClientNames { user: session.user.clone(), ..ClientNames::default() }),
             connection,

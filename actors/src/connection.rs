@@ -26,7 +26,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::batch::{Batch, Stop};
 use crate::clients::ClientShared;
 use crate::clock;
-use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, outside_event, tell};
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, client_event, tell};
 use crate::server::ServerRef;
 use crate::server_commands::{self, Ran};
 use crate::shard::{ExecuteBatch, Shard};
@@ -184,6 +184,9 @@ impl Connection {
             // In this order: a shard that lets the client wait meanwhile looks whether it was killed.
             self.shared.killed.store(true, Ordering::SeqCst);
             self.server.blocked.abandon(self.shared.id);
+            if self.shared.traced.load(Ordering::Relaxed) {
+                crate::trace::client_ended();
+            }
             ctx.stop();
         }
     }
@@ -205,7 +208,6 @@ impl Connection {
             return;
         }
         let now = clock::tick();
-        outside_event(self.id, now);
         let config = self.server.config.load();
         let Some(mut batch) = self.batch.take() else { return };
         if self.protocol_error.is_none() {
@@ -223,6 +225,9 @@ impl Connection {
             }
             return;
         }
+        let client =
+            crate::trace::Client { id: self.shared.id, asked: self.shared.traced.load(Ordering::Relaxed) };
+        client_event(self.id, now, client, |slots| self.touches(slots));
         let complete = self.decoder.complete_bytes();
         self.decoder.rebase(&mut self.requests, &mut self.spare_requests);
         std::mem::swap(&mut batch.requests, &mut self.requests);
@@ -254,6 +259,16 @@ impl Connection {
         {
             self.over_query_limit(ctx);
         }
+    }
+
+    /// Whether a decoded request has an argument, its key if it has one, in one of these slots.
+    fn touches(&self, slots: &[u16]) -> bool {
+        (0..self.requests.len()).any(|request| {
+            self.requests.args(request).get(1).is_some_and(|span| {
+                let key = &self.input[span.start..span.start + span.len];
+                slots.contains(&skuld::slot::slot_of(key).0)
+            })
+        })
     }
 
     fn over_query_limit(&mut self, ctx: &mut Context<Self>) {

@@ -375,6 +375,9 @@ impl Executor {
         }
         let nanos = clock::nanos_between(at, end);
         stats.record(nanos, config.latency_tracking);
+        if nanos >= crate::slow::LONG_COMMAND_NANOS {
+            crate::slow::note_command(command.spec.name, nanos);
+        }
         batch.last_command = command.id;
         batch.commands_run += 1;
         let reply_bytes = batch.output.len() - from;

@@ -8,11 +8,12 @@
 //! measured envelope.
 //!
 //! ## Code map
-//! - [`envelope`]: the envelope around messages, histograms, trace ring
+//! - [`envelope`], [`telemetry`], [`trace`], [`slow`]: the envelope around messages, what it measures, records and their filters, the longest waits
 //! - [`connection`], [`batch`], [`listener`], [`clients`], [`subscriptions`]: clients
 //! - [`shard`], [`executor`], [`routing`], [`names`]: keys
 //! - [`reaper`], [`expiry_scanner`], [`evictor`], [`janitor`], [`replication`], [`replication_log`]: what happens behind the clients' backs
 //! - [`server`], [`stats`], [`command_log`], [`latency_monitor`], [`pause`], [`server_commands`]: what all share, and the commands that show and change it
+//! - [`admin`]: health, metrics and the page for people
 //! - [`start`], [`configure`], [`banner`], [`shutdown`], [`healthcheck`]: from the command line to the end
 //! - [`memory`], [`log`], [`clock`], [`process`], [`proc_title`], [`crash`]: the process
 //!
@@ -20,6 +21,7 @@
 //!   (but [`subscriptions`], and the order of units: there the order of sends is what the lock is for).
 //! Invariant: a panic anywhere ends the process.
 
+mod admin;
 mod banner;
 mod batch;
 mod blocked;
@@ -54,9 +56,12 @@ mod server;
 mod server_commands;
 mod shard;
 mod shutdown;
+mod slow;
 mod start;
 mod stats;
 mod subscriptions;
+mod telemetry;
+mod trace;
 mod transaction;
 
 #[global_allocator]

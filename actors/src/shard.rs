@@ -121,6 +121,9 @@ pub struct ShardDescription {
     /// Bytes of slot tables without entries.
     pub table_bytes: u64,
     pub wheel_items: u64,
+    /// Batches taken from the mailbox and not run yet, and those that used up their slice.
+    pub arrived: u64,
+    pub preempted: u64,
     pub parked: u64,
     /// Batches that CLIENT PAUSE holds back.
     pub paused: u64,
@@ -438,6 +441,8 @@ impl Shard {
                 .map(|d| d.table_bytes() as u64)
                 .sum(),
             wheel_items: part.wheel().len() as u64,
+            arrived: self.arrived.len() as u64,
+            preempted: self.preempted.len() as u64,
             parked: self.parked.len() as u64,
             paused: self.paused.len() as u64,
             units: self.units.len() as u64,

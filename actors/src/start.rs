@@ -21,7 +21,7 @@ use crate::reaper::Reaper;
 use crate::replication_log::ReplicationLog;
 use crate::server::{Server, ServerRef};
 use crate::shard::Shard;
-use crate::{banner, crash, healthcheck, memory, proc_title, shutdown};
+use crate::{admin, banner, crash, healthcheck, memory, proc_title, shutdown, telemetry};
 
 static COMMAND_LINE: OnceLock<(String, Vec<Vec<u8>>)> = OnceLock::new();
 
@@ -278,9 +278,13 @@ fn serve(configured: Configured) {
     tracing::info!("monotonic clock: {}", crate::clock::DESCRIPTION);
     banner::show(&config);
     let bound = bind_or_exit(&config);
+    let admin_sockets = admin::bind(&config).unwrap_or_else(|text| {
+        tracing::warn!("{text}");
+        std::process::exit(1)
+    });
     let workers = workers_of(&config);
     process::bind_to_cpus(&config.server_cpulist.to_str());
-    run(config, file, workers, bound, supervisor);
+    run(config, file, workers, bound, admin_sockets, supervisor);
 }
 
 fn bind_or_exit(config: &Config) -> Bound {
@@ -373,7 +377,14 @@ fn renames(config: &Config) -> Vec<(&[u8], &[u8])> {
     config.renamed_commands.iter().map(|(old, new)| (old.as_bytes(), new.as_bytes())).collect()
 }
 
-fn run(config: Config, file: Option<String>, workers: u16, bound: Bound, supervisor: Supervisor) {
+fn run(
+    config: Config,
+    file: Option<String>,
+    workers: u16,
+    bound: Bound,
+    admin_sockets: Vec<std::net::TcpListener>,
+    supervisor: Supervisor,
+) {
     skuld::hash::set_seed(hash_seed(&config));
     let table = install_commands(&config);
     let system = System::new();
@@ -381,6 +392,7 @@ fn run(config: Config, file: Option<String>, workers: u16, bound: Bound, supervi
     let server: ServerRef = Arc::new(Server::new(config, file, workers, table));
     crash::set_server(&server);
     system.block_on(async {
+        telemetry::name_thread("worker-0");
         // With one worker the light actors share its arbiter: waking a sleeping thread costs more than they do.
         let arbiters: Vec<Option<Arbiter>> = (0..workers)
             .map(|i| (i > 0).then(|| named_arbiter(format!("worker-{i}"), String::new())))
@@ -410,6 +422,7 @@ fn run(config: Config, file: Option<String>, workers: u16, bound: Bound, supervi
         Evictor::new(server.clone()).start();
         Janitor::new(server.clone()).start();
         tracing::info!("Server initialized");
+        admin::start(&server, admin_sockets);
         say_ready(&bound);
         let listener = Listener::new(server.clone(), handles, bound).start();
         assert!(server.listener.set(listener).is_ok(), "addresses are set once");
@@ -438,6 +451,7 @@ fn named_arbiter(name: String, cpulist: String) -> Arbiter {
         memory::register_thread();
         crash::give_thread_a_report_stack();
         process::name_thread(&name);
+        telemetry::name_thread(&name);
         process::bind_to_cpus(&cpulist);
     });
     arbiter

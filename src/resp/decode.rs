@@ -191,6 +191,14 @@ impl Decoder {
 
     /// The `*<count>\r\n` line.
     fn multibulk_head(&mut self, buf: &[u8], limits: DecodeLimits) -> Result<Step, ProtocolError> {
+        if let Some((count, line)) = short_length(&buf[self.pos..])
+            && count < 10
+        {
+            self.pos += line;
+            self.args_missing = count as i64;
+            self.bulk_len = None;
+            return Ok(Step::Complete);
+        }
         let Some(line) = length_line(&buf[self.pos..]) else {
             return if buf.len() - self.pos > INLINE_MAX_BYTES {
                 Err(ProtocolError::MultibulkCountTooBig)
@@ -221,6 +229,16 @@ impl Decoder {
             Some(len) => len,
             None => {
                 let rest = &buf[self.pos..];
+                if let Some((len, line)) = short_length(rest)
+                    && rest[0] == b'$'
+                    && rest.len() >= line + len + 2
+                {
+                    // All of a short argument is here: no need to remember how far it got.
+                    out.spans.push(Span { start: self.pos + line, len });
+                    self.pos += line + len + 2;
+                    self.args_missing -= 1;
+                    return Ok(Step::Complete);
+                }
                 let Some(line) = length_line(rest) else {
                     return if rest.len() > INLINE_MAX_BYTES {
                         Err(ProtocolError::BulkCountTooBig)
@@ -287,6 +305,23 @@ impl Decoder {
 enum Step {
     Complete,
     Incomplete,
+}
+
+/// The usual length line, read without a search: a mark, one or two digits without a superfluous zero, CR and one more
+/// byte. Gives the length, at most 99 and so within every limit, and the bytes of the line with its end. None says
+/// nothing: the line may be longer, incomplete or wrong.
+#[inline]
+fn short_length(bytes: &[u8]) -> Option<(usize, usize)> {
+    let digit = |at: usize| Some(usize::from(bytes[at].wrapping_sub(b'0'))).filter(|d| *d < 10);
+    if bytes.len() < 5 {
+        return None;
+    }
+    let first = digit(1)?;
+    if bytes[2] == b'\r' {
+        return Some((first, 4));
+    }
+    let second = digit(2)?;
+    (bytes[3] == b'\r' && first > 0).then_some((first * 10 + second, 5))
 }
 
 /// Length of the line at the front of `bytes` without its CRLF, if both its ends are there. As in Valkey the line

@@ -36,9 +36,26 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
             request.reply.ok();
             Ok(())
         }
+        "client|trace" => trace(request, batch),
         "client|unblock" => unblock(request),
         name => Err(CommandError::text(format!("ERR unknown subcommand '{name}'"))),
     }
+}
+
+/// CLIENT TRACE: ours; records what the client's own requests cause.
+fn trace(request: &mut Request, batch: &Batch) -> Outcome {
+    let on = match request.args[2].to_ascii_lowercase().as_slice() {
+        b"on" => true,
+        b"off" => false,
+        _ => return Err(CommandError::Syntax),
+    };
+    match (batch.shared.traced.swap(on, Ordering::Relaxed), on) {
+        (false, true) => crate::trace::client_began(),
+        (true, false) => crate::trace::client_ended(),
+        _ => {}
+    }
+    request.reply.ok();
+    Ok(())
 }
 
 /// The letters of CLIENT LIST's `flags`.

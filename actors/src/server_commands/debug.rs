@@ -226,7 +226,7 @@ async fn table_stats(request: &mut Request) -> Outcome {
         return Err(CommandError::fixed("ERR Out of range database"));
     };
     let mut text = String::from("[Dictionary HT]\n");
-    for shard in describe_shards(request).await {
+    for shard in describe_shards(&request.server).await {
         let figures = shard.databases.get(db as usize).copied().unwrap_or_default();
         text += &format!(
             "Shard {}:\n number of entries: {}\n entries with a deadline: {}\n bytes of tables: {}\n",

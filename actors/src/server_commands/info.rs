@@ -108,7 +108,7 @@ pub fn render(view: &View<'_>, words: &[Vec<u8>]) -> String {
 
 /// INFO [section ...].
 pub async fn run(request: &mut Request) -> Outcome {
-    let shards = describe_shards(request).await;
+    let shards = describe_shards(&request.server).await;
     let view = View { server: &request.server, config: request.server.config.load_full(), shards };
     let text = render(&view, &request.args[1..]);
     request.reply.verbatim("txt", text.as_bytes());

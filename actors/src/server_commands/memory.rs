@@ -31,7 +31,7 @@ pub async fn run(request: &mut Request) -> Outcome {
 }
 
 async fn view(request: &Request) -> View<'_> {
-    let shards = describe_shards(request).await;
+    let shards = describe_shards(&request.server).await;
     View { server: &request.server, config: request.server.config.load_full(), shards }
 }
 

@@ -16,6 +16,8 @@ mod memory;
 mod module;
 pub mod pubsub;
 
+pub use actor::{describe_shards, rows as actor_rows};
+
 use std::future::Future;
 use std::pin::Pin;
 

@@ -51,10 +51,22 @@ const ACTOR: Lines = &[
     ("LIST", "List the actors of this server."),
     ("INFO <actor>", "Describe the state of an actor."),
     ("HISTOGRAM [<actor> [<message>]]", "Show how long messages waited and how long they ran."),
-    ("TRACE (START|STOP|GET)", "Record messages, stop recording, or return what was recorded."),
+    (
+        "TRACE START [<filter> <value> ...]",
+        "Record messages from now on. Filters, each as often as wanted:\n\
+         * KIND <kind>: only messages to actors of this kind.\n\
+         * MESSAGE <name>: only messages of this type.\n\
+         * CLIENT <id>: only what this client's requests cause.\n\
+         * SLOT <slot>: only what requests with a key of this slot cause.\n\
+         * SLOWER-THAN <usec>: only messages that waited and ran at least so long together.\n\
+         * SAMPLE <n>: only every n-th event from outside.",
+    ),
+    ("TRACE STOP", "Record no more; what was recorded stays readable."),
+    ("TRACE GET [<count>]", "Return the newest records, oldest first."),
+    ("TRACE DUMP <filename>", "Write the records to a file in the working directory, for ui.perfetto.dev."),
     ("EFFECTS", "Take the propagated commands collected since the last call."),
     ("EVENTS", "Take the keyspace events collected since the last call."),
-    ("SLOW [<count>]", "List the messages that took longest."),
+    ("SLOW [<count>|RESET]", "List the longest waits and runs of messages, and what they waited behind."),
 ];
 
 const CLIENT: Lines = &[
@@ -115,6 +127,7 @@ const CLIENT: Lines = &[
         "SETINFO <option> <value>",
         "Tell a fact about the client. Options:\n* LIB-NAME: the name of its library.\n* LIB-VER: the version of its library.",
     ),
+    ("TRACE (ON|OFF)", "Record what this connection's requests cause, for ACTOR TRACE GET."),
     ("UNBLOCK <clientid> [TIMEOUT|ERROR]", "Wake up a client that waits in a blocking command."),
     (
         "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]\n         [OPTIN] [OPTOUT] [NOLOOP]",

@@ -11,7 +11,7 @@ pub static ROWS: &[CommandSpec] = &[command("client", -2, Group::Connection, "2.
     .subcommands(&CLIENT_SUBCOMMANDS)
     .handler(Handler::Container)];
 
-static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
+static CLIENT_SUBCOMMANDS: [CommandSpec; 21] = [
     command("client|caching", 3, Group::Connection, "6.0.0")
         .summary("Says whether the keys of the next command are to be tracked.")
         .complexity("O(1)")
@@ -303,6 +303,13 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 20] = [
         .flags(NOSCRIPT | LOADING | STALE)
         .acl(Categories::CONNECTION)
         .handler(Handler::Missing),
+    command("client|trace", 3, Group::Connection, "9.1.0")
+        .summary("Records what the client's own requests cause, for ACTOR TRACE GET.")
+        .complexity("O(1)")
+        .flags(NOSCRIPT | LOADING | STALE)
+        .acl(Categories::CONNECTION)
+        .arguments(&[one_of("enabled", &[keyword("on", "ON"), keyword("off", "OFF")])])
+        .handler(Handler::Server),
     command("client|unblock", -3, Group::Connection, "5.0.0")
         .summary("Wakes up a client that waits in a blocking command.")
         .complexity("O(log N), N being the number of connections")

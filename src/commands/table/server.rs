@@ -603,15 +603,20 @@ static ACTOR_SUBCOMMANDS: [CommandSpec; 8] = [
         .summary("Lists the messages that took longest.")
         .complexity("O(N), N being the number of entries returned")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
-        .arguments(&[integer("count").optional()])
-        .handler(Handler::Missing),
+        .arguments(&[one_of("what", &[integer("count"), keyword("reset", "RESET")]).optional()])
+        .handler(Handler::Server),
     command("actor|trace", -3, Group::Server, "9.1.0")
         .summary("Turns the recording of messages on or off, or returns what was recorded.")
         .complexity("O(N), N being the number of records returned")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
         .arguments(&[one_of(
             "action",
-            &[keyword("start", "START"), keyword("stop", "STOP"), keyword("get", "GET")],
+            &[
+                block("start", &[keyword("start", "START"), string("filter").optional().multiple()]),
+                keyword("stop", "STOP"),
+                block("get", &[keyword("get", "GET"), integer("count").optional()]),
+                block("dump", &[keyword("dump", "DUMP"), string("filename")]),
+            ],
         )])
         .handler(Handler::Server),
 ];

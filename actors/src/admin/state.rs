@@ -1,0 +1,134 @@
+//! What the page shows, as JSON.
+
+use serde_json::{Value, json};
+
+use super::field;
+use crate::server::Server;
+use crate::server_commands::actor_rows;
+use crate::shard::ShardDescription;
+use crate::{slow, telemetry};
+
+/// Entries of the lists of slow messages.
+const SLOW_SHOWN: usize = 12;
+/// Fields of INFO that the page shows by name.
+const FIELDS: [&str; 38] = [
+    "valkey_version",
+    "skuld_version",
+    "server_mode",
+    "role",
+    "process_id",
+    "tcp_port",
+    "uptime_in_seconds",
+    "connected_clients",
+    "blocked_clients",
+    "used_memory",
+    "used_memory_rss",
+    "used_memory_peak",
+    "maxmemory",
+    "maxmemory_policy",
+    "instantaneous_ops_per_sec",
+    "instantaneous_input_kbps",
+    "instantaneous_output_kbps",
+    "total_commands_processed",
+    "keyspace_hits",
+    "keyspace_misses",
+    "expired_keys",
+    "evicted_keys",
+    "lazyfree_pending_objects",
+    "lazyfreed_objects",
+    "loading",
+    "rdb_bgsave_in_progress",
+    "rdb_changes_since_last_save",
+    "aof_enabled",
+    "aof_rewrite_in_progress",
+    "connected_slaves",
+    "master_repl_offset",
+    "master_link_status",
+    "cluster_enabled",
+    "cluster_state",
+    "cluster_known_nodes",
+    "cluster_slots_assigned",
+    "skuld_import_mode_seconds",
+    "skuld_import_sources",
+];
+
+/// Everything the page shows.
+pub fn of(server: &Server, info: &str, shards: &[ShardDescription]) -> Value {
+    let fields: serde_json::Map<String, Value> = FIELDS
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), Value::from(field(info, name)?))))
+        .collect();
+    let actors: Vec<Value> = actor_rows(server, shards)
+        .into_iter()
+        .map(|row| {
+            json!({
+                "id": row.id,
+                "kind": row.kind,
+                "arbiter": row.arbiter,
+                "queued": row.queued,
+                "messages": row.messages,
+                "busyPercent": row.busy_percent,
+            })
+        })
+        .collect();
+    let shards: Vec<Value> = shards
+        .iter()
+        .map(|shard| {
+            json!({
+                "index": shard.index,
+                "keys": shard.databases.iter().map(|d| d.keys).sum::<u64>(),
+                "expires": shard.databases.iter().map(|d| d.expires).sum::<u64>(),
+                "deadlines": shard.wheel_items,
+                "parked": shard.parked,
+                "paused": shard.paused,
+                "units": shard.units,
+            })
+        })
+        .collect();
+    let messages: Vec<Value> = telemetry::summaries()
+        .into_iter()
+        .map(|sum| {
+            json!({
+                "actor": sum.kind.name(),
+                "message": sum.message,
+                "count": sum.run.count,
+                "waitP50": sum.wait.percentile_ns(50.0),
+                "waitP99": sum.wait.percentile_ns(99.0),
+                "waitMax": sum.wait.max_ns,
+                "runP50": sum.run.percentile_ns(50.0),
+                "runP99": sum.run.percentile_ns(99.0),
+                "runMax": sum.run.max_ns,
+            })
+        })
+        .collect();
+    let (waits, runs) = slow::longest(SLOW_SHOWN);
+    let entries = |list: Vec<slow::Slow>| list.iter().map(slow_entry).collect::<Vec<_>>();
+    json!({
+        "info": fields,
+        "actors": actors,
+        "shards": shards,
+        "messages": messages,
+        "longestWaits": entries(waits),
+        "longestRuns": entries(runs),
+    })
+}
+
+fn slow_entry(entry: &slow::Slow) -> Value {
+    let command =
+        |c: Option<(&'static str, u64)>| c.map(|(name, nanos)| json!({"name": name, "nanos": nanos}));
+    json!({
+        "message": entry.message,
+        "sender": entry.sender.to_string(),
+        "receiver": entry.receiver.to_string(),
+        "handledUnixUs": entry.handled_unix_us,
+        "waited": entry.waited_ns,
+        "ran": entry.ran_ns,
+        "command": command(entry.command),
+        "behind": entry.behind.as_ref().map(|run| json!({
+            "message": run.message,
+            "receiver": run.receiver.to_string(),
+            "ran": run.ran_ns,
+            "command": command(run.command),
+        })),
+    })
+}
