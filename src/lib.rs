@@ -23,6 +23,7 @@
 //! Invariant: nothing here reads a clock, a socket, a file, or an entropy source; time, seeds and limits are
 //! arguments.
 
+pub mod acl;
 pub mod commands;
 pub mod config;
 pub mod digest;

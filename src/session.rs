@@ -1,6 +1,7 @@
 //! The part of a client that commands read and change. It travels with the client's batch as a value, so that the
 //! shard executing the batch needs to ask nobody.
 
+use crate::acl::{self, User};
 use crate::resp::Protocol;
 
 /// Whether replies are wanted (CLIENT REPLY).
@@ -64,7 +65,11 @@ pub struct Session {
     pub db: u32,
     pub protocol: Protocol,
     pub authenticated: bool,
-    pub user: std::sync::Arc<str>,
+    /// Who the client is. It is looked up again when `user_epoch` is not the epoch of the users of now.
+    pub user: std::sync::Arc<User>,
+    pub user_epoch: u64,
+    /// A login that the command being run has refused, for the log of refusals: the user and the word of the command.
+    pub failed_login: Option<(Vec<u8>, Vec<u8>)>,
     /// CLIENT SETNAME.
     pub name: Vec<u8>,
     /// CLIENT SETINFO lib-name and lib-ver.
@@ -103,7 +108,9 @@ impl Session {
             db: 0,
             protocol: Protocol::Resp2,
             authenticated: true,
-            user: "default".into(),
+            user: acl::all_powerful(),
+            user_epoch: 0,
+            failed_login: None,
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_ver: Vec::new(),

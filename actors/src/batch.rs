@@ -119,12 +119,12 @@ impl Batch {
         let same = names.name == session.name
             && names.lib_name == session.lib_name
             && names.lib_ver == session.lib_ver
-            && Arc::ptr_eq(&names.user, &session.user);
+            && Arc::ptr_eq(&names.user, &session.user.name);
         if !same {
             names.name.clone_from(&session.name);
             names.lib_name.clone_from(&session.lib_name);
             names.lib_ver.clone_from(&session.lib_ver);
-            names.user = session.user.clone();
+            names.user = session.user.name.clone();
             shared.publish_names(names);
         }
     }

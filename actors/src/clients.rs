@@ -57,7 +57,7 @@ pub struct ClientNames {
     pub name: Vec<u8>,
     pub lib_name: Vec<u8>,
     pub lib_ver: Vec<u8>,
-    pub user: Arc<str>,
+    pub user: Arc<[u8]>,
 }
 
 /// Bits of [`ClientShared::flags`].
@@ -100,7 +100,7 @@ impl ClientShared {
             blocked: AtomicBool::new(false),
             traced: AtomicBool::new(false),
             killed: AtomicBool::new(false),
-            names: Mutex::new(ClientNames { user: session.user.clone(), ..ClientNames::default() }),
+            names: Mutex::new(ClientNames { user: session.user.name.clone(), ..ClientNames::default() }),
             connection,
         }
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use skuld::acl::log::Context as RefusalContext;
 use skuld::commands::Command;
 use skuld::commands::context::{CommandError, Context};
 use skuld::commands::spec::{ARBITRARY_KEYS, BLOCKING, DENYOOM, NO_MULTI};
@@ -20,6 +21,8 @@ use skuld::rng::Rng;
 use skuld::session::{Origin, ReplyMode, Session};
 use skuld::slot::Slot;
 
+use crate::access;
+use crate::access::gate::Asker;
 use crate::batch::Batch;
 use crate::clock::{self, Tick};
 use crate::command_log::command_ended;
@@ -37,6 +40,7 @@ const PREFETCH_REQUESTS: usize = 16;
 pub struct Executor {
     pub server: ServerRef,
     pub config: Arc<Config>,
+    users: access::gate::Known,
     pub effects: Effects,
     pub rng: Rng,
     pub commands: Arc<[CommandStats]>,
@@ -71,9 +75,11 @@ pub enum Resolved {
 impl Executor {
     pub fn new(server: ServerRef, commands: Arc<[CommandStats]>, seed: u64) -> Self {
         let config = server.config.load_full();
+        let users = access::gate::Known::new(&server);
         Self {
             server,
             config,
+            users,
             effects: Effects::default(),
             rng: Rng::new(seed),
             commands,
@@ -200,16 +206,24 @@ impl Executor {
 
     /// Looks the batch's next request up and tests whether it may run here and now.
     pub fn resolve(&mut self, batch: &mut Batch) -> Resolved {
+        if !self.users.refresh(&self.server, &mut batch.session) {
+            // The user is gone, and the client goes with it.
+            batch.shared.killed.store(true, std::sync::atomic::Ordering::Relaxed);
+            return Resolved::Refused;
+        }
         let mut args = std::mem::take(&mut self.args);
         let resolved = {
             let args = borrow_args(&mut args, &batch.input, batch.requests.args(batch.next));
-            if !batch.session.authenticated && self.config.requirepass.is_empty() {
+            if !batch.session.authenticated && self.users.acl.is_open() {
                 // The password was taken away after the client connected.
                 batch.session.authenticated = true;
             }
             let admitted = check::admit(self.server.table, args, &batch.session).and_then(|command| {
                 if batch.transaction.is_queueing() { queueable(command) } else { Ok(command) }
             });
+            let asker = Asker { server: &self.server, session: &batch.session, shared: &batch.shared };
+            let queue = batch.transaction.queue.as_ref();
+            let admitted = admitted.and_then(|command| asker.permit(command, args, queue));
             let admitted = match admitted {
                 Ok(command)
                     if self.out_of_memory
@@ -372,6 +386,12 @@ impl Executor {
             if !counted.0 {
                 self.server.stats.count_error(&batch.output[from + 1..]);
             }
+            if let Some((user, word)) = batch.session.failed_login.take() {
+                let exec = command.name == "exec";
+                let context = if exec { RefusalContext::Multi } else { RefusalContext::Toplevel };
+                let asker = Asker { server: &self.server, session: &batch.session, shared: &batch.shared };
+                asker.login_failed(user, word, context);
+            }
         }
         let nanos = clock::nanos_between(at, end);
         stats.record(nanos, config.latency_tracking);
@@ -478,6 +498,7 @@ impl Executor {
             session,
             reply,
             config,
+            acl: &self.users.acl,
             rng: &mut self.rng,
             now_us,
         };
@@ -577,8 +598,15 @@ impl Executor {
         now_us: i64,
     ) {
         reply.array(queue.commands.len());
+        // If the user is gone meanwhile, this is the last the client does.
+        self.users.refresh(&self.server, &mut batch.session);
         for (command, words) in queue.commands {
             let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let asker = Asker { server: &self.server, session: &batch.session, shared: &batch.shared };
+            if let Err(line) = asker.permit_queued(command, &args) {
+                reply.error(&line);
+                continue;
+            }
             match command.spec.handler {
                 Handler::Engine(function) => {
                     let start = clock::tick();

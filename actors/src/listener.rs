@@ -277,7 +277,7 @@ impl Listener {
                     ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
                 }
             };
-            if config.protected_mode && config.requirepass.is_empty() && !loopback {
+            if config.protected_mode && self.server.access.default_has_no_password() && !loopback {
                 return Some(PROTECTED_MODE);
             }
         }
@@ -420,7 +420,7 @@ fn place(server: ServerRef, worker: u16, socket: Unregistered) {
     };
     let client_id = server.clients.next_id();
     let mut session = Session::new(client_id);
-    session.authenticated = config.requirepass.is_empty();
+    session.authenticated = server.access.is_open();
     session.peer = peer.into();
     session.local = local.into();
     session.unix_socket = unix_socket;

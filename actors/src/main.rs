@@ -21,6 +21,7 @@
 //!   (but [`subscriptions`], and the order of units: there the order of sends is what the lock is for).
 //! Invariant: a panic anywhere ends the process.
 
+mod access;
 mod admin;
 mod banner;
 mod batch;

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use skuld::commands::Table;
 use skuld::config::Config;
 
+use crate::access::Access;
 use crate::blocked::Blocked;
 use crate::clients::Clients;
 use crate::clock;
@@ -31,6 +32,8 @@ pub struct Server {
     pub config: ArcSwap<Config>,
     pub table: &'static Table,
     pub clients: Clients,
+    /// Users and their rights.
+    pub access: Access,
     pub stats: Stats,
     pub command_log: CommandLog,
     pub latency: LatencyMonitor,
@@ -81,6 +84,7 @@ impl Server {
         Self {
             table,
             clients: Clients::default(),
+            access: Access::default(),
             stats: Stats::new(workers),
             command_log: CommandLog::default(),
             latency: LatencyMonitor::default(),

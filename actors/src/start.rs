@@ -391,6 +391,10 @@ fn run(
     let bio_cpulist = config.bio_cpulist.to_str().into_owned();
     let server: ServerRef = Arc::new(Server::new(config, file, workers, table));
     crash::set_server(&server);
+    if let Err(line) = server.access.load(&server.config.load()) {
+        tracing::warn!("{line}");
+        std::process::exit(1);
+    }
     system.block_on(async {
         telemetry::name_thread("worker-0");
         // With one worker the light actors share its arbiter: waking a sleeping thread costs more than they do.

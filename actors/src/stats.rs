@@ -64,7 +64,8 @@ pub struct Stats {
     pub eviction_exceeded_ms: AtomicU64,
     pub total_error_replies: AtomicU64,
     pub unexpected_error_replies: AtomicU64,
-    pub acl_access_denied_auth: AtomicU64,
+    /// By [`skuld::acl::Denial`].
+    pub acl_access_denied: [AtomicU64; 6],
     pub client_query_buffer_limit_disconnections: AtomicU64,
     pub client_output_buffer_limit_disconnections: AtomicU64,
     pub expired_time_cap_reached: AtomicU64,
@@ -218,7 +219,6 @@ impl Stats {
             &self.eviction_exceeded_ms,
             &self.total_error_replies,
             &self.unexpected_error_replies,
-            &self.acl_access_denied_auth,
             &self.client_query_buffer_limit_disconnections,
             &self.client_output_buffer_limit_disconnections,
             &self.expired_time_cap_reached,

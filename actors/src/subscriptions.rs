@@ -99,6 +99,22 @@ impl Subscriptions {
         self.lock()[kind as usize].get(name).map_or(0, Vec::len)
     }
 
+    /// The clients with a subscription of which this is true, each once.
+    pub fn holders(&self, wanted: impl Fn(&ClientShared, Kind, &[u8]) -> bool) -> Vec<Arc<ClientShared>> {
+        let mut found: Vec<Arc<ClientShared>> = Vec::new();
+        let members = self.lock();
+        for kind in Kind::ALL {
+            for (name, clients) in &members[kind as usize] {
+                for client in clients {
+                    if !found.iter().any(|known| known.id == client.id) && wanted(client, kind, name) {
+                        found.push(client.clone());
+                    }
+                }
+            }
+        }
+        found
+    }
+
     /// Sends a message to the subscribers of a channel and, unless it is a shard channel, of the patterns that match
     /// it. Returns how many times it was sent.
     pub fn publish(&self, kind: Kind, channel: &[u8], message: &[u8]) -> usize {

@@ -1,5 +1,6 @@
 //! Fuzz targets: functions from bytes to nothing that panic when a property of the engine does not hold.
 //!
+//! - [`acl`][]: rules of users, and files of users
 //! - [`requests`][]: the decoder of requests, however the bytes are cut
 //! - [`config`][]: configuration text, command line, environment, CONFIG SET, and that CONFIG REWRITE keeps the values
 //! - [`commands`][]: sequences of commands on a keyspace, and the same keyspace made from what they propagate
@@ -11,6 +12,7 @@
 //!
 //! [`keeper`] executes commands, [`digest`] compares keyspaces, [`grammar`] writes requests, [`mutate`] changes bytes.
 
+pub mod acl;
 pub mod commands;
 pub mod config;
 pub mod digest;
@@ -40,6 +42,7 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    Target { name: "acl", run: acl::run, make: acl::make, words: acl::words },
     Target { name: "requests", run: requests::run, make: requests::make, words: requests::words },
     Target { name: "config", run: config::run, make: config::make, words: config::words },
     Target { name: "commands", run: commands::run, make: commands::make, words: grammar::words },

@@ -119,6 +119,11 @@ fn shrink(target: &Target, mut input: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
+fn acl() {
+    fuzz("acl");
+}
+
+#[test]
 fn requests() {
     fuzz("requests");
 }

@@ -2,12 +2,9 @@
 
 use super::client::check_name;
 use super::context::{CommandError, Context, Outcome};
-use crate::config::Config;
+use crate::acl::DEFAULT_USER;
 use crate::resp::Protocol;
 use crate::version::{REDIS_VERSION, VERSION};
-
-/// The only user as long as there is no ACL.
-const DEFAULT_USER: &str = "default";
 
 /// `PING [message]`
 pub fn ping(ctx: &mut Context<'_>) -> Outcome {
@@ -47,39 +44,32 @@ pub fn quit(ctx: &mut Context<'_>) -> Outcome {
 
 /// `RESET`
 pub fn reset(ctx: &mut Context<'_>) -> Outcome {
-    ctx.session.reset(ctx.config.requirepass.is_empty());
+    ctx.session.reset(ctx.acl.is_open());
     ctx.reply.set_protocol(ctx.session.protocol);
     ctx.reply.simple("RESET");
     Ok(())
 }
 
-/// Whether this user may come in with this password. Takes the same time for every wrong password of the right length.
-fn is_welcome(config: &Config, user: &[u8], password: &[u8]) -> bool {
-    let wanted = config.requirepass.as_bytes();
-    let same = wanted.len() == password.len()
-        && wanted.iter().zip(password).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0;
-    user == DEFAULT_USER.as_bytes() && (wanted.is_empty() || same)
-}
-
-fn authenticate(ctx: &mut Context<'_>, user: &[u8], password: &[u8]) -> Outcome {
-    if !is_welcome(ctx.config, user, password) {
+fn authenticate(ctx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Outcome {
+    let Some(user) = ctx.acl.authenticate(name, password) else {
+        ctx.session.failed_login = Some((name.to_vec(), ctx.arg(0).to_vec()));
         return Err(CommandError::fixed("WRONGPASS invalid username-password pair or user is disabled."));
-    }
+    };
+    ctx.session.user = user.clone();
     ctx.session.authenticated = true;
-    ctx.session.user = DEFAULT_USER.into();
     Ok(())
 }
 
 /// `AUTH [username] password`
 pub fn auth(ctx: &mut Context<'_>) -> Outcome {
     match *ctx.args {
-        [_, _] if ctx.config.requirepass.is_empty() => {
+        [_, _] if ctx.acl.default_user().nopass => {
             return Err(CommandError::fixed(
                 "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
                  configuration is correct?",
             ));
         }
-        [_, password] => authenticate(ctx, DEFAULT_USER.as_bytes(), password)?,
+        [_, password] => authenticate(ctx, DEFAULT_USER, password)?,
         [_, user, password] => authenticate(ctx, user, password)?,
         _ => return Err(CommandError::Syntax),
     }
@@ -181,7 +171,9 @@ mod tests {
         let mut b = Bench::new();
         assert!(b.say("AUTH x").starts_with("-ERR AUTH <password> called without any password"));
         assert_eq!(b.say("AUTH default x"), "+OK\r\n");
-        b.config.requirepass = "secret".into();
+        let mut user = (**b.acl.default_user()).clone();
+        user.set_only_password(b"secret");
+        b.acl.insert(user);
         b.session.authenticated = false;
         let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
         for command in ["AUTH secre", "AUTH default x", "AUTH nobody secret", "HELLO 3 AUTH default x"] {

@@ -87,6 +87,8 @@ pub struct Context<'a> {
     pub session: &'a mut Session,
     pub reply: &'a mut Reply,
     pub config: &'a Config,
+    /// The users of now.
+    pub acl: &'a crate::acl::Acl,
     pub rng: &'a mut Rng,
     /// The frozen clock in Unix microseconds, for TIME.
     pub now_us: i64,

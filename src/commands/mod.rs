@@ -1,6 +1,7 @@
 //! The command table and the command families. A stranger finds any command in two hops: its row in the table,
 //! then the function the row names.
 
+pub mod acl;
 pub mod argument;
 pub mod argument_values;
 pub mod bitmap;

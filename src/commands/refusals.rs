@@ -35,6 +35,17 @@ pub fn unknown_subcommand(args: &[&[u8]]) -> Vec<u8> {
     one_line(line)
 }
 
+/// The line for a subcommand with words that it does not know:
+/// `ERR unknown subcommand or wrong number of arguments for 'LOG'. Try ACL HELP.`
+pub fn wrong_subcommand_arity(args: &[&[u8]]) -> Vec<u8> {
+    let mut line = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+    line.extend_from_slice(repeated(args.get(1).copied().unwrap_or_default(), REPEATED_BYTES_MAX));
+    line.extend_from_slice(b"'. Try ");
+    line.extend(c_string(args.first().copied().unwrap_or_default()).iter().map(u8::to_ascii_uppercase));
+    line.extend_from_slice(b" HELP.");
+    one_line(line)
+}
+
 /// The line for a request of the wrong length; `name` is the full name in lower case, such as `client|list`.
 pub fn wrong_arity(name: &str) -> String {
     format!("ERR wrong number of arguments for '{name}' command")

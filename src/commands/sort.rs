@@ -2,6 +2,7 @@
 //!
 //! BY and GET name keys by a pattern: its first `*` stands for the element, and `key->field` for a field of a hash.
 
+use crate::acl::check::{Place, may_read_all_keys};
 use crate::commands::context::Outcome;
 use crate::commands::list::{limits, reply_item};
 use crate::commands::{CommandError, Context};
@@ -85,6 +86,7 @@ impl<'a> Options<'a> {
                     options.by = Some(pattern);
                     if pattern.contains(&b'*') {
                         check_slot(ctx, pattern, "BY")?;
+                        check_rights(ctx, "BY")?;
                     } else {
                         options.unsorted = true;
                     }
@@ -94,6 +96,7 @@ impl<'a> Options<'a> {
                     if pattern != b"#" {
                         check_slot(ctx, pattern, "GET")?;
                     }
+                    check_rights(ctx, "GET")?;
                     options.get.push(pattern);
                     at += 1;
                 }
@@ -122,6 +125,22 @@ fn check_slot(ctx: &Context<'_>, pattern: &[u8], option: &str) -> Result<(), Com
         )));
     }
     Ok(())
+}
+
+/// A pattern may lead to any key, so the user must be allowed to read all of them.
+fn check_rights(ctx: &Context<'_>, option: &str) -> Result<(), CommandError> {
+    let user = &ctx.session.user;
+    if user.is_unrestricted() {
+        return Ok(());
+    }
+    let place = Place { db: ctx.session.db, databases: ctx.config.database_count() };
+    let command = crate::acl::command_named(ctx.spec.name.as_bytes());
+    if command.is_some_and(|command| may_read_all_keys(user, command, ctx.args, place)) {
+        return Ok(());
+    }
+    Err(CommandError::text(format!(
+        "ERR {option} option of SORT denied due to insufficient ACL permissions."
+    )))
 }
 
 /// The slot of all keys that match a pattern, if its wildcards leave no choice.

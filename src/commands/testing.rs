@@ -17,6 +17,7 @@ pub struct Bench {
     pub effects: Effects,
     pub session: Session,
     pub config: Config,
+    pub acl: crate::acl::Acl,
     pub rng: Rng,
     /// Unix milliseconds.
     pub now: i64,
@@ -50,6 +51,7 @@ impl Bench {
             effects,
             session: Session::new(7),
             config: Config::default(),
+            acl: crate::acl::Acl::new(),
             rng: Rng::new(1),
             now: 1_000_000,
             rules: Situation::default().rules(),
@@ -97,6 +99,7 @@ impl Bench {
             session: &mut self.session,
             reply: &mut reply,
             config: &self.config,
+            acl: &self.acl,
             rng: &mut self.rng,
             now_us: self.now * 1000,
         };

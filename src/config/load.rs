@@ -301,6 +301,10 @@ impl Config {
                          in config files"
                     )));
                 }
+                let declaration: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+                if let Err(reason) = crate::acl::file::check_declaration(&declaration) {
+                    return Err(problem(&reason));
+                }
                 self.users.push(words[1..].iter().map(|word| Text::from(word.as_slice())).collect());
             }
             "rename-command" => self.renamed_commands.push((text_of(1), text_of(2))),

@@ -13,6 +13,7 @@ use super::api::push_error;
 use super::convert::{Version, push_reply};
 use super::lua::*;
 use super::run::{Run, Surroundings};
+use crate::access::gate::Asker;
 use crate::clock;
 use crate::server_commands::pubsub::{self, Subscriber};
 use crate::stats::bump;
@@ -111,6 +112,9 @@ fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
         let line = "ERR This Valkey command is not allowed from script";
         return refuse(run, Some(command), reply, line);
     }
+    if let Err(line) = asker(run).permit_script(command, words) {
+        return refuse(run, Some(command), reply, &String::from_utf8_lossy(&line));
+    }
     let writes = command.flags.has(WRITE);
     if run.read_only && command.flags.has_any(WRITE | MAY_REPLICATE) {
         let line = "ERR Write commands are not allowed from read-only scripts.";
@@ -123,6 +127,12 @@ fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
     }
     run.wrote |= writes;
     perform(run, command, words, reply);
+}
+
+/// The script's client, as the check of its rights sees it.
+fn asker(run: &mut Run) -> Asker<'_> {
+    let Surroundings { executor, client, .. } = run.surroundings();
+    Asker { server: &executor.server, session: client.session, shared: client.shared }
 }
 
 fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mut Reply) {
@@ -162,11 +172,14 @@ pub unsafe extern "C" fn acl_check_cmd(state: *mut lua_State) -> c_int {
     // SAFETY: called by Lua with its state.
     let lua = unsafe { Lua::new(state) };
     let Some(words) = words(lua) else { return RAISE };
-    let known = Run::with(|run| run.surroundings().executor.server.table.lookup_request(&words).is_ok());
-    if !known {
+    let allowed = Run::with(|run| {
+        let command = run.surroundings().executor.server.table.lookup_request(&words).ok()?;
+        Some(asker(run).may_run(command, &words))
+    });
+    let Some(allowed) = allowed else {
         push_error(lua, b"Invalid command passed to server.acl_check_cmd()");
         return RAISE;
-    }
-    lua.push_boolean(true);
+    };
+    lua.push_boolean(allowed);
     1
 }

@@ -115,7 +115,7 @@ pub fn line(client: &ClientShared, now_ms: i64) -> String {
         client.memory_bytes(),
         if output > 0 { "rw" } else { "r" },
         last_command(client),
-        names.user,
+        text(&names.user),
         client.resp.load(Ordering::Relaxed),
         text(&names.lib_name),
         text(&names.lib_ver),
@@ -137,7 +137,13 @@ fn list(request: &mut Request, batch: &Batch) -> Outcome {
         2 => {}
         // A filter has a name and a value, or several.
         3 => return Err(CommandError::Syntax),
-        _ => filter = client_filter::parse(&request.args[2..], databases(request))?,
+        _ => {
+            filter = client_filter::parse(
+                &request.args[2..],
+                databases(request),
+                &request.server.access.current(),
+            )?
+        }
     }
     let now_ms = clock::unix_ms();
     let mut text = String::new();
@@ -163,7 +169,7 @@ fn kill(request: &mut Request, batch: &mut Batch) -> Outcome {
         filter.addr = Some(request.args[2].clone());
         filter
     } else {
-        client_filter::parse(&request.args[2..], databases(request))?
+        client_filter::parse(&request.args[2..], databases(request), &request.server.access.current())?
     };
     let now_ms = clock::unix_ms();
     let mut killed = 0;
@@ -191,7 +197,8 @@ fn kill(request: &mut Request, batch: &mut Batch) -> Outcome {
     Ok(())
 }
 
-fn end(client: &Arc<ClientShared>) {
+/// Disconnects a client.
+pub fn end(client: &Arc<ClientShared>) {
     // From now on no shard runs a command of it; then its connection closes.
     client.killed.store(true, Ordering::SeqCst);
     tell(&client.connection, Kill { after_replies: false });

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use skuld::acl::Acl;
 use skuld::commands::context::CommandError;
 use skuld::resp::decode::parse_integer;
 
@@ -60,7 +61,7 @@ fn quoting(before: &str, word: &[u8], after: &str) -> CommandError {
 ///
 /// # Errors
 /// Valkey's lines.
-pub fn parse(args: &[Vec<u8>], databases: u32) -> Result<Filter, CommandError> {
+pub fn parse(args: &[Vec<u8>], databases: u32, acl: &Acl) -> Result<Filter, CommandError> {
     let mut filter = Filter::default();
     let mut at = 0;
     while at < args.len() {
@@ -81,8 +82,8 @@ pub fn parse(args: &[Vec<u8>], databases: u32) -> Result<Filter, CommandError> {
             b"not-addr" => filter.not_addr = Some(value.clone()),
             b"laddr" => filter.laddr = Some(value.clone()),
             b"not-laddr" => filter.not_laddr = Some(value.clone()),
-            b"user" => filter.user = Some(parse_user(value)?),
-            b"not-user" => filter.not_user = Some(parse_user(value)?),
+            b"user" => filter.user = Some(parse_user(value, acl)?),
+            b"not-user" => filter.not_user = Some(parse_user(value, acl)?),
             b"flags" => filter.flags = Some(parse_flags(value)?),
             b"not-flags" => filter.not_flags = Some(parse_flags(value)?),
             b"name" => filter.name = Some(value.clone()),
@@ -136,9 +137,8 @@ fn parse_kind(word: &[u8]) -> Result<ClientType, CommandError> {
     }
 }
 
-fn parse_user(word: &[u8]) -> Result<Vec<u8>, CommandError> {
-    // Until users are managed there is one.
-    if word == b"default" { Ok(word.to_vec()) } else { Err(quoting("ERR No such user '", word, "'")) }
+fn parse_user(word: &[u8], acl: &Acl) -> Result<Vec<u8>, CommandError> {
+    if acl.get(word).is_some() { Ok(word.to_vec()) } else { Err(quoting("ERR No such user '", word, "'")) }
 }
 
 fn parse_flags(word: &[u8]) -> Result<Vec<u8>, CommandError> {
@@ -197,8 +197,8 @@ impl Filter {
             && is_not(&self.not_addr, client.peer.as_bytes())
             && is(&self.laddr, client.local.as_bytes())
             && is_not(&self.not_laddr, client.local.as_bytes())
-            && is(&self.user, names.user.as_bytes())
-            && is_not(&self.not_user, names.user.as_bytes())
+            && is(&self.user, &names.user)
+            && is_not(&self.not_user, &names.user)
             && is(&self.name, &names.name)
             && is_not(&self.not_name, &names.name)
             && is(&self.lib_name, &names.lib_name)
@@ -222,7 +222,7 @@ mod tests {
 
     fn parsed(words: &str) -> Result<Filter, String> {
         let args: Vec<Vec<u8>> = words.split(' ').map(|w| w.as_bytes().to_vec()).collect();
-        parse(&args, 16).map_err(|e| e.to_string())
+        parse(&args, 16, &Acl::new()).map_err(|e| e.to_string())
     }
 
     #[test]

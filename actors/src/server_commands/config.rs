@@ -104,6 +104,9 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     if outcome.changes("dir") {
         configure::name_directory(&mut outcome.config);
     }
+    if outcome.changes("requirepass") {
+        server.access.set_default_password(outcome.config.requirepass.as_bytes());
+    }
     server.config.store(Arc::new(outcome.config));
     request.reply.ok();
     Ok(())
@@ -208,7 +211,9 @@ fn replace_file(server: &Server, path: &str, additions: Additions) -> std::io::R
         Err(e) => return Err(e),
     };
     let config = server.config.load();
-    let text = skuld::config::rewrite(&old, &config, None, additions);
+    // Users that live in a file of their own are written by ACL SAVE.
+    let users = if config.aclfile.is_empty() { server.access.current().lines() } else { Vec::new() };
+    let text = skuld::config::rewrite(&old, &config, Some(&users), additions);
     let temporary = format!("{path}.{}.{}", std::process::id(), server.started_ms);
     let written = (|| {
         let mut file = std::fs::File::create(&temporary)?;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use skuld::acl::Denial;
 use skuld::commands::table::commands;
 use skuld::config::values::format_fraction;
 
@@ -137,9 +138,15 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.fraction("instantaneous_eventloop_cycles_per_sec", cycle_rate, 0);
     let per_cycle = if cycle_rate > 0.0 { stats.rates.of(Rate::CycleMicros) / cycle_rate } else { 0.0 };
     out.fraction("instantaneous_eventloop_duration_usec", per_cycle, 0);
-    out.add("acl_access_denied_auth", load(&stats.acl_access_denied_auth));
-    for name in ["cmd", "key", "channel", "tls_cert", "db"] {
-        out.add(&format!("acl_access_denied_{name}"), 0);
+    for (name, denial) in [
+        ("auth", Denial::Login),
+        ("cmd", Denial::Command),
+        ("key", Denial::Key),
+        ("channel", Denial::Channel),
+        ("tls_cert", Denial::Certificate),
+        ("db", Denial::Database),
+    ] {
+        out.add(&format!("acl_access_denied_{name}"), load(&stats.acl_access_denied[denial as usize]));
     }
     let shard_waits = envelope::summaries().into_iter().filter(|s| s.kind == ActorKind::Shard);
     let mut waits = envelope::Summary::default();

@@ -1,6 +1,7 @@
 //! Commands that need what belongs to actors: other clients, the configuration, figures of all shards. The
 //! connection runs them between two batches; each is a barrier in its client's program order.
 
+mod acl;
 mod actor;
 pub mod client;
 mod client_filter;
@@ -132,6 +133,7 @@ pub async fn tell_all_shards(server: &ServerRef, what: Controlled) {
 async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
     let name = request.command.spec.name;
     match name.split('|').next().unwrap_or(name) {
+        "acl" => acl::run(request, batch),
         "actor" => actor::run(request, batch).await,
         "client" => client::run(request, batch).await,
         "commandlog" | "slowlog" => command_log::run(request),

@@ -66,7 +66,7 @@ pub async fn reset(request: &mut Request, batch: &mut Batch) -> Outcome {
     pass_messages(batch).await;
     batch.transaction.queue = None;
     batch.transaction.unwatch();
-    batch.session.reset(request.server.config.load().requirepass.is_empty());
+    batch.session.reset(request.server.access.is_open());
     request.reply.set_protocol(batch.session.protocol);
     request.reply.simple("RESET");
     Ok(())
