@@ -3,8 +3,9 @@
 //! A command only records; the shard performs. So the same command code serves clients, transactions, scripts, units
 //! over several shards, and the effects tests.
 
+use crate::export::Outbox;
 use crate::keyspace::table::Table;
-use crate::keyspace::{Entry, Value};
+use crate::keyspace::{Database, Entry, Value};
 use crate::slot::Slot;
 
 /// Classes of keyspace events, the letters of `notify-keyspace-events`.
@@ -49,6 +50,8 @@ pub enum Garbage {
     Value(Value),
     Entry(Entry),
     Tables(Vec<Table<Entry>>),
+    /// A database that an export has not finished with, and the index of its part.
+    Exporting(u16, Box<Database>),
     /// What the configuration wants freed by the command itself: freed like the rest, but in no counter.
     Uncounted(Box<Garbage>),
 }
@@ -241,6 +244,8 @@ pub struct Effects {
     pub wait: Option<Wait>,
     /// Keys, with their databases, that blocked clients may be waiting for, in the order they became ready.
     pub ready: Vec<(u32, Box<[u8]>)>,
+    /// Old values for running exports.
+    pub exports: Outbox,
     /// What becomes of the command itself in the stream.
     own: Own,
 }
@@ -329,5 +334,6 @@ impl Effects {
             && self.modified.is_empty()
             && self.databases.is_empty()
             && self.garbage.is_empty()
+            && self.exports.is_empty()
     }
 }

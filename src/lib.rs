@@ -16,6 +16,8 @@
 //! - [`glob`]: glob patterns of keys, channels and directives
 //! - [`lzf`]: the byte compression of RDB and list nodes
 //! - [`rdb`]: the binary form of values in RDB files and DUMP payloads
+//! - [`aof`]: the append-only file
+//! - [`export`]: point-in-time export of keys that go on changing
 //! - [`expiry`]: the time-ordered index of deadlines
 //! - [`replication`]: histories, the backlog, and how effects are framed in the stream
 //! - [`scripting`]: scripts, libraries of functions, and the formats that scripts read and write
@@ -24,12 +26,14 @@
 //! arguments.
 
 pub mod acl;
+pub mod aof;
 pub mod commands;
 pub mod config;
 pub mod digest;
 pub mod effects;
 pub mod eviction;
 pub mod expiry;
+pub mod export;
 pub mod glob;
 pub mod hash;
 

@@ -28,10 +28,11 @@ pub enum ActorKind {
     ExpiryScanner,
     ReplicationLog,
     Janitor,
+    Snapshotter,
 }
 
 impl ActorKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Outside,
         Self::Listener,
         Self::Connection,
@@ -41,6 +42,7 @@ impl ActorKind {
         Self::ExpiryScanner,
         Self::ReplicationLog,
         Self::Janitor,
+        Self::Snapshotter,
     ];
 
     pub fn name(self) -> &'static str {
@@ -54,6 +56,7 @@ impl ActorKind {
             Self::ExpiryScanner => "expiry-scanner",
             Self::ReplicationLog => "replication-log",
             Self::Janitor => "janitor",
+            Self::Snapshotter => "snapshotter",
         }
     }
 }
@@ -105,7 +108,7 @@ pub trait Traceable: 'static {
 }
 
 /// Most message types any one kind of actor receives.
-pub const MESSAGES_MAX: usize = 24;
+pub const MESSAGES_MAX: usize = 48;
 
 /// An actor whose messages are measured.
 pub trait TracedActor: Actor {

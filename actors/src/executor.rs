@@ -6,10 +6,10 @@ use std::sync::Arc;
 use skuld::acl::log::Context as RefusalContext;
 use skuld::commands::Command;
 use skuld::commands::context::{CommandError, Context};
-use skuld::commands::spec::{ARBITRARY_KEYS, BLOCKING, DENYOOM, NO_MULTI};
+use skuld::commands::spec::{ARBITRARY_KEYS, BLOCKING, DENYOOM, NO_MULTI, WRITE};
 use skuld::commands::{EngineFn, Handler, check};
 use skuld::config::Config;
-use skuld::effects::{Effects, Grouping};
+use skuld::effects::{DatabaseChange, Effects, Grouping};
 use skuld::eviction::Chooser;
 use skuld::expiry::rules::Situation;
 use skuld::expiry::wheel::Popped;
@@ -26,6 +26,7 @@ use crate::access::gate::Asker;
 use crate::batch::Batch;
 use crate::clock::{self, Tick};
 use crate::command_log::command_ended;
+use crate::gate;
 use crate::replication::{Replication, bit};
 use crate::scripting::Counted;
 use crate::server::ServerRef;
@@ -104,6 +105,9 @@ impl Executor {
         self.effects.listening.modified = self.server.watches.any();
         self.effects.listening.waiting = self.server.blocked.any_on_keys();
         self.effects.listening.waiting_for_loss = self.server.blocked.any_on_loss();
+        if self.server.exports.any() || self.effects.exports.active {
+            self.refresh_exports();
+        }
         let current = self.server.config.load();
         if !Arc::ptr_eq(&current, &self.config) {
             self.config = Arc::clone(&current);
@@ -234,6 +238,12 @@ impl Executor {
                 }
                 other => other,
             };
+            let is_client = batch.session.origin.is_client();
+            let admitted =
+                admitted.and_then(|command| match if is_client { self.gated(command) } else { None } {
+                    Some(refusal) => Err((Some(command), refusal)),
+                    None => Ok(command),
+                });
             match admitted {
                 Ok(command) if batch.transaction.is_queueing() && !runs_inside_multi(command) => {
                     let words = args.iter().map(|a| a.to_vec()).collect();
@@ -276,6 +286,13 @@ impl Executor {
         args.clear();
         self.args = args;
         resolved
+    }
+
+    /// The refusal of a command because of the server's state, if there is one.
+    #[inline]
+    fn gated(&self, command: &'static Command) -> Option<CommandError> {
+        gate::disk::refusal(&self.server, &self.config, command)
+            .or_else(|| gate::loading::refusal(&self.server, command))
     }
 
     /// How expired keys look to a client now.
@@ -375,6 +392,7 @@ impl Executor {
             batch.shared.last_command.store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
             return clock::tick();
         }
+        self.note_flush();
         self.tell_of_databases(keyspace);
         let config: &Config = &self.config;
         let errors = reply.take_errors();
@@ -481,6 +499,7 @@ impl Executor {
         let dirty_before = self.effects.dirty;
         let db_before = session.db;
         let from = reply.len();
+        self.effects.exports.writing = command.flags.has(WRITE);
         let mut context = Context {
             args,
             spec: command.spec,
@@ -667,6 +686,37 @@ impl Executor {
         let evicted = self.chooser.evict_one(&mut access, &self.config, &mut self.rng);
         self.effects.propagation.close_group(Grouping::Apart);
         evicted
+    }
+
+    /// Takes note of the exports under way, for which writes leave old values.
+    #[cold]
+    fn refresh_exports(&mut self) {
+        let exports = &mut self.effects.exports;
+        exports.active = false;
+        for (lane, format) in exports.formats.iter_mut().enumerate() {
+            let export = self.server.exports.lane(lane);
+            exports.active |= export.is_some();
+            *format = export.filter(|e| !e.is_stopped()).map(|e| e.format);
+        }
+    }
+
+    /// FLUSHALL ends exports that are files on their own.
+    fn note_flush(&self) {
+        if self.effects.databases.contains(&DatabaseChange::AllFlushed) {
+            self.server.flushed_all();
+        }
+    }
+
+    /// The clock that access words are compared with.
+    pub fn touch_now(&self) -> Touch {
+        touch(&self.config, clock::unix_us(clock::tick()) / 1_000_000)
+    }
+
+    /// Runs something that is no client's command on all keys.
+    pub fn run_task(&mut self, keyspace: &mut Keyspace, task: crate::shard::Task) {
+        task(keyspace, self);
+        self.effects.propagation.close_group(Grouping::Together);
+        self.tell_of_databases(keyspace);
     }
 
     /// Lets something other than a command look at the keys as they lie there.

@@ -11,6 +11,7 @@
 //! - [`envelope`], [`telemetry`], [`trace`], [`slow`]: the envelope around messages, what it measures, records and their filters, the longest waits
 //! - [`connection`], [`batch`], [`listener`], [`clients`], [`subscriptions`]: clients
 //! - [`shard`], [`executor`], [`routing`], [`names`]: keys
+//! - [`export`], [`snapshotter`], [`persistence`]: saving and loading
 //! - [`reaper`], [`expiry_scanner`], [`evictor`], [`janitor`], [`replication`], [`replication_log`]: what happens behind the clients' backs
 //! - [`server`], [`stats`], [`command_log`], [`latency_monitor`], [`pause`], [`server_commands`]: what all share, and the commands that show and change it
 //! - [`admin`]: health, metrics and the page for people
@@ -38,6 +39,8 @@ mod eviction;
 mod evictor;
 mod executor;
 mod expiry_scanner;
+mod export;
+mod gate;
 mod healthcheck;
 mod janitor;
 mod latency_monitor;
@@ -46,6 +49,7 @@ mod log;
 mod memory;
 mod names;
 mod pause;
+mod persistence;
 mod proc_title;
 mod process;
 mod reaper;
@@ -58,6 +62,7 @@ mod server_commands;
 mod shard;
 mod shutdown;
 mod slow;
+mod snapshotter;
 mod start;
 mod stats;
 mod subscriptions;

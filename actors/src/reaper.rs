@@ -14,7 +14,7 @@ use skuld::keyspace::table::Table;
 use crate::continue_later::continue_later;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
 use crate::server::ServerRef;
-use crate::shard::Shard;
+use crate::shard::{KeepExporting, Shard};
 
 /// Entries freed before other messages get a turn.
 const SLICE_ENTRIES: usize = 4096;
@@ -67,6 +67,10 @@ impl Reaper {
     fn enqueue(&mut self, item: Garbage, freeing: Freeing) {
         let objects = match item {
             Garbage::Uncounted(inner) => return self.enqueue(*inner, Freeing::Uncounted),
+            // Its shard keeps it until no export needs it; then its tables come here.
+            Garbage::Exporting(shard, database) => {
+                return tell(self.server.shard(shard), KeepExporting { database, freeing });
+            }
             Garbage::Tables(tables) => {
                 let objects: usize = tables.iter().map(Table::len).sum();
                 self.queue.extend(tables.into_iter().map(|table| Work::Table(table, freeing)));

@@ -15,14 +15,18 @@ use crate::blocked::Blocked;
 use crate::clients::Clients;
 use crate::clock;
 use crate::command_log::CommandLog;
+use crate::envelope::tell;
 use crate::eviction::Eviction;
+use crate::export::Exports;
 use crate::latency_monitor::LatencyMonitor;
 use crate::listener::Listener;
 use crate::pause::Pause;
+use crate::persistence::Persistence;
 use crate::reaper::Reaper;
 use crate::replication::Replication;
 use crate::replication_log::ReplicationLog;
 use crate::shard::Shard;
+use crate::snapshotter::Snapshotter;
 use crate::stats::Stats;
 use crate::subscriptions::Subscriptions;
 use crate::transaction::Watches;
@@ -44,6 +48,7 @@ pub struct Server {
     pub reaper: OnceLock<Addr<Reaper>>,
     pub replication_log: OnceLock<Addr<ReplicationLog>>,
     pub listener: OnceLock<Addr<Listener>>,
+    pub snapshotter: OnceLock<Addr<Snapshotter>>,
     /// Held while a unit's `Reserve` messages are enqueued, so that every shard sees units in the same order.
     pub unit_order: Mutex<()>,
     pub run_id: String,
@@ -66,6 +71,10 @@ pub struct Server {
     pub blocked: Blocked,
     /// Scripts and libraries of functions.
     pub scripts: crate::scripting::Scripts,
+    /// Snapshots and full syncs under way.
+    pub exports: Exports,
+    /// Saving and loading.
+    pub persistence: Persistence,
     /// Who watches which keys.
     pub watches: Arc<Watches>,
     /// Who is subscribed to which channels.
@@ -93,6 +102,7 @@ impl Server {
             reaper: OnceLock::new(),
             replication_log: OnceLock::new(),
             listener: OnceLock::new(),
+            snapshotter: OnceLock::new(),
             unit_order: Mutex::new(()),
             run_id: crate::start::random_hex(20),
             replication_id: ArcSwap::from_pointee(crate::start::random_hex(20)),
@@ -106,6 +116,8 @@ impl Server {
             eviction: Eviction::new(workers),
             blocked: Blocked::new(workers),
             scripts: Default::default(),
+            exports: Exports::default(),
+            persistence: Persistence::default(),
             watches: Arc::default(),
             subscriptions: Arc::default(),
             replication: Replication::default(),
@@ -129,6 +141,18 @@ impl Server {
 
     pub fn listener(&self) -> &Addr<Listener> {
         self.listener.get().expect("set before the first connection")
+    }
+
+    pub fn snapshotter(&self) -> &Addr<Snapshotter> {
+        self.snapshotter.get().expect("set before the first connection")
+    }
+
+    /// All databases were emptied by a command: a file of what was there before is not wanted any more.
+    pub fn flushed_all(&self) {
+        self.exports.flushed_all(self);
+        if !self.config.load().save.is_empty() && !self.persistence.is_loading() {
+            tell(self.snapshotter(), crate::snapshotter::SaveAfterFlush);
+        }
     }
 
     pub fn replication_log(&self) -> &Addr<ReplicationLog> {

@@ -13,6 +13,7 @@
 //! Invariant: `Append` leaves before the replies of the batch that caused it.
 //! Invariant: batches that touch reserved slots wait, in order of arrival; no other batch does.
 
+mod exports;
 mod held_back;
 mod names;
 mod room;
@@ -43,6 +44,8 @@ use crate::server::ServerRef;
 use crate::server_commands::debug_keys::{KeysAnswer, KeysJob, run_on_shard};
 use crate::stats::CommandStats;
 
+use exports::ShardExports;
+pub use exports::{ContinueExports, KeepExporting, ResumeExports, RunOverAll, StartWalk, Task};
 pub use held_back::PauseOver;
 use names::PendingNames;
 pub use names::{CollectNames, ContinueNames, NamesCollected};
@@ -149,6 +152,11 @@ crate::receives!(Shard:
     DebugKeys = 13,
     EvictSome = 14,
     EndWaits = 15,
+    RunOverAll = 24,
+    StartWalk = 25,
+    ContinueExports = 26,
+    ResumeExports = 27,
+    KeepExporting = 28,
 );
 
 impl Traceable for ExecuteBatch {
@@ -210,6 +218,7 @@ pub struct Shard {
     next_names: u64,
     /// Batches taken from the mailbox and not run yet.
     arrived: Vec<Traced<ExecuteBatch>>,
+    exports: ShardExports,
     running: Vec<Traced<ExecuteBatch>>,
 }
 
@@ -241,6 +250,7 @@ impl Shard {
             pending_names: HashMap::new(),
             next_names: 0,
             arrived: Vec::new(),
+            exports: ShardExports::default(),
             running: Vec::new(),
         }
     }
@@ -348,6 +358,10 @@ impl Shard {
                 self.perform_effects();
                 return self.parked.push_back(batch);
             }
+            if self.must_wait_for_export(&batch, command) {
+                self.perform_effects();
+                return self.parked.push_back(batch);
+            }
             at = self.executor.run(&mut self.keyspace, &mut batch, command, at);
             crate::envelope::set_recent(at);
             if let Some(wait) = self.executor.effects.wait.take() {
@@ -365,6 +379,7 @@ impl Shard {
     }
 
     fn retry_parked(&mut self, ctx: &mut Context<Self>) {
+        self.run_waiting_tasks(ctx);
         for batch in std::mem::take(&mut self.parked) {
             self.advance(batch, ctx);
         }
@@ -402,6 +417,9 @@ impl Shard {
         }
         if effects.is_quiet() {
             return;
+        }
+        for (lane, chunk) in effects.exports.drain() {
+            self.server.exports.send(lane, chunk);
         }
         if !effects.propagation.is_empty() || !effects.events.is_empty() {
             let propagation = std::mem::take(&mut effects.propagation);

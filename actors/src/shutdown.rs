@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use skuld::commands::context::CommandError;
 use skuld::config::ShutdownFlags;
 
+use crate::persistence::loader::run_over_all;
+use crate::persistence::save::{remove_temporary, save_at_once};
 use crate::server::ServerRef;
 use crate::server_commands::{Outcome, Request};
 
@@ -13,6 +15,7 @@ use crate::server_commands::{Outcome, Request};
 pub enum Saving {
     /// If there are save points.
     AsConfigured,
+    Wanted,
     Unwanted,
 }
 
@@ -36,13 +39,13 @@ pub async fn command(request: &mut Request) -> Outcome {
         return Err(CommandError::fixed("ERR No shutdown in progress."));
     }
     tracing::info!("User requested shutdown...");
-    if save && !force {
-        // Ending all the same would lose what the client asked to keep.
-        tracing::warn!("Snapshots are not available yet in this version of Skuld, can't exit.");
-        return Err(CommandError::fixed("ERR Errors trying to SHUTDOWN. Check logs."));
-    }
-    finish(&request.server, if nosave { Saving::Unwanted } else { Saving::AsConfigured });
-    Ok(())
+    let saving = match (save, nosave) {
+        (true, _) => Saving::Wanted,
+        (_, true) => Saving::Unwanted,
+        _ => Saving::AsConfigured,
+    };
+    finish(&request.server, saving, force).await;
+    Err(CommandError::fixed("ERR Errors trying to SHUTDOWN. Check logs."))
 }
 
 /// Waits for SIGTERM and SIGINT, and ends the process as they and the configuration say.
@@ -53,31 +56,70 @@ pub async fn wait_for_signals(server: &ServerRef) {
         tracing::error!("Cannot watch signals.");
         std::process::exit(1);
     };
-    let flags = tokio::select! {
-        _ = term.recv() => {
-            crate::log::from_signal_handler("Received SIGTERM scheduling shutdown...");
-            server.config.load().shutdown_on_sigterm
-        }
-        _ = int.recv() => {
-            crate::log::from_signal_handler("Received SIGINT scheduling shutdown...");
-            server.config.load().shutdown_on_sigint
-        }
-    };
-    tracing::info!("User requested shutdown...");
-    let unwanted = flags.has(ShutdownFlags::NOSAVE);
-    finish(server, if unwanted { Saving::Unwanted } else { Saving::AsConfigured });
-}
-
-/// Ends the process as asked: everything acknowledged is where the configuration promised it to be.
-pub fn finish(server: &ServerRef, saving: Saving) {
-    server.shutting_down.store(true, Ordering::Relaxed);
-    let config = server.config.load();
-    if saving == Saving::AsConfigured && !config.save.is_empty() && server.dirty.load(Ordering::Relaxed) > 0 {
+    loop {
+        let flags = tokio::select! {
+            _ = term.recv() => {
+                crate::log::from_signal_handler("Received SIGTERM scheduling shutdown...");
+                server.config.load().shutdown_on_sigterm
+            }
+            _ = int.recv() => {
+                crate::log::from_signal_handler("Received SIGINT scheduling shutdown...");
+                server.config.load().shutdown_on_sigint
+            }
+        };
+        tracing::info!("User requested shutdown...");
+        let saving = if flags.has(ShutdownFlags::NOSAVE) {
+            Saving::Unwanted
+        } else if flags.has(ShutdownFlags::SAVE) {
+            Saving::Wanted
+        } else {
+            Saving::AsConfigured
+        };
+        finish(server, saving, flags.has(ShutdownFlags::FORCE)).await;
         tracing::warn!(
-            "Save points are configured, but snapshots are not available yet in this version of Skuld: the data ends \
-             with the process."
+            "SIGTERM received but errors trying to shut down the server, check the logs for more information"
         );
     }
+}
+
+/// Ends the process as asked: everything acknowledged is where the configuration promised it to be. Returns only if
+/// that cannot be done.
+pub async fn finish(server: &ServerRef, saving: Saving, force: bool) {
+    let config = server.config.load_full();
+    let saves = match saving {
+        Saving::Wanted => true,
+        Saving::Unwanted => false,
+        Saving::AsConfigured => !config.save.is_empty(),
+    };
+    if !saves || server.persistence.is_loading() {
+        end(server);
+    }
+    // Nobody is served any more from here on, unless saving fails.
+    let for_task = server.clone();
+    run_over_all(server, move |keyspace, _| {
+        let server = for_task;
+        if server.persistence.saving.load(Ordering::Relaxed) {
+            tracing::warn!("There is a child saving an .rdb. Killing it!");
+        }
+        tracing::info!("Saving the final RDB snapshot before exiting.");
+        match save_at_once(&server, keyspace) {
+            Ok(()) => end(&server),
+            Err(_) if force => {
+                tracing::warn!("Error trying to save the DB. Exit anyway.");
+                end(&server);
+            }
+            Err(_) => tracing::warn!("Error trying to save the DB, can't exit."),
+        }
+    })
+    .await;
+    tracing::warn!("Errors trying to shut down the server. Check the logs for more information.");
+}
+
+/// Tidies up and ends the process.
+fn end(server: &ServerRef) -> ! {
+    server.shutting_down.store(true, Ordering::Relaxed);
+    let config = server.config.load();
+    remove_temporary();
     crate::process::remove_pidfile(&config);
     if !config.unixsocket.is_empty() {
         tracing::info!("Removing the unix socket file.");

@@ -21,7 +21,8 @@ use crate::reaper::Reaper;
 use crate::replication_log::ReplicationLog;
 use crate::server::{Server, ServerRef};
 use crate::shard::Shard;
-use crate::{admin, banner, crash, healthcheck, memory, proc_title, shutdown, telemetry};
+use crate::snapshotter::Snapshotter;
+use crate::{admin, banner, crash, healthcheck, memory, persistence, proc_title, shutdown, telemetry};
 
 static COMMAND_LINE: OnceLock<(String, Vec<Vec<u8>>)> = OnceLock::new();
 
@@ -420,32 +421,52 @@ fn run(
             .collect();
         let set = server.shards.set(shards).is_ok()
             && server.reaper.set(reaper).is_ok()
-            && server.replication_log.set(log).is_ok();
+            && server.replication_log.set(log).is_ok()
+            && server.snapshotter.set(Snapshotter::new(server.clone()).start()).is_ok();
         assert!(set, "addresses are set once");
         ExpiryScanner::new(server.clone()).start();
         Evictor::new(server.clone()).start();
         Janitor::new(server.clone()).start();
         tracing::info!("Server initialized");
         admin::start(&server, admin_sockets);
-        say_ready(&bound);
+        server.stats.startup_memory.store(memory::used(), Ordering::Relaxed);
+        let ready = Ready::of(&bound);
+        // Clients are answered while data is loaded; most commands are refused until it is there.
+        server.persistence.begin_loading(0);
         let listener = Listener::new(server.clone(), handles, bound).start();
         assert!(server.listener.set(listener).is_ok(), "addresses are set once");
-        if supervisor == Supervisor::Systemd {
-            process::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");
-        }
-        server.stats.startup_memory.store(memory::used(), Ordering::Relaxed);
+        let for_load = server.clone();
+        actix::spawn(async move {
+            persistence::start::load_at_start(&for_load).await;
+            ready.say();
+            if supervisor == Supervisor::Systemd {
+                process::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");
+            }
+        });
         shutdown::wait_for_signals(&server).await;
         drop((arbiters, reaper_arbiter));
     });
 }
 
-/// One line per kind of listener, however many addresses it has.
-fn say_ready(bound: &Bound) {
-    if !bound.tcp.is_empty() {
-        tracing::info!("Ready to accept connections tcp");
+/// The kinds of listeners there are.
+struct Ready {
+    tcp: bool,
+    unix: bool,
+}
+
+impl Ready {
+    fn of(bound: &Bound) -> Self {
+        Self { tcp: !bound.tcp.is_empty(), unix: bound.unix.is_some() }
     }
-    if bound.unix.is_some() {
-        tracing::info!("Ready to accept connections unix");
+
+    /// One line per kind of listener, however many addresses it has.
+    fn say(&self) {
+        if self.tcp {
+            tracing::info!("Ready to accept connections tcp");
+        }
+        if self.unix {
+            tracing::info!("Ready to accept connections unix");
+        }
     }
 }
 

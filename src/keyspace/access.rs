@@ -140,6 +140,29 @@ impl<'a> Access<'a> {
         self.keyspace.part_mut(place.slot).database_mut(db)?.find_mut(place.slot, place.hash, key)
     }
 
+    /// To be called before a key is changed or removed: exports that have not come to it yet get it as it is now.
+    #[inline]
+    fn before_write(&mut self, db: u32, place: Place, key: &[u8]) {
+        if self.effects.exports.active {
+            self.export_old(db, place, key);
+        }
+    }
+
+    #[cold]
+    fn export_old(&mut self, db: u32, place: Place, key: &[u8]) {
+        let touch = self.touch;
+        let Some(database) = self.keyspace.part_mut(place.slot).database_mut(db) else { return };
+        let names = database.export_names;
+        let Some(table) = database.slot_mut(place.slot).filter(|t| t.lanes.any_open()) else { return };
+        let lanes = table.lanes;
+        let Some(entry) = table.table.find_mut(place.hash, key) else { return };
+        let due = lanes.due(entry.marks());
+        if due != 0 {
+            self.effects.exports.put(due, &names, entry, touch);
+            entry.set_marks(entry.marks() ^ due);
+        }
+    }
+
     /// The entry as it lies there, expired or not; changes nothing.
     pub fn peek(&self, db: u32, key: &[u8]) -> Option<&Entry> {
         let place = self.place(key);
@@ -164,6 +187,9 @@ impl<'a> Access<'a> {
         let (now, touch) = (self.now, self.touch);
         let treatment = if how.write { self.rules.write } else { self.rules.read };
         let no_touch = how.no_touch || self.client_no_touch;
+        if self.effects.exports.active && (how.write || self.effects.exports.writing) {
+            self.export_old(db, place, key);
+        }
         let found: Option<*mut Entry> = self.find_mut(db, place, key).map(|e| e as *mut Entry);
         if let Some(found) = found {
             // SAFETY: the pointer was just made from an exclusive borrow of self, and nothing was changed since.
@@ -214,6 +240,7 @@ impl<'a> Access<'a> {
     /// The entry that a lookup of this command has just found, without touching or counting it once more.
     pub fn again(&mut self, key: &[u8]) -> Option<&mut Entry> {
         let place = self.place(key);
+        self.before_write(self.db, place, key);
         self.find_mut(self.db, place, key)
     }
 
@@ -277,6 +304,7 @@ impl<'a> Access<'a> {
             Expiry::At(t) => Some(t),
             Expiry::Drop | Expiry::Keep => None,
         };
+        self.before_write(db, place, key);
         let Some(entry) = self.find_mut(db, place, key) else {
             self.insert_at(db, place, key, value, fresh);
             return;
@@ -348,6 +376,7 @@ impl<'a> Access<'a> {
     /// That is the background's doing: its event is of the class of expired keys. Spec page key-lifetime.md, 2.5.
     pub fn expire_fields(&mut self, db: u32, key: &[u8], max: usize) -> usize {
         let (place, now) = (self.place(key), self.now);
+        self.before_write(db, place, key);
         let Some(entry) = self.find_mut(db, place, key) else { return 0 };
         let had = entry.field_deadline();
         let Some(mut hash) = entry.hash_mut() else { return 0 };
@@ -380,6 +409,7 @@ impl<'a> Access<'a> {
     }
 
     fn set_expiry_at(&mut self, db: u32, place: Place, key: &[u8], expiry: Option<i64>) {
+        self.before_write(db, place, key);
         let Some(entry) = self.find_mut(db, place, key) else { return };
         let had = entry.expiry();
         entry.set_expiry(expiry);
@@ -402,6 +432,7 @@ impl<'a> Access<'a> {
     /// Like [`Access::take`], from any database.
     pub fn take_in(&mut self, db: u32, key: &[u8]) -> Option<Entry> {
         let place = self.place(key);
+        self.before_write(db, place, key);
         let part = self.keyspace.part_mut(place.slot);
         let entry = part.database_mut(db)?.remove(place.slot, place.hash, key)?;
         for _ in [entry.expiry(), entry.field_deadline()].into_iter().flatten() {
@@ -521,6 +552,11 @@ impl<'a> Access<'a> {
         for part in self.keyspace.parts_mut() {
             if let Some(database) = part.take_database(db) {
                 keys += database.keys();
+                if self.effects.exports.active && database.is_exporting() {
+                    let garbage = Garbage::Exporting(part.index(), database);
+                    self.effects.garbage.push(freeing.apply(garbage));
+                    continue;
+                }
                 tables.extend(Database::into_tables(*database));
             }
         }

@@ -721,6 +721,17 @@ impl Entry {
         // SAFETY: the word lies in the header.
         unsafe { self.0.as_ptr().add(4).cast::<u32>().write(word) }
     }
+
+    /// The marks of running exports, a bit per lane (see [`crate::export`]).
+    #[inline]
+    pub fn marks(&self) -> u8 {
+        (self.access_word() >> 24) as u8
+    }
+
+    #[inline]
+    pub fn set_marks(&mut self, marks: u8) {
+        self.set_access_word(self.access_word() & 0xff_ffff | u32::from(marks) << 24);
+    }
 }
 
 impl Drop for Entry {

@@ -18,7 +18,7 @@ pub mod table;
 
 pub use access::{Access, ExpiryRules, Lookup, Touch, Treatment};
 pub use entry::{Entry, NewValue, StringKind, Type, Value, ValueRef};
-pub use part::{Database, Part, SlotTable};
+pub use part::{Database, DatabaseAtCut, Part, SlotTable};
 
 use crate::slot::Slot;
 

@@ -3,6 +3,7 @@
 use super::entry::Entry;
 use super::table::Table;
 use crate::expiry::wheel::Wheel;
+use crate::export::{LANES, Lane, Lanes};
 use crate::rng::Rng;
 use crate::slot::{SLOTS, Slot};
 
@@ -17,9 +18,32 @@ pub struct SlotTable {
     pub(super) expires: u32,
     /// Hashes with fields that have deadlines of their own.
     pub(super) volatile: u32,
+    /// Which running exports have not finished with it.
+    pub(super) lanes: Lanes,
 }
 
 impl SlotTable {
+    /// The marks of running exports.
+    pub fn lanes(&self) -> Lanes {
+        self.lanes
+    }
+
+    /// A step of an export: hands the entries of one bucket that are due to `put` and marks them. Returns the cursor of
+    /// the next step; 0 when all are done, and the table with them.
+    pub(crate) fn export_step(&mut self, lane: Lane, cursor: u64, put: &mut dyn FnMut(&Entry)) -> u64 {
+        let lanes = self.lanes;
+        let bit = 1 << lane.index();
+        let next = self.table.scan_mut(cursor, &mut |entry| {
+            if lanes.due(entry.marks()) & bit != 0 {
+                put(entry);
+                entry.set_marks(entry.marks() ^ bit);
+            }
+        });
+        if next == 0 {
+            self.lanes.close(lane);
+        }
+        next
+    }
     pub fn len(&self) -> usize {
         self.table.len()
     }
@@ -61,6 +85,10 @@ pub struct Database {
     groups: Vec<u32>,
     /// Never reused within a part.
     id: u32,
+    /// The database's number at the cut of each running export.
+    pub(super) export_names: [u32; LANES],
+    /// Exports whose walk has not finished with it, a bit per lane.
+    walks: u8,
     /// Running mean of remaining times to live, milliseconds (INFO keyspace).
     pub avg_ttl: i64,
 }
@@ -76,6 +104,8 @@ impl Database {
             volatile: 0,
             groups: vec![0; n.div_ceil(GROUP)],
             id,
+            export_names: [0; LANES],
+            walks: 0,
             avg_ttl: 0,
         }
     }
@@ -89,6 +119,8 @@ impl Database {
             volatile: 0,
             groups: Vec::new(),
             id: 0,
+            export_names: [0; LANES],
+            walks: 0,
             avg_ttl: 0,
         }
     }
@@ -114,8 +146,44 @@ impl Database {
         }
     }
 
+    /// The number this database had at the cut of an export.
+    pub fn export_name(&self, lane: Lane) -> u32 {
+        self.export_names[lane.index()]
+    }
+
+    /// Begins an export of all its keys, as database `number`.
+    fn open_lane(&mut self, lane: Lane, number: u32) {
+        self.export_names[lane.index()] = number;
+        self.walks |= 1 << lane.index();
+        match &mut self.slots {
+            Slots::Dense(tables) => {
+                for (group, tables) in self.groups.iter().zip(tables.chunks_mut(GROUP)) {
+                    if *group > 0 {
+                        tables.iter_mut().filter(|t| !t.is_empty()).for_each(|t| t.lanes.open(lane));
+                    }
+                }
+            }
+            Slots::Sparse(tables) => tables.iter_mut().for_each(|(_, t)| t.lanes.open(lane)),
+        }
+    }
+
+    /// Whether an export has not finished with it.
+    pub fn is_exporting(&self) -> bool {
+        self.walks != 0
+    }
+
+    /// An export has finished with it.
+    pub(crate) fn walked(&mut self, lane: Lane) {
+        self.walks &= !(1 << lane.index());
+    }
+
+    /// Never reused within a part; what the wheel and exports call it.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     #[inline]
-    fn slot_mut(&mut self, slot: Slot) -> Option<&mut SlotTable> {
+    pub(crate) fn slot_mut(&mut self, slot: Slot) -> Option<&mut SlotTable> {
         match &mut self.slots {
             Slots::Dense(tables) => Some(&mut tables[slot.index() / usize::from(self.workers)]),
             Slots::Sparse(tables) => tables.iter_mut().find(|(s, _)| *s == slot).map(|(_, t)| t),
@@ -160,6 +228,11 @@ impl Database {
             tables.push((slot, SlotTable::default()));
         }
         let table = self.slot_mut(slot).expect("a sparse slot was just made, a dense one always is there");
+        let born = table.lanes.born();
+        let mut entry = entry;
+        if born != entry.marks() {
+            entry.set_marks(born);
+        }
         table.expires += expires as u32;
         table.volatile += u32::from(is_volatile);
         table.table.insert_new(hash, entry)
@@ -298,6 +371,16 @@ impl Database {
     }
 }
 
+/// A database as an export finds it at its cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatabaseAtCut {
+    pub number: u32,
+    /// See [`Database::id`].
+    pub id: u32,
+    pub keys: u64,
+    pub expires: u64,
+}
+
 /// All databases of the slots `s` with `s % workers == index`, or of some of those slots.
 pub struct Part {
     index: u16,
@@ -305,6 +388,8 @@ pub struct Part {
     sparse: bool,
     databases: Vec<Option<Box<Database>>>,
     next_id: u32,
+    /// Everything was replaced, the wheel too (see [`Part::adopt`]), while a unit held it.
+    adopted: bool,
     /// Deadlines, newest included; in a unit's part only those the unit set.
     pub(crate) wheel: Wheel,
 }
@@ -323,7 +408,15 @@ pub fn unpack_deadline(item: u64) -> (u32, Slot, u32) {
 impl Part {
     /// The part of shard `index` of `workers`, empty.
     pub fn new(index: u16, workers: u16) -> Self {
-        Self { index, workers, sparse: false, databases: Vec::new(), next_id: 0, wheel: Wheel::new(0) }
+        Self {
+            index,
+            workers,
+            sparse: false,
+            databases: Vec::new(),
+            next_id: 0,
+            adopted: false,
+            wheel: Wheel::new(0),
+        }
     }
 
     pub fn index(&self) -> u16 {
@@ -373,6 +466,62 @@ impl Part {
             *next_id += 1;
             Box::new(if sparse { Database::sparse(workers) } else { Database::dense(workers, *next_id) })
         })
+    }
+
+    /// The cut of an export: all keys there are now belong to it. Returns number, identity, keys and deadlines of each
+    /// database that has keys.
+    pub fn open_lane(&mut self, lane: Lane) -> Vec<DatabaseAtCut> {
+        let mut found = Vec::new();
+        for (number, database) in self.databases.iter_mut().enumerate() {
+            let Some(database) = database.as_mut().filter(|d| d.keys > 0) else { continue };
+            database.open_lane(lane, number as u32);
+            found.push(DatabaseAtCut {
+                number: number as u32,
+                id: database.id,
+                keys: database.keys,
+                expires: database.expires,
+            });
+        }
+        found
+    }
+
+    /// Replaces everything by what was loaded into `loaded`, a part of the same slots that no shard has used. Returns
+    /// what was there before.
+    pub fn adopt(&mut self, loaded: Part) -> Vec<Box<Database>> {
+        debug_assert_eq!((self.index, self.workers), (loaded.index, loaded.workers));
+        let old = std::mem::replace(&mut self.databases, loaded.databases);
+        self.next_id = self.next_id.max(loaded.next_id);
+        self.wheel = loaded.wheel;
+        self.adopted = true;
+        old.into_iter().flatten().collect()
+    }
+
+    /// Reserves identities for databases that are loaded elsewhere: the first is the number returned, plus one.
+    pub fn reserve_ids(&mut self, count: u32) -> u32 {
+        let first = self.next_id;
+        self.next_id += count;
+        first
+    }
+
+    /// An empty part to load into, whose databases get identities above `ids_after`.
+    pub fn for_loading(index: u16, workers: u16, ids_after: u32) -> Self {
+        Self { next_id: ids_after, ..Self::new(index, workers) }
+    }
+
+    /// Adds a key while loading; false if it is there already.
+    pub fn load(&mut self, db: u32, slot: Slot, hash: u64, entry: Entry) -> bool {
+        let name = {
+            let database = self.database_or_new(db);
+            if database.find(slot, hash, entry.key()).is_some() {
+                return false;
+            }
+            database.id
+        };
+        for deadline in [entry.expiry(), entry.field_deadline()].into_iter().flatten() {
+            self.wheel.insert(deadline, pack_deadline(name, slot, hash));
+        }
+        self.database_or_new(db).insert(slot, hash, entry);
+        true
     }
 
     /// Takes a whole database away, leaving none.
@@ -445,9 +594,12 @@ impl Part {
         for db in 0..self.databases() {
             let Some(database) = self.database_mut(db) else { continue };
             for &slot in slots {
-                if database.slot(slot).is_some_and(|t| !t.is_empty()) {
+                if database.slot(slot).is_some_and(|t| !t.is_empty() || t.lanes != Lanes::default()) {
                     let table = database.take_slot(slot);
-                    out.database_or_new(db).put_slot(slot, table);
+                    let (id, names) = (database.id, database.export_names);
+                    let own = out.database_or_new(db);
+                    (own.id, own.export_names) = (id, names);
+                    own.put_slot(slot, table);
                 }
             }
         }
@@ -465,7 +617,13 @@ impl Part {
 
     /// Takes back what [`Part::detach_slots`] or [`Part::detach_all`] gave away, deadlines set meanwhile included.
     pub fn attach(&mut self, part: Part) {
-        let Part { sparse, databases, mut wheel, next_id, .. } = part;
+        let Part { sparse, databases, mut wheel, next_id, adopted, .. } = part;
+        if adopted {
+            self.databases = databases;
+            self.next_id = next_id;
+            self.wheel = wheel;
+            return;
+        }
         // What the unit did to keys whose deadlines are in our wheel.
         self.wheel.note_stale_many(wheel.stale());
         if !sparse {
@@ -479,7 +637,7 @@ impl Part {
             let Some(database) = database else { continue };
             let Slots::Sparse(tables) = database.slots else { continue };
             for (slot, table) in tables {
-                if !table.is_empty() {
+                if !table.is_empty() || table.lanes != Lanes::default() {
                     self.database_or_new(db as u32).put_slot(slot, table);
                 }
             }

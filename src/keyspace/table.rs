@@ -205,6 +205,31 @@ impl<T> Table<T> {
         next_cursor(cursor, depth_mask(index, buckets))
     }
 
+    /// Like [`Table::scan`]; the elements may be changed, except for their keys.
+    pub fn scan_mut(&mut self, cursor: u64, visit: &mut dyn FnMut(&mut T)) -> u64 {
+        match self.state.kind() {
+            Kind::Empty => return 0,
+            Kind::Single => {
+                visit(self.single_mut());
+                return 0;
+            }
+            Kind::Small | Kind::Large => {}
+        }
+        let buckets = self.state.buckets();
+        let index = address(cursor, buckets);
+        // SAFETY: the address is below the number of buckets, and `&mut self` makes the chain's elements ours alone.
+        unsafe {
+            let mut node = Some(self.bucket(index));
+            while let Some(current) = node {
+                for slot in 0..current.count() {
+                    visit(&mut *current.slot(slot));
+                }
+                node = current.next();
+            }
+        }
+        next_cursor(cursor, depth_mask(index, buckets))
+    }
+
     /// An element chosen with equal probability for all, or `None` of an empty table. `rng` returns 64 random bits.
     ///
     /// A bucket is hit in proportion to its range of hashes, and accepted in proportion to its elements divided by

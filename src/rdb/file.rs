@@ -48,6 +48,26 @@ pub enum Usage {
     Frequency(u8),
 }
 
+/// A key as it stands in a file.
+pub fn write_entry(out: &mut Vec<u8>, entry: &Entry, usage: Usage, compression: Compression) {
+    if let Some(deadline) = entry.expiry() {
+        out.push(opcode::DEADLINE_MS);
+        write::milliseconds(out, deadline);
+    }
+    match usage {
+        Usage::Unsaid => {}
+        Usage::Idle(seconds) => {
+            out.push(opcode::IDLE);
+            write::length(out, seconds);
+        }
+        Usage::Frequency(counter) => out.extend_from_slice(&[opcode::FREQUENCY, counter]),
+    }
+    let value = entry.value();
+    out.push(value_type(&value) as u8);
+    write::string(out, entry.key(), compression);
+    encode_value(out, &value, compression);
+}
+
 /// Makes a file. What was written collects in a buffer until [`FileWriter::take`] hands it out, so that the caller
 /// decides how much is held and when it goes out.
 pub struct FileWriter {
@@ -111,23 +131,18 @@ impl FileWriter {
 
     /// A key of the current database.
     pub fn entry(&mut self, entry: &Entry, usage: Usage) {
-        let out = &mut self.buffer;
-        if let Some(deadline) = entry.expiry() {
-            out.push(opcode::DEADLINE_MS);
-            write::milliseconds(out, deadline);
-        }
-        match usage {
-            Usage::Unsaid => {}
-            Usage::Idle(seconds) => {
-                out.push(opcode::IDLE);
-                write::length(out, seconds);
-            }
-            Usage::Frequency(counter) => out.extend_from_slice(&[opcode::FREQUENCY, counter]),
-        }
-        let value = entry.value();
-        out.push(value_type(&value) as u8);
-        write::string(out, entry.key(), self.compression);
-        encode_value(out, &value, self.compression);
+        write_entry(&mut self.buffer, entry, usage, self.compression);
+    }
+
+    /// Goes on with a database that was begun before.
+    pub fn reselect(&mut self, number: u32) {
+        self.buffer.push(opcode::DATABASE);
+        write::length(&mut self.buffer, number.into());
+    }
+
+    /// Keys that [`write_entry`] encoded.
+    pub fn encoded(&mut self, keys: &[u8]) {
+        self.buffer.extend_from_slice(keys);
     }
 
     /// Ends the file and hands out the rest of it.
@@ -202,6 +217,8 @@ pub struct FileReader {
     /// Bytes behind `start` that make another attempt worthwhile.
     wanted: usize,
     complete: bool,
+    /// Bytes read, since the beginning of the file.
+    offset: u64,
     version: Option<u32>,
     sum: Checksum,
     check: RdbVersionCheck,
@@ -217,6 +234,7 @@ impl FileReader {
             start: 0,
             wanted: MAGIC.len(),
             complete: false,
+            offset: 0,
             version: None,
             sum: Checksum::new(),
             check,
@@ -243,6 +261,11 @@ impl FileReader {
     /// Bytes that were added and not read: what follows the end of the file.
     pub fn rest(&self) -> &[u8] {
         &self.buffer[self.start..]
+    }
+
+    /// Where in the file the next item begins, or the one that could not be read: bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The version of the file, once its first bytes are read.
@@ -274,6 +297,7 @@ impl FileReader {
                 let taken = available - reader.remaining();
                 self.sum.update(&self.buffer[self.start..self.start + taken]);
                 self.start += taken;
+                self.offset += taken as u64;
                 self.wanted = 1;
                 Ok(Some(item))
             }
@@ -304,6 +328,7 @@ impl FileReader {
         }
         self.sum.update(&magic);
         self.start += magic.len();
+        self.offset += magic.len() as u64;
         self.version = Some(version);
         self.wanted = 1;
         Ok(version)

@@ -1,7 +1,6 @@
 //! CONFIG GET, SET, REWRITE, RESETSTAT, and what a new setting means to the running server.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use skuld::commands::context::CommandError;
 use skuld::config::rewrite::Additions;
@@ -62,8 +61,10 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     let _turn = server.config_change.lock().await;
     let old = server.config.load_full();
     let words: Vec<&[u8]> = request.args[2..].iter().map(Vec::as_slice).collect();
-    let guard =
-        SetGuard { loading: false, protected_allowed: is_allowed(old.enable_protected_configs, batch) };
+    let guard = SetGuard {
+        loading: request.server.persistence.is_loading(),
+        protected_allowed: is_allowed(old.enable_protected_configs, batch),
+    };
     let refused = |error: SetError| {
         // Nothing is ever loaded while clients are served, so there is always a line.
         CommandError::Bytes(error.line().unwrap_or_else(|| b"LOADING Server is loading".to_vec()))
@@ -231,10 +232,4 @@ fn replace_file(server: &Server, path: &str, additions: Additions) -> std::io::R
         let _ = std::fs::remove_file(&temporary);
     }
     written
-}
-
-/// LASTSAVE.
-pub fn last_save(request: &mut Request) -> Outcome {
-    request.reply.integer(request.server.last_save_ms.load(Ordering::Relaxed) / 1000);
-    Ok(())
 }

@@ -42,10 +42,8 @@ const MEANINGLESS: &[(&str, &str)] = &[
 /// Names that will have a meaning once their area is built.
 const NOT_YET: &[&str] = &[
     "aof-flush-sleep",
-    "reload",
     "loadaof",
     "replicate",
-    "set-skip-checksum-validation",
     "set-disable-deny-scripts",
     "delay-rdb-client-free-second",
     "slotmigration",
@@ -80,6 +78,12 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("set-active-expire", 3) => {
             let on = parse_integer(&request.args[2]).unwrap_or(0) != 0;
             request.server.active_expire.store(on, Ordering::Relaxed);
+            request.reply.ok();
+        }
+        ("reload", 2..) => return super::persistence::reload(request).await,
+        ("set-skip-checksum-validation", 3) => {
+            let on = parse_integer(&request.args[2]).unwrap_or(0) != 0;
+            request.server.persistence.skip_checksums.store(on, Ordering::Relaxed);
             request.reply.ok();
         }
         ("protocol", 3) => return protocol(request),

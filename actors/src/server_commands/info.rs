@@ -64,7 +64,7 @@ static SECTIONS: &[Section] = &[
     section("tls", "TLS", Shown::WithAll, info_server::tls),
     section("clients", "Clients", Shown::ByDefault, info_server::clients),
     section("memory", "Memory", Shown::ByDefault, info_server::memory),
-    section("persistence", "Persistence", Shown::ByDefault, info_stats::persistence),
+    section("persistence", "Persistence", Shown::ByDefault, super::info_persistence::persistence),
     section("stats", "Stats", Shown::ByDefault, info_stats::stats),
     section("replication", "Replication", Shown::ByDefault, info_stats::replication),
     section("cpu", "CPU", Shown::ByDefault, info_server::cpu),

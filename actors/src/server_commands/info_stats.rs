@@ -15,42 +15,6 @@ fn load(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-/// Nothing is saved or loaded yet in this version; the fields say so.
-pub fn persistence(view: &View<'_>, out: &mut Lines) {
-    let server = view.server;
-    out.add("loading", 0);
-    out.add("async_loading", 0);
-    out.add("current_cow_peak", 0);
-    out.add("current_cow_size", 0);
-    out.add("current_cow_size_age", 0);
-    out.fraction("current_fork_perc", 0.0, 2);
-    out.add("current_save_keys_processed", 0);
-    out.add("current_save_keys_total", 0);
-    out.add("rdb_changes_since_last_save", load(&server.dirty));
-    out.add("rdb_bgsave_in_progress", 0);
-    out.add("rdb_last_save_time", server.last_save_ms.load(Ordering::Relaxed) / 1000);
-    out.add("rdb_last_bgsave_status", "ok");
-    out.add("rdb_last_bgsave_time_sec", -1);
-    out.add("rdb_current_bgsave_time_sec", -1);
-    out.add("rdb_saves", 0);
-    out.add("rdb_last_cow_size", 0);
-    out.add("rdb_last_load_keys_expired", 0);
-    out.add("rdb_last_load_keys_loaded", 0);
-    out.add("aof_enabled", 0);
-    out.add("aof_rewrite_in_progress", 0);
-    out.add("aof_rewrite_scheduled", 0);
-    out.add("aof_last_rewrite_time_sec", -1);
-    out.add("aof_current_rewrite_time_sec", -1);
-    out.add("aof_last_bgrewrite_status", "ok");
-    out.add("aof_rewrites", 0);
-    out.add("aof_rewrites_consecutive_failures", 0);
-    out.add("aof_last_write_status", "ok");
-    out.add("aof_last_cow_size", 0);
-    out.add("module_fork_in_progress", 0);
-    out.add("module_fork_last_cow_size", 0);
-    out.add("slot_migration_fork_in_progress", 0);
-}
-
 pub fn stats(view: &View<'_>, out: &mut Lines) {
     let stats = &view.server.stats;
     let (calls, command_nanos) = stats.totals();

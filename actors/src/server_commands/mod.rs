@@ -10,11 +10,13 @@ mod config;
 mod debug;
 pub mod debug_keys;
 pub mod info;
+mod info_persistence;
 mod info_server;
 mod info_stats;
 mod latency;
 mod memory;
 mod module;
+mod persistence;
 pub mod pubsub;
 
 pub use actor::{describe_shards, rows as actor_rows};
@@ -140,7 +142,9 @@ async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
         "config" => config::run(request, batch).await,
         "debug" => debug::run(request, batch).await,
         "info" => info::run(request).await,
-        "lastsave" => config::last_save(request),
+        "bgsave" => persistence::background_save(request).await,
+        "save" => persistence::save(request).await,
+        "lastsave" => persistence::last_save(request),
         "latency" => latency::run(request),
         "memory" => memory::run(request).await,
         "module" => module::run(request, batch),

@@ -6,7 +6,7 @@ use skuld::keyspace::{Keyspace, Part};
 use skuld::slot::Slot;
 
 use super::serving::UnitKeys;
-use super::{CollectNames, Shard};
+use super::{CollectNames, Shard, Task};
 use crate::batch::Batch;
 use crate::clock;
 use crate::envelope::{Receive, tell};
@@ -65,10 +65,15 @@ pub(super) struct Again {
     pub key: Box<[u8]>,
 }
 
+/// What a unit is for.
+enum Work {
+    Command(Box<Batch>, &'static Command),
+    Task(Task),
+}
+
 /// A unit this shard coordinates, until all its tables are here.
 pub(super) struct PendingUnit {
-    batch: Box<Batch>,
-    command: &'static Command,
+    work: Work,
     slots: Slots,
     /// The unit serves a blocked client: behind it others wait for this key.
     again: Option<Again>,
@@ -84,7 +89,7 @@ impl Shard {
         slots: Slots,
         ctx: &mut Context<Self>,
     ) {
-        self.begin_unit(batch, command, slots, None, ctx);
+        self.begin_unit(Work::Command(batch, command), slots, None, ctx);
     }
 
     /// Like [`Shard::start_unit`] for a blocked client's command that runs again.
@@ -96,13 +101,17 @@ impl Shard {
         again: Again,
         ctx: &mut Context<Self>,
     ) -> UnitId {
-        self.begin_unit(batch, command, slots, Some(again), ctx)
+        self.begin_unit(Work::Command(batch, command), slots, Some(again), ctx)
+    }
+
+    /// Runs a task when all slots of all shards are here.
+    pub(super) fn start_task(&mut self, task: Task, ctx: &mut Context<Self>) {
+        self.begin_unit(Work::Task(task), Slots::All, None, ctx);
     }
 
     fn begin_unit(
         &mut self,
-        batch: Box<Batch>,
-        command: &'static Command,
+        work: Work,
         slots: Slots,
         again: Option<Again>,
         ctx: &mut Context<Self>,
@@ -126,7 +135,7 @@ impl Shard {
         }
         let missing = wanted.iter().flatten().count();
         let parts = (0..workers).map(|_| None).collect();
-        self.units.insert(unit, PendingUnit { batch, command, slots, again, parts, missing });
+        self.units.insert(unit, PendingUnit { work, slots, again, parts, missing });
         let server = self.server.clone();
         let _order = server.unit_order.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (shard, slots) in wanted.into_iter().enumerate() {
@@ -167,7 +176,7 @@ impl Shard {
 
     /// Runs a unit's command on the gathered tables, sends them home, and goes on with the batch.
     fn run_unit(&mut self, unit: UnitId, pending: PendingUnit, ctx: &mut Context<Self>) {
-        let PendingUnit { mut batch, command, slots, again, parts, .. } = pending;
+        let PendingUnit { work, slots, again, parts, .. } = pending;
         let workers = self.server.workers;
         let involved: Vec<bool> = parts.iter().map(Option::is_some).collect();
         let parts = parts
@@ -177,6 +186,21 @@ impl Shard {
             .collect();
         let mut keyspace = Keyspace::of_unit(parts);
         self.executor.refresh();
+        self.executor.forget_window();
+        let (mut batch, command) = match work {
+            Work::Command(batch, command) => (batch, command),
+            Work::Task(task) => {
+                self.executor.run_task(&mut keyspace, task);
+                self.serve_ready(Some(UnitKeys { keyspace: &mut keyspace, slots: &slots }), ctx);
+                let garbage = std::mem::take(&mut self.executor.effects.garbage);
+                self.perform_effects();
+                for (index, part) in keyspace.into_parts().into_iter().enumerate() {
+                    tell(self.server.shard(index as u16), Return { unit, part, names: None });
+                }
+                self.executor.effects.garbage = garbage;
+                return self.perform_effects();
+            }
+        };
         if Some(command.id) == self.keys_command {
             let names = Some(self.names_of(batch, command, involved.len(), ctx));
             for (index, part) in keyspace.into_parts().into_iter().enumerate() {
@@ -184,7 +208,6 @@ impl Shard {
             }
             return;
         }
-        self.executor.forget_window();
         let at = clock::tick();
         let end = self.executor.run(&mut keyspace, &mut batch, command, at);
         crate::envelope::set_recent(end);
@@ -251,6 +274,7 @@ impl Receive<Return> for Shard {
             self.collect_names(collect, ctx);
         }
         self.grant_waiting();
+        self.resume_exports(ctx);
         if self.held.is_empty() {
             for job in std::mem::take(&mut self.waiting_debug) {
                 self.receive(job, ctx);

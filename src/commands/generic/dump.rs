@@ -123,7 +123,7 @@ fn set_use(ctx: &mut Context<'_>, key: &[u8], options: &Options) {
         _ => return,
     };
     if let Some(entry) = ctx.db.again(key) {
-        entry.set_access_word(word);
+        entry.set_access_word(entry.access_word() & 0xff00_0000 | word);
     }
 }
 

@@ -23,7 +23,7 @@ pub static ROWS: &[CommandSpec] = &[
             &[keyword("schedule", "SCHEDULE").since("3.2.2"), keyword("cancel", "CANCEL").since("8.1.0")],
         )
         .optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("command", -1, Group::Server, "2.8.13")
         .summary("Describes all commands.")
         .complexity("O(N), N being the number of commands")
@@ -191,7 +191,7 @@ pub static ROWS: &[CommandSpec] = &[
         .summary("Saves the data to disk and waits for the end.")
         .complexity("O(N), N being the number of keys in all databases")
         .flags(ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("shutdown", -1, Group::Server, "1.0.0")
         .summary("Stops the server, saving the data if configured.")
         .complexity("O(N), N being the number of keys in all databases, when saving; otherwise O(1)")

@@ -1,0 +1,14 @@
+//! While data is being loaded, only commands that do not need it are served.
+
+use skuld::commands::Command;
+use skuld::commands::context::CommandError;
+use skuld::commands::spec::LOADING;
+
+use crate::server::Server;
+
+const BUSY_LOADING: CommandError = CommandError::fixed("LOADING Valkey is loading the dataset in memory");
+
+/// The refusal of a command, if there is one.
+pub fn refusal(server: &Server, command: &Command) -> Option<CommandError> {
+    (server.persistence.is_loading() && !command.flags.has(LOADING)).then_some(BUSY_LOADING)
+}

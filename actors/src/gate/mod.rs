@@ -1,0 +1,4 @@
+//! Tests a command must pass where it executes, one file each, in the order in which [`crate::executor`] makes them.
+
+pub mod disk;
+pub mod loading;

@@ -1,0 +1,90 @@
+//! Saving and loading: what INFO shows of it and what commands are refused because of it.
+//!
+//! - [`rdb_stream`]: an export as the bytes of an RDB file
+//! - [`loader`]: an RDB file, or its bytes from anywhere, as the keys of all shards
+//! - [`save`]: files on disk
+
+pub mod loader;
+pub mod rdb_stream;
+pub mod save;
+pub mod start;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+/// State of saving and loading that commands and INFO read.
+pub struct Persistence {
+    /// Data is being loaded: most commands are refused.
+    loading: AtomicBool,
+    pub load: LoadProgress,
+    /// Of the last load.
+    pub keys_loaded: AtomicU64,
+    pub keys_expired: AtomicU64,
+    /// A snapshot is being saved in the background.
+    pub saving: AtomicBool,
+    pub save_started_ms: AtomicI64,
+    pub save_keys_total: AtomicU64,
+    pub save_keys_done: AtomicU64,
+    pub last_save_failed: AtomicBool,
+    /// Seconds the last background save took; -1 if there was none.
+    pub last_save_seconds: AtomicI64,
+    pub saves: AtomicU64,
+    /// Most bytes the last save held because of writes and waiting for the disk.
+    pub last_save_held: AtomicU64,
+    /// BGSAVE SCHEDULE waits for its turn.
+    pub save_scheduled: AtomicBool,
+    /// DEBUG SET-SKIP-CHECKSUM-VALIDATION.
+    pub skip_checksums: AtomicBool,
+}
+
+impl Default for Persistence {
+    fn default() -> Self {
+        Self {
+            loading: AtomicBool::new(false),
+            load: LoadProgress::default(),
+            keys_loaded: AtomicU64::new(0),
+            keys_expired: AtomicU64::new(0),
+            saving: AtomicBool::new(false),
+            save_started_ms: AtomicI64::new(0),
+            save_keys_total: AtomicU64::new(0),
+            save_keys_done: AtomicU64::new(0),
+            last_save_failed: AtomicBool::new(false),
+            last_save_seconds: AtomicI64::new(-1),
+            saves: AtomicU64::new(0),
+            last_save_held: AtomicU64::new(0),
+            save_scheduled: AtomicBool::new(false),
+            skip_checksums: AtomicBool::new(false),
+        }
+    }
+}
+
+/// How far a load is.
+#[derive(Debug, Default)]
+pub struct LoadProgress {
+    /// Unix milliseconds.
+    pub started_ms: AtomicI64,
+    pub total_bytes: AtomicU64,
+    pub loaded_bytes: AtomicU64,
+    /// Memory in use when the file was written, as it says.
+    pub used_memory: AtomicU64,
+}
+
+impl Persistence {
+    /// Whether data is being loaded and the keyspace must not be touched by clients.
+    #[inline]
+    pub fn is_loading(&self) -> bool {
+        self.loading.load(Ordering::Relaxed)
+    }
+
+    /// Begins to refuse commands, for a load of so many bytes (0 if that is not known).
+    pub fn begin_loading(&self, total_bytes: u64) {
+        self.load.started_ms.store(crate::clock::unix_ms(), Ordering::Relaxed);
+        self.load.total_bytes.store(total_bytes, Ordering::Relaxed);
+        self.load.loaded_bytes.store(0, Ordering::Relaxed);
+        self.load.used_memory.store(0, Ordering::Relaxed);
+        self.loading.store(true, Ordering::Release);
+    }
+
+    pub fn end_loading(&self) {
+        self.loading.store(false, Ordering::Release);
+    }
+}

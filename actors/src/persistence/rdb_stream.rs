@@ -1,0 +1,191 @@
+//! An export as the bytes of an RDB file, piece by piece, for a file or a socket.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use skuld::config::Config;
+use skuld::export::{Chunk, Format, UseOfKeys};
+use skuld::rdb::Compression;
+use skuld::rdb::file::FileWriter;
+use skuld::version::VERSION;
+
+use crate::export::{ExportRequest, ExportStream, Facts, Stopped, Stopper};
+use crate::memory;
+use crate::server::ServerRef;
+
+/// What a file says about itself beside its keys.
+#[derive(Default)]
+pub struct RdbOptions {
+    /// The base of an append-only file.
+    pub aof_base: bool,
+    /// FLUSHALL stops it; not for what is followed by the stream of commands.
+    pub ends_at_flushall: bool,
+    /// Fields such as `repl-id`, written behind the usual ones; asked for after the cut.
+    pub aux: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Zero instead of a checksum, whatever `rdbchecksum` says.
+    pub no_checksum: bool,
+}
+
+/// The bytes of a file. Dropping it stops the export.
+pub struct RdbStream {
+    keys: ExportStream,
+    writer: Option<FileWriter>,
+    head: Option<RdbOptions>,
+    begun: BTreeSet<u32>,
+    database: Option<u32>,
+    /// Keys handed out so far.
+    pub keys_done: u64,
+    pending_delay_us: u64,
+}
+
+/// The format of keys in a file, by configuration.
+pub fn key_format(config: &Config) -> Format {
+    let policy = config.maxmemory_policy;
+    let use_of_keys = if policy.is_lfu() {
+        UseOfKeys::Frequency
+    } else if policy.is_lru() {
+        UseOfKeys::Idle
+    } else {
+        UseOfKeys::Unsaid
+    };
+    Format::Rdb { compression: Compression::on_if(config.rdbcompression), use_of_keys }
+}
+
+/// The fields every file begins with.
+pub fn usual_aux(writer: &mut FileWriter, time_ms: i64) {
+    writer.aux(b"valkey-ver", VERSION.as_bytes());
+    writer.aux(b"redis-bits", b"64");
+    writer.aux(b"ctime", (time_ms / 1000).to_string().as_bytes());
+    writer.aux(b"used-mem", memory::used().to_string().as_bytes());
+}
+
+impl RdbStream {
+    /// Makes the cut. `at_cut` runs while nobody executes anything; what it sends is ordered with the cut.
+    pub async fn begin(
+        server: ServerRef,
+        options: RdbOptions,
+        at_cut: Box<dyn FnOnce(&Facts) + Send>,
+    ) -> Self {
+        let config = server.config.load_full();
+        let request =
+            ExportRequest { format: key_format(&config), ends_at_flushall: options.ends_at_flushall, at_cut };
+        let keys = ExportStream::begin(server, request).await;
+        let checksum = config.rdbchecksum && !options.no_checksum;
+        let writer = FileWriter::new(Compression::on_if(config.rdbcompression), checksum);
+        Self {
+            keys,
+            writer: Some(writer),
+            head: Some(options),
+            begun: BTreeSet::new(),
+            database: None,
+            keys_done: 0,
+            pending_delay_us: 0,
+        }
+    }
+
+    pub fn facts(&self) -> &Facts {
+        &self.keys.facts
+    }
+
+    #[allow(dead_code)] // for replicas
+    /// Adds fields to the head; only before the first piece is taken.
+    pub fn add_aux(&mut self, name: &[u8], value: &[u8]) {
+        if let Some(head) = &mut self.head {
+            head.aux.push((name.to_vec(), value.to_vec()));
+        }
+    }
+
+    pub fn stopper(&self) -> Stopper {
+        self.keys.stopper()
+    }
+
+    pub fn held_bytes_max(&self) -> u64 {
+        self.keys.held_bytes_max()
+    }
+
+    #[allow(dead_code)] // for replicas
+    /// The next bytes of the file; `None` behind its end. Asking for more says that what was returned is used up.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Stopped> {
+        if let Some(bytes) = self.take_head() {
+            return Ok(Some(bytes));
+        }
+        if self.writer.is_none() {
+            return Ok(None);
+        }
+        let delay = self.take_delay();
+        if !delay.is_zero() {
+            let end = tokio::time::Instant::now() + delay;
+            while tokio::time::Instant::now() < end && !self.keys.is_stopped() {
+                let step = (end - tokio::time::Instant::now()).min(DELAY_STEP);
+                tokio::time::sleep(step).await;
+            }
+        }
+        let chunk = self.keys.next().await?;
+        Ok(Some(self.framed(chunk)))
+    }
+
+    /// [`RdbStream::next`] for threads that may block.
+    pub fn next_blocking(&mut self) -> Result<Option<Vec<u8>>, Stopped> {
+        if let Some(bytes) = self.take_head() {
+            return Ok(Some(bytes));
+        }
+        if self.writer.is_none() {
+            return Ok(None);
+        }
+        let delay = self.take_delay();
+        if !delay.is_zero() {
+            let end = std::time::Instant::now() + delay;
+            while std::time::Instant::now() < end && !self.keys.is_stopped() {
+                std::thread::sleep((end - std::time::Instant::now()).min(DELAY_STEP));
+            }
+        }
+        let chunk = self.keys.next_blocking()?;
+        Ok(Some(self.framed(chunk)))
+    }
+
+    /// The rest of what `rdb-key-save-delay` asks for; it may be changed or ended meanwhile.
+    fn take_delay(&mut self) -> Duration {
+        let keys = std::mem::take(&mut self.pending_delay_us);
+        let per_key = self.keys.server().config.load().rdb_key_save_delay;
+        Duration::from_micros(keys.saturating_mul(u64::try_from(per_key).unwrap_or(0)))
+    }
+
+    fn take_head(&mut self) -> Option<Vec<u8>> {
+        let options = self.head.take()?;
+        let time_ms = self.keys.facts.time_ms;
+        let functions = self.keys.server().scripts.library_codes();
+        let writer = self.writer.as_mut()?;
+        usual_aux(writer, time_ms);
+        for (name, value) in &options.aux {
+            writer.aux(name, value);
+        }
+        writer.aux(b"aof-base", if options.aof_base { b"1" } else { b"0" });
+        functions.iter().for_each(|code| writer.function(code));
+        Some(writer.take())
+    }
+
+    fn framed(&mut self, chunk: Option<Chunk>) -> Vec<u8> {
+        let Some(chunk) = chunk else {
+            return self.writer.take().map_or_else(Vec::new, FileWriter::finish);
+        };
+        let Some(writer) = &mut self.writer else { return Vec::new() };
+        let mut start = 0;
+        for &(number, end) in &chunk.runs {
+            if self.begun.insert(number) {
+                let (keys, deadlines) = self.keys.facts.databases.get(&number).copied().unwrap_or_default();
+                writer.database(number, keys, deadlines);
+            } else if self.database != Some(number) {
+                writer.reselect(number);
+            }
+            self.database = Some(number);
+            writer.encoded(&chunk.bytes[start..end]);
+            start = end;
+        }
+        self.keys_done += chunk.keys;
+        self.pending_delay_us += chunk.keys;
+        writer.take()
+    }
+}
+
+/// Longest sleep before a stop is noticed.
+const DELAY_STEP: Duration = Duration::from_millis(10);

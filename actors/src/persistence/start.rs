@@ -1,0 +1,218 @@
+//! Loading at the start of the process, and DEBUG RELOAD.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use skuld::rdb::DecodeError;
+use skuld::rdb::file::FileError;
+
+use super::loader::{self, Install, InstallError, LoadError, LoadRules, Loaded};
+use super::save::{save_at_once, snapshot_path};
+use crate::clock;
+use crate::configure::os_text;
+use crate::memory;
+use crate::server::ServerRef;
+
+/// Loads what the configuration says there is; ends the process if it cannot be loaded.
+pub async fn load_at_start(server: &ServerRef) {
+    let started = Instant::now();
+    let config = server.config.load_full();
+    let path = snapshot_path(&config);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return server.persistence.end_loading(),
+        Err(e) => {
+            tracing::warn!(
+                "Fatal error: can't open the RDB file {} for reading: {}",
+                path.display(),
+                os_text(&e)
+            );
+            std::process::exit(1);
+        }
+    };
+    let rules = LoadRules {
+        drop_expired_before: Some(clock::unix_ms()),
+        show_progress: true,
+        skip_checksum: false,
+        ids_after: Vec::new(),
+    };
+    match load_file(server, file, rules).await {
+        Ok(loaded) => {
+            say_loaded(&loaded);
+            if let Err(reason) = loader::install(server, loaded, Install::Replace).await {
+                tracing::warn!("Failed loading {}: {reason}", path.display());
+                std::process::exit(1);
+            }
+        }
+        Err(error) => {
+            explain(&error, &path.display().to_string());
+            std::process::exit(1);
+        }
+    }
+    // Loading is no change.
+    server.dirty.store(0, Ordering::Relaxed);
+    server.persistence.end_loading();
+    tracing::info!("DB loaded from disk: {:.3} seconds", started.elapsed().as_secs_f64());
+    server.stats.startup_memory.store(memory::used(), Ordering::Relaxed);
+}
+
+async fn load_file(server: &ServerRef, file: File, rules: LoadRules) -> Result<Loaded, LoadError> {
+    let bytes = file.metadata().map_or(0, |m| m.len());
+    server.persistence.begin_loading(bytes);
+    loader::load_in_thread(server, file, rules, Arc::default()).await.0
+}
+
+/// The line about a load that tools look for.
+pub fn say_loaded(loaded: &Loaded) {
+    if loaded.keys_skipped > 0 {
+        tracing::info!(
+            "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}, all fields expired hashes: {}.",
+            loaded.keys_loaded,
+            loaded.keys_expired,
+            loaded.keys_skipped,
+            loaded.hashes_expired
+        );
+    } else {
+        tracing::info!(
+            "Done loading RDB, keys loaded: {}, keys expired: {}, all fields expired hashes: {}.",
+            loaded.keys_loaded,
+            loaded.keys_expired,
+            loaded.hashes_expired
+        );
+    }
+}
+
+/// Says in the log why a file was refused, in the words tools look for and with the place.
+pub fn explain(error: &LoadError, file: &str) {
+    match error {
+        LoadError::File { error: FileError::Value(DecodeError::Truncated), offset } => {
+            tracing::warn!(
+                "Internal error in RDB reading offset {offset}, function at rdb.c:0 -> Unexpected EOF reading RDB file"
+            );
+            tracing::warn!("Short read or OOM loading DB. Unrecoverable error, aborting now.");
+        }
+        LoadError::File { error: FileError::Value(DecodeError::Module(name)), offset } => {
+            tracing::warn!(
+                "Internal error in RDB reading offset {offset}, function at rdb.c:0 -> The RDB file contains module data \
+                 I can't load: no matching module type '{name}'"
+            );
+        }
+        LoadError::File {
+            error: error @ (FileError::Signature | FileError::Version(_) | FileError::Checksum { .. }),
+            ..
+        } => {
+            tracing::warn!("{error}");
+        }
+        LoadError::File { error, offset } => {
+            tracing::warn!("Internal error in RDB reading offset {offset}, function at rdb.c:0 -> {error}");
+            tracing::warn!("Short read or OOM loading DB. Unrecoverable error, aborting now.");
+        }
+        LoadError::Duplicate { key, db, offset } => {
+            tracing::warn!(
+                "Internal error in RDB reading offset {offset}, function at rdb.c:0 -> RDB has duplicated key '{}' in DB {db}",
+                String::from_utf8_lossy(key)
+            );
+        }
+        LoadError::Database { databases, .. } => {
+            tracing::warn!(
+                "FATAL: Data file was created with a Valkey server configured to handle more than {databases} databases. \
+                 Exiting"
+            );
+        }
+        LoadError::Read(e) => tracing::warn!("Error reading {file}: {}", os_text(e)),
+        LoadError::Cancelled => {}
+    }
+    tracing::warn!("The file {file} was not loaded. --check-rdb {file} tells more. Nothing of it is served.");
+}
+
+/// What DEBUG RELOAD is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Reload {
+    /// Save first.
+    pub save: bool,
+    pub how: Install,
+}
+
+/// Why nothing was reloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadError {
+    Save,
+    Load,
+}
+
+/// DEBUG RELOAD. What is saved is what is loaded again: nobody writes in between. A short file is loaded while all slots
+/// are held; during a long load clients are told that the server is loading.
+pub async fn reload(server: &ServerRef, reload: Reload) -> Result<(), ReloadError> {
+    let for_task = server.clone();
+    let at_once = loader::run_over_all(server, move |keyspace, executor| {
+        let server = for_task;
+        if reload.save && save_at_once(&server, keyspace).is_err() {
+            return Some(Err(ReloadError::Save));
+        }
+        let config = server.config.load_full();
+        let path = snapshot_path(&config);
+        let bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
+        if config.key_load_delay != 0 || bytes >= config.loading_process_events_interval_bytes.max(0) as u64 {
+            server.persistence.begin_loading(bytes);
+            return None;
+        }
+        let databases = config.databases;
+        let ids_after = keyspace.parts_mut().iter_mut().map(|part| part.reserve_ids(databases)).collect();
+        let result = open_snapshot(&path).and_then(|mut file| {
+            loader::load(&server, &mut file, &rules_of_reload(ids_after), &AtomicBool::new(false))
+                .map_err(|error| explain(&error, &path.display().to_string()))
+        });
+        Some(result.map_err(|()| ReloadError::Load).and_then(|loaded| {
+            say_loaded(&loaded);
+            loader::install_here(&server, keyspace, executor, loaded, reload.how).map_err(not_installed)
+        }))
+    })
+    .await;
+    if let Some(outcome) = at_once {
+        return outcome;
+    }
+    let outcome = reload_in_background(server, reload.how).await;
+    server.persistence.end_loading();
+    outcome
+}
+
+fn rules_of_reload(ids_after: Vec<u32>) -> LoadRules {
+    LoadRules {
+        drop_expired_before: Some(clock::unix_ms()),
+        show_progress: true,
+        skip_checksum: false,
+        ids_after,
+    }
+}
+
+fn open_snapshot(path: &Path) -> Result<File, ()> {
+    File::open(path).map_err(|e| {
+        tracing::warn!(
+            "Fatal error: can't open the RDB file {} for reading: {}",
+            path.display(),
+            os_text(&e)
+        );
+    })
+}
+
+async fn reload_in_background(server: &ServerRef, how: Install) -> Result<(), ReloadError> {
+    let path = snapshot_path(&server.config.load());
+    let file = open_snapshot(&path).map_err(|()| ReloadError::Load)?;
+    let ids_after = loader::reserve_ids(server).await;
+    let (result, _) = loader::load_in_thread(server, file, rules_of_reload(ids_after), Arc::default()).await;
+    let loaded = result.map_err(|error| {
+        explain(&error, &path.display().to_string());
+        ReloadError::Load
+    })?;
+    say_loaded(&loaded);
+    loader::install(server, loaded, how).await.map_err(not_installed)
+}
+
+fn not_installed(error: InstallError) -> ReloadError {
+    tracing::warn!("Failed reloading: {error}");
+    ReloadError::Load
+}

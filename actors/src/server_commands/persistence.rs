@@ -1,0 +1,103 @@
+//! SAVE, BGSAVE, LASTSAVE, and DEBUG's reloading.
+
+use std::sync::atomic::Ordering;
+
+use skuld::commands::context::CommandError;
+use tokio::sync::oneshot;
+
+use super::{Outcome, Request};
+use crate::envelope::tell;
+use crate::persistence::loader::Install;
+use crate::persistence::start::{self, Reload, ReloadError};
+use crate::server::ServerRef;
+use crate::snapshotter::{Answer, CancelSnapshot, SaveSnapshot, Wait};
+
+const IN_PROGRESS: CommandError = CommandError::fixed("ERR Background save already in progress");
+
+async fn save_snapshot(server: &ServerRef, wait: Wait) -> Answer {
+    let (reply, answer) = oneshot::channel();
+    tell(server.snapshotter(), SaveSnapshot { wait, reply });
+    answer.await.unwrap_or(Answer::Failed)
+}
+
+/// `SAVE`
+pub async fn save(request: &mut Request) -> Outcome {
+    match save_snapshot(&request.server, Wait::End).await {
+        Answer::Saved => request.reply.ok(),
+        Answer::AlreadyInProgress => return Err(IN_PROGRESS),
+        _ => request.reply.error("ERR"),
+    }
+    Ok(())
+}
+
+/// `BGSAVE [SCHEDULE | CANCEL]`
+pub async fn background_save(request: &mut Request) -> Outcome {
+    let wait = match request.args.len() {
+        1 => Wait::Beginning,
+        2 if request.is_word(1, "schedule") => Wait::Turn,
+        2 if request.is_word(1, "cancel") => {
+            let (reply, answer) = oneshot::channel();
+            tell(request.server.snapshotter(), CancelSnapshot { reply });
+            match answer.await {
+                Ok(Answer::Cancelled) => request.reply.simple("Background saving cancelled"),
+                Ok(Answer::ScheduledCancelled) => {
+                    request.reply.simple("Scheduled background saving cancelled");
+                }
+                _ => {
+                    return Err(CommandError::fixed(
+                        "ERR Background saving is currently not in progress or scheduled",
+                    ));
+                }
+            }
+            return Ok(());
+        }
+        _ => return Err(CommandError::Syntax),
+    };
+    match save_snapshot(&request.server, wait).await {
+        Answer::Started => request.reply.simple("Background saving started"),
+        Answer::Scheduled => request.reply.simple("Background saving scheduled"),
+        Answer::AlreadyInProgress => return Err(IN_PROGRESS),
+        Answer::RewriteInProgress => {
+            return Err(CommandError::fixed(
+                "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to \
+                 schedule a BGSAVE whenever possible.",
+            ));
+        }
+        _ => return Err(CommandError::fixed("ERR")),
+    }
+    Ok(())
+}
+
+/// `LASTSAVE`
+pub fn last_save(request: &mut Request) -> Outcome {
+    request.reply.integer(request.server.last_save_ms.load(Ordering::Relaxed) / 1000);
+    Ok(())
+}
+
+/// `DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE]`
+pub async fn reload(request: &mut Request) -> Outcome {
+    let (mut save, mut flush, mut merge) = (true, true, false);
+    for word in &request.args[2..] {
+        match word.to_ascii_lowercase().as_slice() {
+            b"merge" => merge = true,
+            b"noflush" => flush = false,
+            b"nosave" => save = false,
+            _ => {
+                return Err(CommandError::fixed(
+                    "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
+            }
+        }
+    }
+    let how = if flush { Install::Replace } else { Install::Merge { overwrite: merge } };
+    match start::reload(&request.server, Reload { save, how }).await {
+        Ok(()) => {}
+        Err(ReloadError::Save) => return Err(CommandError::fixed("ERR")),
+        Err(ReloadError::Load) => {
+            return Err(CommandError::fixed("ERR Error trying to load the RDB dump, check server logs."));
+        }
+    }
+    tracing::info!("DB reloaded by DEBUG RELOAD");
+    request.reply.ok();
+    Ok(())
+}

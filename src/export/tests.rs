@@ -1,0 +1,290 @@
+use super::*;
+use crate::config::RdbVersionCheck;
+use crate::effects::{Effects, Freeing, Garbage};
+use crate::keyspace::access::Expiry;
+use crate::keyspace::{Access, Database, ExpiryRules, Keyspace, Lookup, NewValue, Part, Value};
+use crate::rdb::Limits;
+use crate::rdb::file::{FileItem, FileReader, FileWriter};
+use crate::rng::Rng;
+use crate::slot::{Slot, slot_of};
+use std::collections::BTreeMap;
+
+/// Database and key to value and deadline.
+type Model = BTreeMap<(u32, Vec<u8>), (i64, Option<i64>)>;
+
+struct Running {
+    lane: Lane,
+    walk: Walk,
+    at_cut: Model,
+    received: Vec<Chunk>,
+}
+
+struct World {
+    keyspace: Keyspace,
+    effects: Effects,
+    model: Model,
+    orphans: Vec<Database>,
+    running: Vec<Running>,
+    finished: usize,
+    /// What a unit holds: slots, part.
+    held: Option<(Vec<Slot>, Part)>,
+}
+
+const FORMAT: Format = Format::Rdb { compression: Compression::On, use_of_keys: UseOfKeys::Unsaid };
+
+fn access<'a>(keyspace: &'a mut Keyspace, effects: &'a mut Effects, db: u32) -> Access<'a> {
+    Access {
+        keyspace,
+        effects,
+        db,
+        now: 0,
+        rules: ExpiryRules::default(),
+        touch: Touch::default(),
+        lazy_expire: true,
+        client_no_touch: false,
+        hint: None,
+    }
+}
+
+/// Few names in few slots, many of them in one.
+fn key(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(3) {
+        0 => format!("{{tag}}{}", rng.below(400)),
+        _ => format!("key:{}", rng.below(60)),
+    }
+    .into_bytes()
+}
+
+fn read(chunks: &[Chunk]) -> Model {
+    let mut writer = FileWriter::new(Compression::On, true);
+    for chunk in chunks {
+        let mut start = 0;
+        for &(db, end) in &chunk.runs {
+            writer.reselect(db);
+            writer.encoded(&chunk.bytes[start..end]);
+            start = end;
+        }
+    }
+    let mut reader = FileReader::new(RdbVersionCheck::Strict, true, Limits::default());
+    reader.push(&writer.finish());
+    reader.complete();
+    let mut found = Model::new();
+    let mut db = 0;
+    loop {
+        match reader.next_item().expect("a sound file").expect("all of it is there") {
+            FileItem::Database(number) => db = number as u32,
+            FileItem::Key(key) => {
+                let Value::Int(n) = key.value else { panic!("only integers are stored here") };
+                let twice = found.insert((db, key.key), (n, key.deadline));
+                assert!(twice.is_none(), "exported twice");
+            }
+            FileItem::End => return found,
+            _ => {}
+        }
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            keyspace: Keyspace::of_shard(Part::new(0, 1)),
+            effects: Effects::default(),
+            model: Model::new(),
+            orphans: Vec::new(),
+            running: Vec::new(),
+            finished: 0,
+            held: None,
+        }
+    }
+
+    fn cut(&mut self) {
+        let Some(lane) = (0..LANES).find(|l| self.running.iter().all(|r| r.lane.index() != *l)) else {
+            return;
+        };
+        let lane = Lane::new(lane);
+        self.effects.exports.active = true;
+        self.effects.exports.formats[lane.index()] = Some(FORMAT);
+        let databases = self.keyspace.parts_mut()[0].open_lane(lane);
+        let walk = Walk::new(lane, databases.iter().rev().map(|d| d.id).collect());
+        self.running.push(Running { lane, walk, at_cut: self.model.clone(), received: Vec::new() });
+    }
+
+    fn deliver(&mut self) {
+        for (lane, chunk) in self.effects.exports.drain() {
+            if let Some(running) = self.running.iter_mut().find(|r| r.lane == lane) {
+                running.received.push(chunk);
+            }
+        }
+        for garbage in self.effects.garbage.drain(..) {
+            match garbage {
+                Garbage::Exporting(0, database) => self.orphans.push(*database),
+                Garbage::Tables(_) => {}
+                _ => panic!("no other garbage is made here"),
+            }
+        }
+    }
+
+    fn walk(&mut self, rng: &mut Rng, steps: u64) {
+        if self.running.is_empty() {
+            return;
+        }
+        let index = rng.below(self.running.len() as u64) as usize;
+        let running = &mut self.running[index];
+        let mut chunk = Chunk::default();
+        let mut left = steps;
+        let held = self.held.as_ref().map(|(slots, _)| slots.clone()).unwrap_or_default();
+        let walked = running.walk.advance(&mut Ground {
+            part: &mut self.keyspace.parts_mut()[0],
+            orphans: &mut self.orphans,
+            is_held: &|slot| held.contains(&slot),
+            put: &mut |db, entry| chunk.put(FORMAT, db, entry, Touch::default()),
+            go_on: &mut || {
+                left -= 1;
+                left > 0
+            },
+        });
+        running.received.push(chunk);
+        if walked == Walked::Done {
+            let running = self.running.remove(index);
+            let received = read(&running.received);
+            assert_eq!(received, running.at_cut);
+            self.finished += 1;
+            if self.running.is_empty() {
+                assert!(self.orphans.iter().all(|d| !d.is_exporting()));
+                self.orphans.clear();
+                self.effects.exports.active = false;
+            }
+        }
+    }
+
+    /// One command, on the shard's own tables or on those a unit holds.
+    fn act(&mut self, rng: &mut Rng) {
+        let db = rng.below(3) as u32;
+        let key = key(rng);
+        let holds = self.held.as_ref().is_some_and(|(slots, _)| slots.contains(&slot_of(&key)));
+        let everything = rng.below(60);
+        if everything < 2 && self.held.is_some() {
+            return;
+        }
+        let mut unit = None;
+        if holds {
+            let (slots, part) = self.held.take().expect("just seen");
+            unit = Some((slots, Keyspace::of_unit(vec![part])));
+        }
+        let keyspace = unit.as_mut().map_or(&mut self.keyspace, |(_, k)| k);
+        let mut access = access(keyspace, &mut self.effects, db);
+        let value = rng.below(1 << 40) as i64;
+        let deadline = (rng.below(3) == 0).then(|| 1_000_000 + rng.below(1000) as i64);
+        match (everything, rng.below(6)) {
+            (0, _) => {
+                access.flush(db, Freeing::Counted);
+                self.model.retain(|(d, _), _| *d != db);
+            }
+            (1, _) => {
+                let other = (db + 1) % 3;
+                access.keyspace.swap_databases(db, other);
+                let old = std::mem::take(&mut self.model);
+                let swap = |d| {
+                    if d == db {
+                        other
+                    } else if d == other {
+                        db
+                    } else {
+                        d
+                    }
+                };
+                self.model = old.into_iter().map(|((d, k), v)| ((swap(d), k), v)).collect();
+            }
+            (_, 0) => {
+                access.remove(&key);
+                self.model.remove(&(db, key));
+            }
+            (_, 1) => {
+                if access.lookup(&key, Lookup::WRITE).is_some() {
+                    access.set_expiry(&key, deadline);
+                    self.model.get_mut(&(db, key)).expect("modelled").1 = deadline;
+                }
+            }
+            (_, 2) => {
+                if let Some(entry) = access.take(&key) {
+                    let (value, deadline) = self.model.remove(&(db, key.clone())).expect("modelled");
+                    assert_eq!(entry.expiry(), deadline);
+                    let renamed = [key, b"'".to_vec()].concat();
+                    if !holds && self.held.is_none() {
+                        let deadline = deadline.map(Expiry::At).unwrap_or(Expiry::Drop);
+                        access.set(&renamed, NewValue::Owned(entry.into_value()), deadline);
+                        let deadline = if let Expiry::At(at) = deadline { Some(at) } else { None };
+                        self.model.insert((db, renamed), (value, deadline));
+                    }
+                }
+            }
+            _ => {
+                let expiry = deadline.map_or(Expiry::Drop, Expiry::At);
+                access.write_and_set(&key, NewValue::Int(value), expiry);
+                self.model.insert((db, key), (value, deadline));
+            }
+        }
+        if let Some((slots, keyspace)) = unit {
+            self.held = keyspace.into_parts().pop().map(|part| (slots, part));
+        }
+        self.deliver();
+    }
+
+    fn hold_or_return(&mut self, rng: &mut Rng) {
+        match self.held.take() {
+            Some((_, part)) => self.keyspace.parts_mut()[0].attach(part),
+            None => {
+                let slots: Vec<Slot> = (0..3)
+                    .map(|_| slot_of(&key(rng)))
+                    .collect::<std::collections::BTreeSet<_>>()
+                    .into_iter()
+                    .collect();
+                let part = self.keyspace.parts_mut()[0].detach_slots(&slots);
+                self.held = Some((slots, part));
+            }
+        }
+    }
+}
+
+/// Whatever happens between the slices of any number of exports, each gets exactly the keys of its cut.
+#[test]
+fn every_export_is_what_there_was_at_its_cut() {
+    let mut finished = 0;
+    for seed in 0..40 {
+        let mut rng = Rng::new(seed);
+        let mut world = World::new();
+        for step in 0..4000 {
+            match rng.below(40) {
+                0 if world.held.is_none() => world.cut(),
+                1 => world.hold_or_return(&mut rng),
+                2..8 => world.walk(&mut rng, 1 + step % 7),
+                _ => world.act(&mut rng),
+            }
+        }
+        if world.held.is_some() {
+            world.hold_or_return(&mut rng);
+        }
+        while !world.running.is_empty() {
+            world.walk(&mut rng, 1000);
+        }
+        finished += world.finished;
+        // All marks are neutral again: another export finds everything.
+        world.cut();
+        world.walk(&mut rng, u64::MAX);
+        assert!(world.running.is_empty(), "seed {seed}");
+    }
+    assert!(finished > 300, "only {finished} exports came to their end");
+}
+
+#[test]
+fn commands_make_the_keys_again() {
+    let mut entry = crate::keyspace::Entry::new(b"k", NewValue::Int(5), Some(77));
+    let mut chunk = Chunk::default();
+    chunk.put(Format::Commands, 0, &entry, Touch::default());
+    entry.set_expiry(None);
+    chunk.put(Format::Commands, 2, &entry, Touch::default());
+    let first = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n5\r\n*3\r\n$9\r\nPEXPIREAT\r\n$1\r\nk\r\n$2\r\n77\r\n";
+    let second = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n5\r\n";
+    assert_eq!(chunk.bytes, [&first[..], second].concat());
+    assert_eq!(chunk.runs, [(0, first.len()), (2, first.len() + second.len())]);
+}
