@@ -179,6 +179,11 @@ impl Clients {
         self.map.len()
     }
 
+    /// How many clients are like this.
+    pub fn count(&self, is_one: impl Fn(&ClientShared) -> bool) -> usize {
+        self.map.iter().filter(|client| is_one(client)).count()
+    }
+
     /// All clients in the order they connected. No guard of the registry is held when this returns.
     pub fn all(&self) -> Vec<Arc<ClientShared>> {
         let mut all: Vec<_> = self.map.iter().map(|c| c.clone()).collect();

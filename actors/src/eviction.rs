@@ -1,5 +1,6 @@
 //! What shards know of each other while more memory is used than `maxmemory`: who has nothing to evict, who has been
-//! asked to. Each shard evicts keys of its own; commands are refused when none has any left.
+//! asked to, whose keys are the better victims. Each shard evicts keys of its own; commands are refused when none has
+//! any left.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -12,6 +13,8 @@ struct OfShard {
     empty: AtomicBool,
     /// An `EvictSome` is on its way to it.
     asked: AtomicBool,
+    /// Score of the best victim it knows; 0 if it knows none.
+    best: AtomicU64,
 }
 
 /// Shared by all shards.
@@ -19,11 +22,44 @@ pub struct Eviction {
     shards: Box<[OfShard]>,
     /// Since when too much is used, Unix milliseconds; 0 if it is not.
     since_ms: AtomicU64,
+    /// Memory that does not count, since eviction could not make it less; bytes. What sends to replicas and writes
+    /// files says how much it holds: see [`Eviction::set_not_counted`].
+    not_counted: [AtomicU64; NOT_COUNTED],
 }
+
+/// Who holds memory that does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // Nobody sends to replicas or writes files yet.
+pub enum NotCounted {
+    /// What replicas have not taken yet, beyond the backlog.
+    Replicas = 0,
+    /// What is not written to the append-only file yet.
+    AppendOnlyFile = 1,
+    /// What slot exports hold.
+    SlotExports = 2,
+}
+
+const NOT_COUNTED: usize = 3;
 
 impl Eviction {
     pub fn new(workers: u16) -> Self {
-        Self { shards: (0..workers).map(|_| OfShard::default()).collect(), since_ms: AtomicU64::new(0) }
+        Self {
+            shards: (0..workers).map(|_| OfShard::default()).collect(),
+            since_ms: AtomicU64::new(0),
+            not_counted: Default::default(),
+        }
+    }
+
+    /// Says how much memory one holder has now that must not count, bytes.
+    #[allow(dead_code)] // As above.
+    pub fn set_not_counted(&self, holder: NotCounted, bytes: u64) {
+        self.not_counted[holder as usize].store(bytes, Ordering::Relaxed);
+    }
+
+    /// Memory that does not count (`mem_not_counted_for_evict`), bytes.
+    #[inline]
+    pub fn not_counted(&self) -> u64 {
+        self.not_counted.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
     /// Memory was found to be below the limit (or unlimited).
@@ -58,7 +94,10 @@ impl Eviction {
 
     /// What shards found may have changed.
     pub fn forget(&self) {
-        self.shards.iter().for_each(|s| s.empty.store(false, Ordering::Relaxed));
+        for shard in &self.shards {
+            shard.empty.store(false, Ordering::Relaxed);
+            shard.best.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Whether the shard found nothing to evict just now.
@@ -68,6 +107,19 @@ impl Eviction {
 
     pub fn all_empty(&self) -> bool {
         self.shards.iter().all(|s| s.empty.load(Ordering::Relaxed))
+    }
+
+    /// Publishes the score of the shard's best victim; 0 if it has none.
+    pub fn set_best(&self, shard: u16, score: u64) {
+        self.shards[usize::from(shard)].best.store(score, Ordering::Relaxed);
+    }
+
+    /// The other shard that knows a better victim than this score, the best of those.
+    pub fn better_than(&self, shard: u16, score: u64) -> Option<u16> {
+        let others = (0..self.shards.len() as u16).filter(|&other| other != shard);
+        let scored =
+            others.map(|other| (self.shards[usize::from(other)].best.load(Ordering::Relaxed), other));
+        scored.filter(|&(best, _)| best > score).max().map(|(_, other)| other)
     }
 
     /// True if the shard is to be sent an `EvictSome`, false if one is on its way.
@@ -83,5 +135,31 @@ impl Eviction {
     /// The shard's `EvictSome` has arrived.
     pub fn heard(&self, shard: u16) {
         self.shards[usize::from(shard)].asked.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shard_with_the_best_victim_is_found() {
+        let eviction = Eviction::new(3);
+        assert_eq!(eviction.better_than(0, 0), None);
+        eviction.set_best(1, 7);
+        eviction.set_best(2, 9);
+        assert_eq!((eviction.better_than(0, 8), eviction.better_than(0, 9)), (Some(2), None));
+        assert_eq!(eviction.better_than(2, 6), Some(1));
+        eviction.forget();
+        assert_eq!(eviction.better_than(0, 0), None);
+    }
+
+    #[test]
+    fn what_does_not_count_is_added_up() {
+        let eviction = Eviction::new(1);
+        eviction.set_not_counted(NotCounted::Replicas, 5);
+        eviction.set_not_counted(NotCounted::AppendOnlyFile, 2);
+        eviction.set_not_counted(NotCounted::Replicas, 3);
+        assert_eq!(eviction.not_counted(), 5);
     }
 }

@@ -15,7 +15,7 @@ use skuld::expiry::rules::Situation;
 use skuld::expiry::wheel::Popped;
 use skuld::keyspace::access::PlaceHint;
 use skuld::keyspace::part::unpack_deadline;
-use skuld::keyspace::{Access, Entry, ExpiryRules, Keyspace, Touch};
+use skuld::keyspace::{Access, Entry, ExpiryRules, Keyspace, Touch, Treatment};
 use skuld::resp::Reply;
 use skuld::rng::Rng;
 use skuld::session::{Origin, ReplyMode, Session};
@@ -32,7 +32,7 @@ use crate::scripting::Counted;
 use crate::server::ServerRef;
 use crate::server_commands::pubsub;
 use crate::stats::CommandStats;
-use crate::transaction::{Queue, Transaction};
+use crate::transaction::{Queue, Seen, Transaction};
 
 /// Requests whose keys are loaded ahead together.
 const PREFETCH_REQUESTS: usize = 16;
@@ -449,7 +449,7 @@ const OUT_OF_MEMORY: CommandError =
     CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
 
 /// Whether a command is refused while memory is full. EXEC is what it is about to run.
-fn may_need_memory(command: &Command, transaction: &Transaction) -> bool {
+pub fn may_need_memory(command: &Command, transaction: &Transaction) -> bool {
     command.flags.has(DENYOOM)
         || (command.name == "exec"
             && transaction.queue.as_ref().is_some_and(|queue| {
@@ -496,6 +496,7 @@ impl Executor {
         (now_us, hint): (i64, Option<PlaceHint>),
     ) {
         let config: &Config = &self.config;
+        let draw = if config.maxmemory_policy.is_lfu() { self.rng.next_u64() } else { 0 };
         let dirty_before = self.effects.dirty;
         let db_before = session.db;
         let from = reply.len();
@@ -509,8 +510,9 @@ impl Executor {
                 db: db_before,
                 now: now_us / 1000,
                 rules: rules(config, session, self.is_replica, self.server.pause.freezes_keys()),
-                touch: touch(config, now_us / 1_000_000),
+                touch: touch(config, now_us / 1_000_000, draw),
                 lazy_expire: config.lazyfree_lazy_expire,
+                lazy_server_del: config.lazyfree_lazy_server_del,
                 client_no_touch: session.no_touch,
                 hint,
             },
@@ -563,6 +565,7 @@ impl Executor {
         now_us: i64,
     ) {
         let server = self.server.clone();
+        let shows_expired = self.rules(&batch.session).read == Treatment::Show;
         let transaction = &mut batch.transaction;
         match command.name {
             "multi" => {
@@ -575,7 +578,8 @@ impl Executor {
                 self.effects.modified.clear();
                 for span in batch.requests.args(batch.next).iter().skip(1) {
                     let key = &batch.input[span.start..span.start + span.len];
-                    transaction.watch(&server.watches, keyspace, batch.session.db, key, now_us / 1000);
+                    let seen = Seen { now: now_us / 1000, shows_expired };
+                    transaction.watch(&server.watches, keyspace, batch.session.db, key, seen);
                     self.effects.listening.modified = true;
                 }
                 reply.ok();
@@ -593,7 +597,7 @@ impl Executor {
                 Some(queue) => {
                     // What this batch did before must reach its own watches too.
                     server.watches.tell(&self.effects.modified);
-                    let dirty = transaction.is_dirty(keyspace, now_us / 1000);
+                    let dirty = transaction.is_dirty(keyspace, Seen { now: now_us / 1000, shows_expired });
                     transaction.unwatch();
                     if queue.failed {
                         reply.error("EXECABORT Transaction discarded because of previous errors.");
@@ -669,6 +673,24 @@ impl Executor {
         self.effects.propagation.close_group(Grouping::Together);
     }
 
+    /// Looks for keys to evict; how good it would be to lose the best of them, if the policy has an order.
+    pub fn best_victim(&mut self, keyspace: &mut Keyspace) -> Option<u64> {
+        let now_us = clock::unix_us(clock::tick());
+        let access = Access {
+            keyspace,
+            effects: &mut self.effects,
+            db: 0,
+            now: now_us / 1000,
+            rules: ExpiryRules::default(),
+            touch: touch(&self.config, now_us / 1_000_000, 0),
+            lazy_expire: self.config.lazyfree_lazy_expire,
+            lazy_server_del: self.config.lazyfree_lazy_server_del,
+            client_no_touch: true,
+            hint: None,
+        };
+        self.chooser.look(&access, &self.config, &mut self.rng)
+    }
+
     /// Evicts a key of this shard; false if the policy leaves none to evict.
     pub fn evict_one(&mut self, keyspace: &mut Keyspace) -> bool {
         let now_us = clock::unix_us(clock::tick());
@@ -678,8 +700,9 @@ impl Executor {
             db: 0,
             now: now_us / 1000,
             rules: ExpiryRules::default(),
-            touch: touch(&self.config, now_us / 1_000_000),
+            touch: touch(&self.config, now_us / 1_000_000, 0),
             lazy_expire: self.config.lazyfree_lazy_expire,
+            lazy_server_del: self.config.lazyfree_lazy_server_del,
             client_no_touch: true,
             hint: None,
         };
@@ -709,7 +732,7 @@ impl Executor {
 
     /// The clock that access words are compared with.
     pub fn touch_now(&self) -> Touch {
-        touch(&self.config, clock::unix_us(clock::tick()) / 1_000_000)
+        touch(&self.config, clock::unix_us(clock::tick()) / 1_000_000, 0)
     }
 
     /// Runs something that is no client's command on all keys.
@@ -717,6 +740,11 @@ impl Executor {
         task(keyspace, self);
         self.effects.propagation.close_group(Grouping::Together);
         self.tell_of_databases(keyspace);
+    }
+
+    /// The mean time to live of a database's keys, of a sample, milliseconds.
+    pub fn average_ttl(&mut self, database: &skuld::keyspace::Database, part: u16) -> i64 {
+        skuld::expiry::average::average_ttl(database, part, clock::unix_ms(), &mut self.rng)
     }
 
     /// Lets something other than a command look at the keys as they lie there.
@@ -728,8 +756,9 @@ impl Executor {
             db: 0,
             now: now_us / 1000,
             rules: ExpiryRules::default(),
-            touch: touch(&self.config, now_us / 1_000_000),
+            touch: touch(&self.config, now_us / 1_000_000, 0),
             lazy_expire: self.config.lazyfree_lazy_expire,
+            lazy_server_del: self.config.lazyfree_lazy_server_del,
             client_no_touch: true,
             hint: None,
         })
@@ -776,13 +805,14 @@ pub fn settle_reply_mode(output: &mut Vec<u8>, from: usize, session: &mut Sessio
     }
 }
 
-fn touch(config: &Config, now_s: i64) -> Touch {
+fn touch(config: &Config, now_s: i64, draw: u64) -> Touch {
     let lfu = config.maxmemory_policy.is_lfu();
     Touch {
         clock: if lfu { (now_s / 60) as u32 & 0xffff } else { now_s as u32 & 0xff_ffff },
         lfu,
         lfu_log_factor: config.lfu_log_factor,
         lfu_decay_minutes: config.lfu_decay_time,
+        draw,
     }
 }
 
@@ -807,6 +837,8 @@ pub struct Scanned {
     pub removed: u64,
     /// The time was over before the due keys were.
     pub more_due: bool,
+    /// Some of what is due lies in slots that a unit holds.
+    pub some_held: bool,
 }
 
 /// Fields of one hash that are removed together, by `active-expire-effort`.
@@ -825,7 +857,7 @@ impl Executor {
     ) -> Scanned {
         /// Items between two looks at the clock.
         const ITEMS_PER_LOOK: usize = 16;
-        let mut scanned = Scanned { removed: 0, more_due: false };
+        let mut scanned = Scanned { removed: 0, more_due: false, some_held: false };
         let mut held = Vec::new();
         loop {
             let at = clock::tick();
@@ -865,6 +897,7 @@ impl Executor {
                     rules: ExpiryRules::default(),
                     touch: Touch::default(),
                     lazy_expire: self.config.lazyfree_lazy_expire,
+                    lazy_server_del: self.config.lazyfree_lazy_server_del,
                     client_no_touch: true,
                     hint: None,
                 };
@@ -889,6 +922,7 @@ impl Executor {
             part.sweep_deadlines(ITEMS_PER_LOOK, &is_held);
             scanned.more_due = !within(clock::tick());
         }
+        scanned.some_held = !held.is_empty();
         for (deadline, item) in held {
             keyspace.parts_mut()[0].wheel_mut().put_back(deadline, item);
         }

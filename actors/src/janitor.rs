@@ -57,7 +57,7 @@ impl Actor for Janitor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         let id = self.id;
-        ctx.run_interval(Duration::from_millis(PERIOD_MS), move |_, ctx| {
+        clock::every(ctx, Duration::from_millis(PERIOD_MS), move |_, ctx| {
             outside_event(id, clock::tick());
             tell(&ctx.address(), LookAround);
         });

@@ -42,6 +42,7 @@ mod expiry_scanner;
 mod export;
 mod gate;
 mod healthcheck;
+mod import_mode;
 mod janitor;
 mod latency_monitor;
 mod listener;

@@ -7,23 +7,80 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
+use skuld::commands::memory_usage::{bytes_of, bytes_of_value};
 use skuld::effects::{Freeing, Garbage};
 use skuld::keyspace::Entry;
 use skuld::keyspace::table::Table;
 
 use crate::continue_later::continue_later;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
-use crate::server::ServerRef;
+use crate::server::{Server, ServerRef};
 use crate::shard::{KeepExporting, Shard};
 
 /// Entries freed before other messages get a turn.
 const SLICE_ENTRIES: usize = 4096;
 
-/// Free these.
+/// Entries that are looked at to estimate how many bytes a table's take.
+const SAMPLED_ENTRIES: usize = 16;
+
+/// Free these. Sent by [`give`] alone, which counts them.
 pub struct Reap {
-    pub garbage: Vec<Garbage>,
+    garbage: Vec<Weighed>,
     /// Whom to tell when it is done, and the ticket to name.
-    pub done: Option<(Addr<Shard>, u64)>,
+    done: Option<(Addr<Shard>, u64)>,
+}
+
+/// Garbage with what is counted of it.
+struct Weighed {
+    garbage: Garbage,
+    freeing: Freeing,
+    /// Of one object (an entry of a table, or all of it), by estimate.
+    bytes_each: u64,
+}
+
+/// Hands garbage to the reaper. From now on it is pending: whoever asks INFO after the reply to FLUSHALL ASYNC, and
+/// whoever needs room, knows of it though the reaper has not seen it yet.
+pub fn give(server: &Server, garbage: Vec<Garbage>, done: Option<(Addr<Shard>, u64)>) {
+    let garbage = garbage.into_iter().map(|item| weigh(item, Freeing::Counted)).collect::<Vec<_>>();
+    for item in &garbage {
+        let objects = item.objects();
+        server.stats.reaper_pending_bytes.fetch_add(objects * item.bytes_each, Ordering::Relaxed);
+        if item.freeing == Freeing::Counted {
+            server.stats.lazyfree_pending_objects.fetch_add(objects, Ordering::Relaxed);
+        }
+    }
+    tell(server.reaper(), Reap { garbage, done });
+}
+
+fn weigh(item: Garbage, freeing: Freeing) -> Weighed {
+    /// Elements of a collection that are looked at.
+    const SAMPLES: usize = 5;
+    let bytes_each = match &item {
+        Garbage::Uncounted(_) | Garbage::Exporting(..) => 0,
+        Garbage::Entry(entry) => bytes_of(entry, SAMPLES),
+        Garbage::Value(value) => bytes_of_value(value, SAMPLES),
+        Garbage::Tables(tables) => {
+            let entries = tables.iter().flat_map(|table| table.iter().take(4)).take(SAMPLED_ENTRIES);
+            let (sum, count) =
+                entries.fold((0, 0), |(sum, count), entry| (sum + bytes_of(entry, SAMPLES), count + 1));
+            usize::checked_div(sum, count).unwrap_or(0)
+        }
+    };
+    match item {
+        Garbage::Uncounted(inner) => weigh(*inner, Freeing::Uncounted),
+        garbage => Weighed { garbage, freeing, bytes_each: bytes_each as u64 },
+    }
+}
+
+impl Weighed {
+    fn objects(&self) -> u64 {
+        match &self.garbage {
+            Garbage::Tables(tables) => tables.iter().map(Table::len).sum::<usize>() as u64,
+            // Counted when its tables come.
+            Garbage::Exporting(..) => 0,
+            _ => 1,
+        }
+    }
 }
 
 /// All garbage of a [`Reap`] with this ticket is freed.
@@ -37,8 +94,8 @@ pub struct ContinueReaping;
 crate::receives!(Reaper: Reap = 0, ContinueReaping = 1);
 
 enum Work {
-    Table(Table<Entry>, Freeing),
-    Garbage(Garbage, Freeing),
+    Table { table: Table<Entry>, freeing: Freeing, bytes_each: u64 },
+    Garbage(Weighed),
     Tell(Addr<Shard>, u64),
 }
 
@@ -56,33 +113,26 @@ impl Reaper {
         Self { id: next_actor(ActorKind::Reaper), server, queue: VecDeque::new(), running: false }
     }
 
-    fn freed(&self, objects: u64, freeing: Freeing) {
-        if freeing == Freeing::Uncounted {
-            return;
+    fn freed(&self, objects: u64, freeing: Freeing, bytes_each: u64) {
+        let stats = &self.server.stats;
+        stats.reaper_pending_bytes.fetch_sub(objects * bytes_each, Ordering::Relaxed);
+        if freeing == Freeing::Counted {
+            stats.lazyfree_pending_objects.fetch_sub(objects, Ordering::Relaxed);
+            stats.lazyfreed_objects.fetch_add(objects, Ordering::Relaxed);
         }
-        self.server.stats.lazyfree_pending_objects.fetch_sub(objects, Ordering::Relaxed);
-        self.server.stats.lazyfreed_objects.fetch_add(objects, Ordering::Relaxed);
     }
 
-    fn enqueue(&mut self, item: Garbage, freeing: Freeing) {
-        let objects = match item {
-            Garbage::Uncounted(inner) => return self.enqueue(*inner, Freeing::Uncounted),
+    fn enqueue(&mut self, item: Weighed) {
+        let Weighed { freeing, bytes_each, .. } = item;
+        match item.garbage {
             // Its shard keeps it until no export needs it; then its tables come here.
             Garbage::Exporting(shard, database) => {
-                return tell(self.server.shard(shard), KeepExporting { database, freeing });
+                tell(self.server.shard(shard), KeepExporting { database, freeing });
             }
             Garbage::Tables(tables) => {
-                let objects: usize = tables.iter().map(Table::len).sum();
-                self.queue.extend(tables.into_iter().map(|table| Work::Table(table, freeing)));
-                objects as u64
+                self.queue.extend(tables.into_iter().map(|table| Work::Table { table, freeing, bytes_each }))
             }
-            other => {
-                self.queue.push_back(Work::Garbage(other, freeing));
-                1
-            }
-        };
-        if freeing == Freeing::Counted {
-            self.server.stats.lazyfree_pending_objects.fetch_add(objects, Ordering::Relaxed);
+            garbage => self.queue.push_back(Work::Garbage(Weighed { garbage, freeing, bytes_each })),
         }
     }
 
@@ -90,19 +140,19 @@ impl Reaper {
         match self.queue.pop_front() {
             None => {}
             Some(Work::Tell(shard, ticket)) => tell(&shard, Reaped { ticket }),
-            Some(Work::Garbage(garbage, freeing)) => {
+            Some(Work::Garbage(Weighed { garbage, freeing, bytes_each })) => {
                 drop(garbage);
-                self.freed(1, freeing);
+                self.freed(1, freeing, bytes_each);
             }
-            Some(Work::Table(mut table, freeing)) => {
+            Some(Work::Table { mut table, freeing, bytes_each }) => {
                 let mut freed = 0;
                 let more = table.take_some(SLICE_ENTRIES, &mut |entry| {
                     freed += 1;
                     drop(entry);
                 });
-                self.freed(freed, freeing);
+                self.freed(freed, freeing, bytes_each);
                 if more {
-                    self.queue.push_front(Work::Table(table, freeing));
+                    self.queue.push_front(Work::Table { table, freeing, bytes_each });
                 }
             }
         }
@@ -128,7 +178,7 @@ impl TracedActor for Reaper {
 impl Receive<Reap> for Reaper {
     fn receive(&mut self, Reap { garbage, done }: Reap, ctx: &mut Context<Self>) {
         for item in garbage {
-            self.enqueue(item, Freeing::Counted);
+            self.enqueue(item);
         }
         self.queue.extend(done.map(|(shard, ticket)| Work::Tell(shard, ticket)));
         if !self.running {

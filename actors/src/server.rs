@@ -17,7 +17,10 @@ use crate::clock;
 use crate::command_log::CommandLog;
 use crate::envelope::tell;
 use crate::eviction::Eviction;
+use crate::evictor::Evictor;
+use crate::expiry_scanner::ExpiryScanner;
 use crate::export::Exports;
+use crate::import_mode::ImportMode;
 use crate::latency_monitor::LatencyMonitor;
 use crate::listener::Listener;
 use crate::pause::Pause;
@@ -49,6 +52,8 @@ pub struct Server {
     pub replication_log: OnceLock<Addr<ReplicationLog>>,
     pub listener: OnceLock<Addr<Listener>>,
     pub snapshotter: OnceLock<Addr<Snapshotter>>,
+    pub expiry_scanner: OnceLock<Addr<ExpiryScanner>>,
+    pub evictor: OnceLock<Addr<Evictor>>,
     /// Held while a unit's `Reserve` messages are enqueued, so that every shard sees units in the same order.
     pub unit_order: Mutex<()>,
     pub run_id: String,
@@ -75,6 +80,7 @@ pub struct Server {
     pub exports: Exports,
     /// Saving and loading.
     pub persistence: Persistence,
+    pub import_mode: ImportMode,
     /// Who watches which keys.
     pub watches: Arc<Watches>,
     /// Who is subscribed to which channels.
@@ -103,6 +109,8 @@ impl Server {
             replication_log: OnceLock::new(),
             listener: OnceLock::new(),
             snapshotter: OnceLock::new(),
+            expiry_scanner: OnceLock::new(),
+            evictor: OnceLock::new(),
             unit_order: Mutex::new(()),
             run_id: crate::start::random_hex(20),
             replication_id: ArcSwap::from_pointee(crate::start::random_hex(20)),
@@ -118,6 +126,7 @@ impl Server {
             scripts: Default::default(),
             exports: Exports::default(),
             persistence: Persistence::default(),
+            import_mode: ImportMode::default(),
             watches: Arc::default(),
             subscriptions: Arc::default(),
             replication: Replication::default(),
@@ -137,6 +146,14 @@ impl Server {
 
     pub fn reaper(&self) -> &Addr<Reaper> {
         self.reaper.get().expect("set before the first shard runs")
+    }
+
+    pub fn expiry_scanner(&self) -> &Addr<ExpiryScanner> {
+        self.expiry_scanner.get().expect("set before the first connection")
+    }
+
+    pub fn evictor(&self) -> &Addr<Evictor> {
+        self.evictor.get().expect("set before the first connection")
     }
 
     pub fn listener(&self) -> &Addr<Listener> {

@@ -35,9 +35,10 @@ use crate::continue_later::continue_later;
 use crate::envelope::{
     ActorId, ActorKind, Receive, Traceable, Traced, TracedActor, measure, next_actor, tell,
 };
-use crate::executor::{Executor, Resolved};
+use crate::executor::{Executor, Resolved, may_need_memory};
+use crate::expiry_scanner::{DeadlineArmed, ScannedExpired};
 use crate::names::NamesJob;
-use crate::reaper::{Reap, Reaped};
+use crate::reaper::{self, Reaped};
 use crate::replication_log::Append;
 use crate::routing::{self, Route};
 use crate::server::ServerRef;
@@ -50,6 +51,7 @@ pub use held_back::PauseOver;
 use names::PendingNames;
 pub use names::{CollectNames, ContinueNames, NamesCollected};
 pub use room::EvictSome;
+use room::Room;
 pub use serving::EndWaits;
 use units::PendingUnit;
 pub use units::{Granted, Reserve, Return, Slots, UnitId};
@@ -206,6 +208,10 @@ pub struct Shard {
     waiting_debug: Vec<DebugKeys>,
     /// Batches that used up their slice.
     preempted: VecDeque<Box<Batch>>,
+    /// Batches whose next command waits for memory that is being freed.
+    waiting_for_room: VecDeque<Box<Batch>>,
+    /// The scanner looks at this shard no later than this, Unix milliseconds.
+    alarm_ms: i64,
     /// Batches waiting for the reaper to finish what they dropped (FLUSHALL SYNC).
     awaiting_reaper: HashMap<u64, Box<Batch>>,
     next_reap: u64,
@@ -243,6 +249,8 @@ impl Shard {
             confirmations: Vec::new(),
             waiting_debug: Vec::new(),
             preempted: VecDeque::new(),
+            waiting_for_room: VecDeque::new(),
+            alarm_ms: i64::MAX,
             awaiting_reaper: HashMap::new(),
             next_reap: 0,
             keys_command: skuld::commands::table().lookup(b"keys").map(|c| c.id),
@@ -299,12 +307,20 @@ impl Shard {
             if self.executor.wants_prefetch(&batch) {
                 self.executor.prefetch(&self.keyspace, &batch);
             }
-            self.executor.out_of_memory = self.executor.config.maxmemory != 0 && self.lacks_memory(ctx);
+            let room = if self.executor.config.maxmemory == 0 { Room::Enough } else { self.make_room(ctx) };
+            self.executor.out_of_memory = room == Room::None;
             let command = match self.executor.resolve(&mut batch) {
                 Resolved::Run(command) | Resolved::Server(command)
                     if batch.session.origin.is_client() && self.server.pause.holds(command) =>
                 {
                     return self.hold_back(batch, ctx);
+                }
+                Resolved::Run(command)
+                    if room == Room::Soon
+                        && batch.session.origin.obeys_memory_limit()
+                        && may_need_memory(command, &batch.transaction) =>
+                {
+                    return self.wait_for_room(batch, ctx);
                 }
                 Resolved::Run(command) => command,
                 Resolved::Server(_) => return self.finish(batch, Stop::NeedsServer),
@@ -392,11 +408,12 @@ impl Shard {
         self.awaiting_reaper.insert(ticket, batch);
         let garbage = std::mem::take(&mut self.executor.effects.garbage);
         self.perform_effects();
-        tell(self.server.reaper(), Reap { garbage, done: Some((ctx.address(), ticket)) });
+        reaper::give(&self.server, garbage, Some((ctx.address(), ticket)));
     }
 
     /// Does what the commands run so far recorded: log, counters, garbage.
     fn perform_effects(&mut self) {
+        self.tell_deadline();
         let effects = &mut self.executor.effects;
         let stats = &self.server.stats;
         let counters = std::mem::take(&mut effects.counters);
@@ -435,12 +452,27 @@ impl Shard {
         effects.databases.clear();
         if !effects.garbage.is_empty() {
             let garbage = std::mem::take(&mut effects.garbage);
-            tell(self.server.reaper(), Reap { garbage, done: None });
+            reaper::give(&self.server, garbage, None);
         }
     }
 
-    fn describe(&self) -> ShardDescription {
+    /// Tells the scanner of a deadline that it would sleep over.
+    #[inline]
+    fn tell_deadline(&mut self) {
+        let wheel = self.keyspace.parts_mut()[0].wheel_mut();
+        let Some(deadline) = wheel.armed() else { return };
+        // While the server starts there is no scanner; it looks at every shard when it begins.
+        let Some(scanner) = self.server.expiry_scanner.get() else { return };
+        wheel.forget_armed();
+        if deadline < self.alarm_ms {
+            self.alarm_ms = deadline;
+            tell(scanner, DeadlineArmed { shard: self.index, deadline });
+        }
+    }
+
+    fn describe(&mut self) -> ShardDescription {
         let part = &self.keyspace.parts()[0];
+        let executor = &mut self.executor;
         ShardDescription {
             index: self.index,
             databases: (0..part.databases())
@@ -448,7 +480,7 @@ impl Shard {
                     part.database(db).map_or_else(DatabaseFigures::default, |d| DatabaseFigures {
                         keys: d.keys(),
                         expires: d.expires(),
-                        avg_ttl: d.avg_ttl,
+                        avg_ttl: executor.average_ttl(d, part.index()),
                         volatile_items: d.volatile(),
                         table_bytes: d.table_bytes() as u64,
                     })
@@ -523,13 +555,19 @@ impl Receive<ScanExpired> for Shard {
         let is_held = |slot| held.iter().any(|(_, slots)| slots.contains_any(&[slot]));
         let scanned = self.executor.scan_expired(&mut self.keyspace, is_held, within);
         self.serve_ready(None, ctx);
+        let wheel = self.keyspace.parts_mut()[0].wheel_mut();
+        let next_deadline = wheel.next_deadline_hint();
+        wheel.forget_armed();
+        self.alarm_ms = if scanned.more_due { i64::MIN } else { next_deadline.unwrap_or(i64::MAX) };
         self.perform_effects();
         tell(
             &reply,
-            crate::expiry_scanner::ScannedExpired {
+            ScannedExpired {
                 shard: self.index,
+                removed: scanned.removed,
                 more_due: scanned.more_due,
-                next_deadline: self.keyspace.parts()[0].wheel().next_deadline_hint(),
+                some_held: scanned.some_held,
+                next_deadline,
                 spent_us: clock::micros_between(start, clock::tick()),
             },
         );

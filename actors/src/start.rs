@@ -22,7 +22,9 @@ use crate::replication_log::ReplicationLog;
 use crate::server::{Server, ServerRef};
 use crate::shard::Shard;
 use crate::snapshotter::Snapshotter;
-use crate::{admin, banner, crash, healthcheck, memory, persistence, proc_title, shutdown, telemetry};
+use crate::{
+    admin, banner, crash, healthcheck, import_mode, memory, persistence, proc_title, shutdown, telemetry,
+};
 
 static COMMAND_LINE: OnceLock<(String, Vec<Vec<u8>>)> = OnceLock::new();
 
@@ -424,8 +426,12 @@ fn run(
             && server.replication_log.set(log).is_ok()
             && server.snapshotter.set(Snapshotter::new(server.clone()).start()).is_ok();
         assert!(set, "addresses are set once");
-        ExpiryScanner::new(server.clone()).start();
-        Evictor::new(server.clone()).start();
+        let set = server.expiry_scanner.set(ExpiryScanner::new(server.clone()).start()).is_ok()
+            && server.evictor.set(Evictor::new(server.clone()).start()).is_ok();
+        assert!(set, "addresses are set once");
+        if server.config.load().import_mode {
+            import_mode::announce(&server, true);
+        }
         Janitor::new(server.clone()).start();
         tracing::info!("Server initialized");
         admin::start(&server, admin_sockets);

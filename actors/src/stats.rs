@@ -72,6 +72,8 @@ pub struct Stats {
     pub expire_cycle_micros: AtomicU64,
     pub lazyfree_pending_objects: AtomicU64,
     pub lazyfreed_objects: AtomicU64,
+    /// What was given to the reaper and is not freed yet, by estimate, bytes.
+    pub reaper_pending_bytes: AtomicU64,
     pub dump_payload_sanitizations: AtomicU64,
     /// Highest `used_memory` seen, bytes.
     pub peak_memory: AtomicU64,

@@ -55,6 +55,21 @@ pub struct Watched {
     flag: Arc<Flag>,
 }
 
+/// How a client sees deadlines now.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// Unix milliseconds.
+    pub now: i64,
+    /// To this client, an expired key is a live one (as to an import source).
+    pub shows_expired: bool,
+}
+
+impl Seen {
+    fn is_expired(self, entry: &skuld::keyspace::Entry) -> bool {
+        !self.shows_expired && entry.expiry().is_some_and(|deadline| self.now > deadline)
+    }
+}
+
 /// Whether something a client watches has changed.
 #[derive(Default)]
 struct Flag(AtomicBool);
@@ -146,13 +161,13 @@ impl Transaction {
         }
     }
 
-    /// Watches a key of a database from now on. `now` is Unix milliseconds.
-    pub fn watch(&mut self, watches: &Arc<Watches>, keyspace: &Keyspace, db: u32, key: &[u8], now: i64) {
+    /// Watches a key of a database from now on.
+    pub fn watch(&mut self, watches: &Arc<Watches>, keyspace: &Keyspace, db: u32, key: &[u8], seen: Seen) {
         if self.watched.iter().any(|w| w.db == db && w.key == key) {
             return;
         }
         let entry = entry_of(keyspace, db, key);
-        let expired = entry.is_some_and(|e| e.expiry().is_some_and(|deadline| now > deadline));
+        let expired = entry.is_some_and(|e| seen.is_expired(e));
         let flag = self.watched.first().map_or_else(Arc::default, |w| w.flag.clone());
         self.registry = Some(watches.clone());
         watches.count.fetch_add(1, Ordering::AcqRel);
@@ -178,12 +193,10 @@ impl Transaction {
     }
 
     /// Whether a watched key changed, or has expired since it was watched.
-    pub fn is_dirty(&self, keyspace: &Keyspace, now: i64) -> bool {
+    pub fn is_dirty(&self, keyspace: &Keyspace, seen: Seen) -> bool {
         self.watched.iter().any(|w| {
             w.flag.0.load(Ordering::Acquire)
-                || (!w.expired
-                    && entry_of(keyspace, w.db, &w.key)
-                        .is_some_and(|e| e.expiry().is_some_and(|deadline| now > deadline)))
+                || (!w.expired && entry_of(keyspace, w.db, &w.key).is_some_and(|e| seen.is_expired(e)))
         })
     }
 }

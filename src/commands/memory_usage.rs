@@ -1,7 +1,7 @@
 //! MEMORY USAGE: what one key costs.
 
 use super::context::{CommandError, Context, Outcome};
-use crate::keyspace::{Entry, Lookup, ValueRef};
+use crate::keyspace::{Entry, Value, ValueRef};
 use crate::types::Collection;
 
 /// Elements of a collection that are looked at when SAMPLES is not given.
@@ -24,6 +24,19 @@ pub fn bytes_of(entry: &Entry, samples: usize) -> usize {
     entry.own_bytes() + behind
 }
 
+/// Bytes behind a value that lies in no entry.
+pub fn bytes_of_value(value: &Value, samples: usize) -> usize {
+    match value {
+        Value::List(list) => list.heap_bytes_sampled(samples),
+        Value::Set(set) => set.heap_bytes_sampled(samples),
+        Value::ZSet(zset) => zset.heap_bytes_sampled(samples),
+        Value::Hash(hash) => hash.heap_bytes_sampled(samples),
+        Value::Stream(stream) => stream.heap_bytes_sampled(samples),
+        Value::Int(_) => 0,
+        Value::Str(bytes, _) => bytes.len(),
+    }
+}
+
 /// `MEMORY USAGE key [SAMPLES count]`
 pub fn command(ctx: &mut Context<'_>) -> Outcome {
     let mut samples = SAMPLES_DEFAULT;
@@ -35,7 +48,8 @@ pub fn command(ctx: &mut Context<'_>) -> Outcome {
         samples = usize::try_from(ctx.integer(at + 1)?).map_err(|_| CommandError::Syntax)?;
         at += 2;
     }
-    let bytes = ctx.db.lookup(ctx.arg(2), Lookup::QUIET).map(|entry| bytes_of(entry, samples));
+    // As the key lies there, expired or not.
+    let bytes = ctx.db.peek(ctx.db.db, ctx.arg(2)).map(|entry| bytes_of(entry, samples));
     match bytes {
         Some(bytes) => ctx.reply.integer(bytes as i64),
         None => ctx.reply.null(),

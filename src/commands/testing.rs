@@ -93,6 +93,7 @@ impl Bench {
                 rules: self.rules,
                 touch: Touch { clock: (self.now / 1000) as u32 & 0xff_ffff, ..Touch::default() },
                 lazy_expire: self.config.lazyfree_lazy_expire,
+                lazy_server_del: self.config.lazyfree_lazy_server_del,
                 client_no_touch: self.session.no_touch,
                 hint: None,
             },
@@ -155,6 +156,7 @@ impl Bench {
             rules: self.rules,
             touch: Touch::default(),
             lazy_expire: true,
+            lazy_server_del: true,
             client_no_touch: true,
             hint: None,
         };

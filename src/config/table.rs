@@ -518,6 +518,8 @@ directives! {
         export_buffer_limit: u64 = 64 * MB, "export-buffer-limit", memory(MB, i64::MAX), [OURS], HONOURED;
         /// Let a client load data from another server: keys that expire stay until it deletes them.
         import_mode: bool = false, "import-mode", bool, [DEBUG], HONOURED;
+        /// End import mode by itself when its last import source has been gone for so many seconds; 0 for never.
+        import_mode_auto_end_seconds: u32 = 0, "import-mode-auto-end-seconds", number(0, INT_MAX), [OURS], HONOURED;
     }
 
     "Security" {

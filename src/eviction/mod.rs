@@ -8,7 +8,7 @@ use crate::effects::{Freeing, class};
 use crate::keyspace::access::lfu_decayed;
 use crate::keyspace::{Access, Entry, Touch};
 use crate::rng::Rng;
-use sample::sample;
+pub use sample::sample;
 
 /// Candidates remembered from one sample to the next.
 const POOL: usize = 16;
@@ -31,25 +31,57 @@ pub struct Chooser {
     pool: Vec<Candidate>,
     /// Where random choice goes on, so that all databases give in turn.
     next_db: u32,
+    /// `pool` has been filled since the last eviction.
+    has_looked: bool,
 }
 
 impl Chooser {
     /// Evicts one key: event `evicted`, counter, UNLINK or DEL in the stream. False if the policy leaves no victim.
     pub fn evict_one(&mut self, access: &mut Access<'_>, config: &Config, rng: &mut Rng) -> bool {
         let policy = config.maxmemory_policy;
-        if self.policy != Some(policy) {
-            self.policy = Some(policy);
-            self.pool.clear();
-        }
         let victim = match policy {
             MaxmemoryPolicy::NoEviction => None,
             MaxmemoryPolicy::AllkeysRandom | MaxmemoryPolicy::VolatileRandom => {
                 self.random(access, policy.is_volatile(), rng)
             }
-            _ => self.best(access, policy, config.maxmemory_samples as usize, rng),
+            _ => {
+                if !std::mem::take(&mut self.has_looked) {
+                    self.look(access, config, rng);
+                    self.has_looked = false;
+                }
+                self.take_best(access, policy)
+            }
         };
         let Some((db, key)) = victim else { return false };
         evict(access, db, &key, config.lazyfree_lazy_eviction)
+    }
+
+    /// Looks at a sample of the keys. Returns the score of the best victim known, by which those of several keyspaces
+    /// can be compared under one policy: the higher, the better to lose. None where the policy has no order, or no
+    /// victim. The next [`Chooser::evict_one`] evicts what was found here without looking again.
+    pub fn look(&mut self, access: &Access<'_>, config: &Config, rng: &mut Rng) -> Option<u64> {
+        let policy = config.maxmemory_policy;
+        if self.policy != Some(policy) {
+            self.policy = Some(policy);
+            self.pool.clear();
+        }
+        if matches!(
+            policy,
+            MaxmemoryPolicy::NoEviction | MaxmemoryPolicy::AllkeysRandom | MaxmemoryPolicy::VolatileRandom
+        ) {
+            return None;
+        }
+        let samples = (config.maxmemory_samples as usize).max(1);
+        for db in 0..databases(access) {
+            for part in access.keyspace.parts() {
+                let Some(database) = part.database(db) else { continue };
+                let mut consider =
+                    |entry: &Entry| self.consider(db, entry, score(entry, policy, access.touch));
+                sample(database, part.index(), samples, policy.is_volatile(), rng, &mut consider);
+            }
+        }
+        self.has_looked = true;
+        self.pool.last().map(|candidate| candidate.score)
     }
 
     fn random(&mut self, access: &Access<'_>, volatile: bool, rng: &mut Rng) -> Option<(u32, Box<[u8]>)> {
@@ -70,21 +102,7 @@ impl Chooser {
         })
     }
 
-    fn best(
-        &mut self,
-        access: &Access<'_>,
-        policy: MaxmemoryPolicy,
-        samples: usize,
-        rng: &mut Rng,
-    ) -> Option<(u32, Box<[u8]>)> {
-        for db in 0..databases(access) {
-            for part in access.keyspace.parts() {
-                let Some(database) = part.database(db) else { continue };
-                let mut consider =
-                    |entry: &Entry| self.consider(db, entry, score(entry, policy, access.touch));
-                sample(database, part.index(), samples.max(1), policy.is_volatile(), rng, &mut consider);
-            }
-        }
+    fn take_best(&mut self, access: &Access<'_>, policy: MaxmemoryPolicy) -> Option<(u32, Box<[u8]>)> {
         while let Some(Candidate { db, key, .. }) = self.pool.pop() {
             // It may have gone, or lost its deadline, since it was seen.
             let still = access.peek(db, &key).is_some_and(|e| !policy.is_volatile() || e.expiry().is_some());

@@ -45,8 +45,10 @@ impl World {
                 lfu: self.config.maxmemory_policy.is_lfu(),
                 lfu_log_factor: 0,
                 lfu_decay_minutes: 0,
+                draw: 0,
             },
             lazy_expire: true,
+            lazy_server_del: true,
             client_no_touch: false,
             hint: None,
         })

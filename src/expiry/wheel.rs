@@ -63,6 +63,8 @@ pub struct Wheel {
     moving: Detached,
     sweep: Option<Sweep>,
     len: usize,
+    /// The earliest deadline inserted since it was last asked for.
+    armed: Option<i64>,
     /// How many items are stale: one less for each that is popped, since popping ends it anyway, one more for each
     /// report. Not exact, and negative between a pop and the report it causes.
     stale: i64,
@@ -158,7 +160,21 @@ impl Wheel {
     /// Adds an item that is due once the time is past `deadline`, in ms since the epoch. Any value is fine.
     pub fn insert(&mut self, deadline: i64, item: u64) {
         self.len += 1;
+        self.armed = Some(self.armed.map_or(deadline, |armed| armed.min(deadline)));
         self.place(deadline, item);
+    }
+
+    /// The earliest deadline inserted since [`Wheel::forget_armed`]: whoever sleeps until some deadline is woken if this
+    /// one is earlier.
+    #[inline]
+    pub fn armed(&self) -> Option<i64> {
+        self.armed
+    }
+
+    /// Somebody has taken note of all deadlines.
+    #[inline]
+    pub fn forget_armed(&mut self) {
+        self.armed = None;
     }
 
     /// Gives back an item that was popped but could not be dealt with.

@@ -37,6 +37,8 @@ pub struct Touch {
     pub lfu: bool,
     pub lfu_log_factor: u32,
     pub lfu_decay_minutes: u32,
+    /// LFU: a random number of this command, from which each key's chance to count follows.
+    pub draw: u64,
 }
 
 /// Options of [`Access::lookup`].
@@ -86,6 +88,8 @@ pub struct Access<'a> {
     pub touch: Touch,
     /// Deletions by expiry are propagated as UNLINK rather than DEL (`lazyfree-lazy-expire`).
     pub lazy_expire: bool,
+    /// What commands overwrite or empty counts as freed in the background (`lazyfree-lazy-server-del`).
+    pub lazy_server_del: bool,
     /// The client asked not to touch access times (CLIENT NO-TOUCH).
     pub client_no_touch: bool,
     /// A key of the command whose place was worked out beforehand.
@@ -198,7 +202,7 @@ impl<'a> Access<'a> {
                 entry.expiry().is_some_and(|deadline| now > deadline) && treatment != Treatment::Show;
             if !expired {
                 if !no_touch {
-                    touch_entry(entry, touch);
+                    touch_entry(entry, touch, place);
                 }
                 if !how.no_stats {
                     self.effects.counters.keyspace_hits += 1;
@@ -317,7 +321,7 @@ impl<'a> Access<'a> {
             return;
         }
         if is_lookup && !no_touch {
-            touch_entry(entry, touch);
+            touch_entry(entry, touch, place);
         }
         let deadline = if expiry == Expiry::Keep && !expired { had } else { fresh };
         let old = entry.overwrite(value, deadline);
@@ -458,9 +462,9 @@ impl<'a> Access<'a> {
         self.effects.also_propagate(db, &[name, key]);
     }
 
-    /// Hands an entry to the reaper if it is large, else frees it.
+    /// Hands an entry that a command overwrote or emptied to the reaper if it is large, else frees it.
     pub fn discard_entry(&mut self, entry: Entry) {
-        self.discard_entry_as(entry, Freeing::Counted);
+        self.discard_entry_as(entry, Freeing::counted_if(self.lazy_server_del));
     }
 
     /// Like [`Access::discard_entry`], saying whether `lazyfreed_objects` counts it.
@@ -479,10 +483,11 @@ impl<'a> Access<'a> {
         due
     }
 
-    /// Hands a value to the reaper if it is large, else frees it.
+    /// Hands a value that was never a key's, such as a result that is only shown, to the reaper if it is large, else
+    /// frees it. Valkey frees those at once, so no counter shows them.
     pub fn discard(&mut self, value: Value) {
         if value.free_effort() > LAZY_FREE_THRESHOLD {
-            self.effects.garbage.push(Garbage::Value(value));
+            self.effects.garbage.push(Freeing::Uncounted.apply(Garbage::Value(value)));
         }
     }
 
@@ -581,10 +586,11 @@ impl Touch {
 }
 
 #[inline]
-fn touch_entry(entry: &mut Entry, touch: Touch) {
+fn touch_entry(entry: &mut Entry, touch: Touch, place: Place) {
     let word = entry.access_word();
     let lanes = word & 0xff00_0000;
-    let new = if touch.lfu { lfu_touch(word & 0xff_ffff, touch) } else { touch.clock & 0xff_ffff };
+    let new =
+        if touch.lfu { lfu_touch(word & 0xff_ffff, touch, place.hash) } else { touch.clock & 0xff_ffff };
     if lanes | new != word {
         entry.set_access_word(lanes | new);
     }
@@ -600,21 +606,14 @@ pub fn lfu_decayed(word: u32, touch: Touch) -> u32 {
     counter.saturating_sub(elapsed / touch.lfu_decay_minutes)
 }
 
-/// Decays, then increments with probability `1 / ((counter - 5) * factor + 1)`. The draw is a hash of the word and a
-/// counter of draws, so the engine stays free of entropy.
-fn lfu_touch(word: u32, touch: Touch) -> u32 {
-    use std::cell::Cell;
-    thread_local!(static DRAWS: Cell<u64> = const { Cell::new(0x9e37_79b9_7f4a_7c15) });
+/// Decays, then increments with probability `1 / ((counter - 5) * factor + 1)`. The draw is the command's random
+/// number mixed with the key's hash, so that the keys of one command have chances of their own.
+fn lfu_touch(word: u32, touch: Touch, hash: u64) -> u32 {
     let mut counter = lfu_decayed(word, touch);
     if counter < 255 {
-        let draw = DRAWS.with(|d| {
-            let mut x = d.get();
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            d.set(x);
-            (x >> 11) as f64 / (1u64 << 53) as f64
-        });
+        let mixed = (touch.draw ^ hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let draw =
+            ((mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 11) as f64 / (1u64 << 53) as f64;
         let base = f64::from(counter.saturating_sub(5));
         if draw < 1.0 / (base * f64::from(touch.lfu_log_factor) + 1.0) {
             counter += 1;

@@ -89,8 +89,6 @@ pub struct Database {
     pub(super) export_names: [u32; LANES],
     /// Exports whose walk has not finished with it, a bit per lane.
     walks: u8,
-    /// Running mean of remaining times to live, milliseconds (INFO keyspace).
-    pub avg_ttl: i64,
 }
 
 impl Database {
@@ -106,7 +104,6 @@ impl Database {
             id,
             export_names: [0; LANES],
             walks: 0,
-            avg_ttl: 0,
         }
     }
 
@@ -121,7 +118,6 @@ impl Database {
             id: 0,
             export_names: [0; LANES],
             walks: 0,
-            avg_ttl: 0,
         }
     }
 

@@ -4,6 +4,7 @@
 //! - [`client`]: a blocking client that hands out the raw bytes of each reply
 //! - [`server`]: starting and stopping Skuld and the reference server
 //! - [`text`]: command lines in the syntax of redis-cli, and bytes made readable
+//! - [`rig`]: one scenario on several servers, seen as text
 //! - [`rng`]: the seeded random numbers of the generators
 //! - [`rules`]: the closed list of what is not compared byte by byte
 //! - [`parity`]: running one command list on both servers, comparing, shrinking
@@ -24,6 +25,7 @@ pub mod r#gen;
 pub mod known;
 pub mod parity;
 pub mod resp;
+pub mod rig;
 pub mod rng;
 pub mod rules;
 pub mod server;

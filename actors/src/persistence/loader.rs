@@ -446,6 +446,7 @@ fn merge(keyspace: &mut Keyspace, effects: &mut Effects, parts: Vec<Part>, overw
                         rules: ExpiryRules::default(),
                         touch: Touch::default(),
                         lazy_expire: true,
+                        lazy_server_del: true,
                         client_no_touch: true,
                         hint: None,
                     };

@@ -165,6 +165,7 @@ fn touch_now(config: &Config) -> Touch {
         lfu,
         lfu_log_factor: config.lfu_log_factor,
         lfu_decay_minutes: config.lfu_decay_time,
+        draw: 0,
     }
 }
 

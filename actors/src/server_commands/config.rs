@@ -108,7 +108,11 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     if outcome.changes("requirepass") {
         server.access.set_default_password(outcome.config.requirepass.as_bytes());
     }
+    let import_mode = outcome.config.import_mode;
     server.config.store(Arc::new(outcome.config));
+    if import_mode != old.import_mode {
+        crate::import_mode::announce(&server, import_mode);
+    }
     request.reply.ok();
     Ok(())
 }

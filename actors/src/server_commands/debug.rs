@@ -15,7 +15,7 @@ use super::config::is_allowed;
 use super::{Outcome, Request, config, debug_keys, tell_all_shards};
 use crate::batch::Batch;
 use crate::shard::Controlled;
-use crate::start;
+use crate::{clock, start};
 
 const NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you \
                            can run it from a local connection, otherwise you need to set this option in the \
@@ -84,6 +84,11 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("set-skip-checksum-validation", 3) => {
             let on = parse_integer(&request.args[2]).unwrap_or(0) != 0;
             request.server.persistence.skip_checksums.store(on, Ordering::Relaxed);
+            request.reply.ok();
+        }
+        ("move-clock", 3) => {
+            let ms = parse_integer(&request.args[2]).ok_or(CommandError::NotInteger)?;
+            clock::move_by(ms);
             request.reply.ok();
         }
         ("protocol", 3) => return protocol(request),

@@ -201,7 +201,7 @@ pub fn memory(view: &View<'_>, out: &mut Lines) {
     out.add("rss_overhead_bytes", difference(figures.resident, figures.allocator_resident));
     out.fraction("mem_fragmentation_ratio", ratio(figures.resident, figures.used), 2);
     out.add("mem_fragmentation_bytes", difference(figures.resident, figures.used));
-    out.add("mem_not_counted_for_evict", 0);
+    out.add("mem_not_counted_for_evict", view.server.eviction.not_counted());
     out.add("mem_replication_backlog", 0);
     out.add("mem_total_replication_buffers", 0);
     out.add("mem_replicas_repl_buffer", 0);
@@ -217,6 +217,7 @@ pub fn memory(view: &View<'_>, out: &mut Lines) {
     out.add("lazyfree_pending_objects", stats.lazyfree_pending_objects.load(Ordering::Relaxed));
     out.add("lazyfreed_objects", stats.lazyfreed_objects.load(Ordering::Relaxed));
     out.add("skuld_table_bytes", figures.tables);
+    out.add("skuld_reaper_pending_bytes", stats.reaper_pending_bytes.load(Ordering::Relaxed));
 }
 
 pub fn cpu(_: &View<'_>, out: &mut Lines) {

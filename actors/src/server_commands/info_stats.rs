@@ -115,6 +115,9 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     let shard_waits = envelope::summaries().into_iter().filter(|s| s.kind == ActorKind::Shard);
     let mut waits = envelope::Summary::default();
     shard_waits.for_each(|s| waits.merge(&s.wait));
+    // -1: off.
+    out.add("skuld_import_mode_seconds", view.server.import_mode.seconds().unwrap_or(-1));
+    out.add("skuld_import_sources", crate::import_mode::sources(view.server));
     out.add("skuld_shard_wait_usec_p50", waits.percentile_ns(50.0) / 1000);
     out.add("skuld_shard_wait_usec_p99", waits.percentile_ns(99.0) / 1000);
 }

@@ -13,10 +13,9 @@ use super::{SLICE_US_MAX, Shard, Slots};
 use crate::batch::Batch;
 use crate::clock;
 use crate::continue_later::continue_later;
-use crate::envelope::{Receive, tell};
+use crate::envelope::Receive;
 use crate::executor::Executor;
 use crate::export::Export;
-use crate::reaper::Reap;
 use crate::routing::{self, Route};
 use crate::scripting::runs_code;
 
@@ -121,7 +120,7 @@ impl Shard {
             let orphans = exports.orphans.drain(..).zip(exports.freeing.drain(..));
             let garbage =
                 orphans.map(|(d, freeing)| freeing.apply(Garbage::Tables(d.into_tables()))).collect();
-            tell(self.server.reaper(), Reap { garbage, done: None });
+            crate::reaper::give(&self.server, garbage, None);
         }
         self.exports.continuing = more;
         if more {

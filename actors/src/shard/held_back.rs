@@ -4,6 +4,7 @@ use actix::prelude::*;
 
 use super::Shard;
 use crate::batch::Batch;
+use crate::clock;
 use crate::envelope::{Receive, tell};
 
 /// The pause's time is over.
@@ -32,7 +33,7 @@ impl Shard {
     fn wait_for_pause_end(&self, ctx: &mut Context<Self>) {
         if let Some((_, left_ms)) = self.server.pause.state() {
             let over = std::time::Duration::from_millis(left_ms as u64);
-            ctx.run_later(over, |_, ctx| tell(&ctx.address(), PauseOver));
+            clock::after(ctx, over, |_, ctx| tell(&ctx.address(), PauseOver));
         } else {
             tell(&ctx.address(), PauseOver);
         }

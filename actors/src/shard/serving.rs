@@ -93,11 +93,12 @@ impl Shard {
         }
         self.waits_end_at = Some(deadline_ms);
         let left = (deadline_ms - clock::unix_ms()).max(0) as u64;
-        let timer = ctx.run_later(std::time::Duration::from_millis(left), |shard, ctx| {
-            shard.waits_end_at = None;
-            shard.waits_timer = None;
-            tell(&ctx.address(), EndWaits);
-        });
+        let timer =
+            crate::clock::after(ctx, std::time::Duration::from_millis(left), |shard: &mut Self, ctx| {
+                shard.waits_end_at = None;
+                shard.waits_timer = None;
+                tell(&ctx.address(), EndWaits);
+            });
         self.waits_timer = Some(timer);
     }
 

@@ -269,6 +269,7 @@ impl Receive<Granted> for Shard {
 impl Receive<Return> for Shard {
     fn receive(&mut self, Return { unit, part, names }: Return, ctx: &mut Context<Self>) {
         self.keyspace.parts_mut()[0].attach(part);
+        self.tell_deadline();
         self.held.retain(|(holder, _)| *holder != unit);
         if let Some(collect) = names {
             self.collect_names(collect, ctx);

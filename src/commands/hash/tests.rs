@@ -349,6 +349,7 @@ impl Bench {
             rules: self.rules,
             touch: Touch::default(),
             lazy_expire: true,
+            lazy_server_del: true,
             client_no_touch: true,
             hint: None,
         }
