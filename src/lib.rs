@@ -18,6 +18,7 @@
 //! - [`rdb`]: the binary form of values in RDB files and DUMP payloads
 //! - [`aof`]: the append-only file
 //! - [`export`]: point-in-time export of keys that go on changing
+//! - [`migration`]: slot migration: state machines, messages, the record of jobs
 //! - [`expiry`]: the time-ordered index of deadlines
 //! - [`replication`]: histories, the backlog, and how effects are framed in the stream
 //! - [`scripting`]: scripts, libraries of functions, and the formats that scripts read and write
@@ -39,6 +40,7 @@ pub mod hash;
 
 pub mod keyspace;
 pub mod lzf;
+pub mod migration;
 pub mod rdb;
 pub mod replication;
 pub mod resp;

@@ -13,6 +13,7 @@ use crate::clients::{ClientNames, ClientShared};
 use crate::command_log::Finished;
 use crate::connection::{BatchExecuted, Connection};
 use crate::envelope::Traced;
+use crate::migration::ImportLink;
 use crate::server::Server;
 use crate::subscriptions::Subscribed;
 use crate::transaction::Transaction;
@@ -45,6 +46,10 @@ pub struct Batch {
     pub commands_run: u32,
     /// The names as others see them.
     pub published: ClientNames,
+    /// The batch comes over the link of a slot import.
+    pub import: Option<Arc<ImportLink>>,
+    /// The first refusal of a command of that link: the error line, and the command's name.
+    pub import_error: Option<Box<(Vec<u8>, String)>>,
     /// What ended the requests, to be answered after them.
     pub protocol_error: Option<ProtocolError>,
 }
@@ -89,6 +94,8 @@ impl Batch {
             output: Vec::new(),
             last_command: u16::MAX,
             commands_run: 0,
+            import: None,
+            import_error: None,
             protocol_error: None,
         }
     }
@@ -126,6 +133,15 @@ impl Batch {
             names.lib_ver.clone_from(&session.lib_ver);
             names.user = session.user.name.clone();
             shared.publish_names(names);
+        }
+    }
+
+    /// If this is the link of a slot import and the reply from `from` on is an error: that fails the job.
+    #[inline]
+    pub fn note_import_error(&mut self, from: usize, command: &str) {
+        if self.import.is_some() && self.import_error.is_none() {
+            let line = self.output.get(from..).unwrap_or_default().to_vec();
+            self.import_error = Some(Box::new((line, command.to_owned())));
         }
     }
 

@@ -27,6 +27,7 @@ use crate::batch::{Batch, Stop};
 use crate::clients::ClientShared;
 use crate::clock;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, client_event, tell};
+use crate::migration::{ImportLink, import};
 use crate::server::ServerRef;
 use crate::server_commands::{self, Ran};
 use crate::shard::{ExecuteBatch, Shard};
@@ -139,6 +140,8 @@ pub struct Connection {
     closing: bool,
     closed: bool,
     waker: Option<std::task::Waker>,
+    /// The connection is the link of a slot import.
+    import: Option<Arc<ImportLink>>,
 }
 
 impl Connection {
@@ -174,12 +177,16 @@ impl Connection {
             closing: false,
             closed: false,
             waker: None,
+            import: None,
         }
     }
 
     fn close(&mut self, ctx: &mut Context<Self>) {
         if !self.closed {
             self.closed = true;
+            if let Some(link) = &self.import {
+                tell(&link.job, import::LinkLost);
+            }
             self.server.clients.remove(self.shared.id);
             // In this order: a shard that lets the client wait meanwhile looks whether it was killed.
             self.shared.killed.store(true, Ordering::SeqCst);
@@ -392,6 +399,9 @@ impl Connection {
 
     /// Goes on with a batch: done, or one of its commands is ours to run.
     fn resume(&mut self, mut batch: Box<Batch>, stop: Stop, ctx: &mut Context<Self>) {
+        if self.import.is_some() {
+            self.settle_import(&mut batch);
+        }
         match stop {
             Stop::NeedsServer => {
                 let server = self.server.clone();
@@ -463,9 +473,32 @@ impl Connection {
         }
     }
 
+    /// The source of a slot import gets no replies; an error fails its job.
+    fn settle_import(&mut self, batch: &mut Batch) {
+        let Some(link) = &self.import else { return };
+        if let Some(error) = batch.import_error.take() {
+            let (error, command) = *error;
+            tell(&link.job, import::CommandFailed { error, command });
+        }
+        if let Some(error) = batch.protocol_error.take() {
+            let error = format!("-ERR Protocol error: {error}").into_bytes();
+            tell(&link.job, import::CommandFailed { error, command: String::new() });
+        }
+        batch.output.clear();
+        batch.finished.clear();
+    }
+
     fn after_server_command(&mut self, mut batch: Box<Batch>, ctx: &mut Context<Self>) {
         batch.next += 1;
         batch.publish();
+        if batch.import.is_some() {
+            self.settle_import(&mut batch);
+            if self.import.is_none() {
+                // Its ESTABLISH is answered; nothing after it is.
+                self.send_replies(&mut batch, ctx);
+                self.import = batch.import.clone();
+            }
+        }
         let goes_on = batch.next < batch.requests.len() && !batch.session.close_after_reply;
         if batch.session.subscriptions > 0 {
             // Behind the messages it has caused, which then follow its reply.

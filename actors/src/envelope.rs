@@ -29,10 +29,12 @@ pub enum ActorKind {
     ReplicationLog,
     Janitor,
     Snapshotter,
+    MigrationExport,
+    MigrationImport,
 }
 
 impl ActorKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Outside,
         Self::Listener,
         Self::Connection,
@@ -43,6 +45,8 @@ impl ActorKind {
         Self::ReplicationLog,
         Self::Janitor,
         Self::Snapshotter,
+        Self::MigrationExport,
+        Self::MigrationImport,
     ];
 
     pub fn name(self) -> &'static str {
@@ -57,6 +61,8 @@ impl ActorKind {
             Self::ReplicationLog => "replication-log",
             Self::Janitor => "janitor",
             Self::Snapshotter => "snapshotter",
+            Self::MigrationExport => "migration-export",
+            Self::MigrationImport => "migration-import",
         }
     }
 }

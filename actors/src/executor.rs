@@ -47,6 +47,12 @@ pub struct Executor {
     pub commands: Arc<[CommandStats]>,
     /// Memory is full and nothing may give way: commands that may need more are refused.
     pub out_of_memory: bool,
+    /// Slots of this shard are being exported: effects are recorded.
+    pub exporting: bool,
+    /// Slots of this shard are being exported or are frozen: some commands may have to wait.
+    pub migrating: bool,
+    /// Slots of this shard are frozen: expired keys are hidden, not removed.
+    pub frozen: bool,
     /// We follow a primary.
     pub is_replica: bool,
     /// The Lua machines.
@@ -85,6 +91,9 @@ impl Executor {
             rng: Rng::new(seed),
             commands,
             out_of_memory: false,
+            exporting: false,
+            migrating: false,
+            frozen: false,
             is_replica: false,
             scripting: crate::scripting::Engine::default(),
             chooser: Chooser::default(),
@@ -99,7 +108,7 @@ impl Executor {
     /// Takes the configuration of now; called once per batch slice.
     pub fn refresh(&mut self) {
         let flags = self.server.replication.flags();
-        self.effects.listening.propagation = Replication::records_effects(flags);
+        self.effects.listening.propagation = self.exporting || Replication::records_effects(flags);
         let record = flags & bit::TESTS != 0;
         self.is_replica = flags & bit::REPLICA != 0;
         self.effects.listening.modified = self.server.watches.any();
@@ -278,7 +287,9 @@ impl Executor {
                         }
                         _ => error,
                     };
+                    let from = batch.output.len();
                     self.refuse(&mut batch.output, &mut batch.session, command, &error);
+                    batch.note_import_error(from, command.map_or("?", |c| c.name));
                     Resolved::Refused
                 }
             }
@@ -297,7 +308,7 @@ impl Executor {
 
     /// How expired keys look to a client now.
     pub fn rules(&self, session: &Session) -> ExpiryRules {
-        rules(&self.config, session, self.is_replica, self.server.pause.freezes_keys())
+        rules(&self.config, session, self.is_replica, self.frozen || self.server.pause.freezes_keys())
     }
 
     /// Answers the batch's next request with an array whose elements are encoded already, in chunks.
@@ -410,6 +421,7 @@ impl Executor {
                 let asker = Asker { server: &self.server, session: &batch.session, shared: &batch.shared };
                 asker.login_failed(user, word, context);
             }
+            batch.note_import_error(from, command.name);
         }
         let nanos = clock::nanos_between(at, end);
         stats.record(nanos, config.latency_tracking);
@@ -509,7 +521,12 @@ impl Executor {
                 effects: &mut self.effects,
                 db: db_before,
                 now: now_us / 1000,
-                rules: rules(config, session, self.is_replica, self.server.pause.freezes_keys()),
+                rules: rules(
+                    config,
+                    session,
+                    self.is_replica,
+                    self.frozen || self.server.pause.freezes_keys(),
+                ),
                 touch: touch(config, now_us / 1_000_000, draw),
                 lazy_expire: config.lazyfree_lazy_expire,
                 lazy_server_del: config.lazyfree_lazy_server_del,
@@ -880,6 +897,12 @@ impl Executor {
                 let (name, slot, _) = unpack_deadline(item);
                 if is_held(slot) {
                     held.push((deadline, item));
+                    continue;
+                }
+                let part = &mut keyspace.parts_mut()[0];
+                if part.is_hidden(slot) {
+                    // Its source says when its keys expire.
+                    part.keep_due(deadline, item);
                     continue;
                 }
                 let part = &keyspace.parts()[0];

@@ -66,7 +66,8 @@ impl NamesJob {
             return;
         }
         self.visited[word] |= bit;
-        let Some(table) = part.database(self.wanted.db).and_then(|d| d.slot(slot)) else { return };
+        let visible = part.database(self.wanted.db).filter(|_| !part.is_hidden(slot));
+        let Some(table) = visible.and_then(|d| d.slot(slot)) else { return };
         let all = self.wanted.pattern == b"*";
         for entry in table.table().iter() {
             let expired = entry.expiry().is_some_and(|deadline| self.wanted.now > deadline);

@@ -23,6 +23,7 @@ use crate::export::Exports;
 use crate::import_mode::ImportMode;
 use crate::latency_monitor::LatencyMonitor;
 use crate::listener::Listener;
+use crate::migration::Migrations;
 use crate::pause::Pause;
 use crate::persistence::Persistence;
 use crate::reaper::Reaper;
@@ -85,6 +86,8 @@ pub struct Server {
     pub watches: Arc<Watches>,
     /// Who is subscribed to which channels.
     pub subscriptions: Arc<Subscriptions>,
+    /// Slot migrations: the log of jobs and those that run.
+    pub migrations: Migrations,
     /// Role, who listens to effects, offsets.
     pub replication: Replication,
     /// DEBUG SET-ACTIVE-EXPIRE.
@@ -129,6 +132,7 @@ impl Server {
             import_mode: ImportMode::default(),
             watches: Arc::default(),
             subscriptions: Arc::default(),
+            migrations: Migrations::default(),
             replication: Replication::default(),
             active_expire: AtomicBool::new(true),
             workers,

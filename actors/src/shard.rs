@@ -15,6 +15,7 @@
 
 mod exports;
 mod held_back;
+pub mod migration;
 mod names;
 mod room;
 mod serving;
@@ -39,6 +40,7 @@ use crate::executor::{Executor, Resolved, may_need_memory};
 use crate::expiry_scanner::{DeadlineArmed, ScannedExpired};
 use crate::names::NamesJob;
 use crate::reaper::{self, Reaped};
+use crate::replication::Replication;
 use crate::replication_log::Append;
 use crate::routing::{self, Route};
 use crate::server::ServerRef;
@@ -48,6 +50,7 @@ use crate::stats::CommandStats;
 use exports::ShardExports;
 pub use exports::{ContinueExports, KeepExporting, ResumeExports, RunOverAll, StartWalk, Task};
 pub use held_back::PauseOver;
+use migration::{ContinueMigrations, MigrationOrder, ShardMigrations};
 use names::PendingNames;
 pub use names::{CollectNames, ContinueNames, NamesCollected};
 pub use room::EvictSome;
@@ -159,6 +162,8 @@ crate::receives!(Shard:
     ContinueExports = 26,
     ResumeExports = 27,
     KeepExporting = 28,
+    MigrationOrder = 22,
+    ContinueMigrations = 23,
 );
 
 impl Traceable for ExecuteBatch {
@@ -226,6 +231,7 @@ pub struct Shard {
     arrived: Vec<Traced<ExecuteBatch>>,
     exports: ShardExports,
     running: Vec<Traced<ExecuteBatch>>,
+    migrations: ShardMigrations,
 }
 
 impl Shard {
@@ -260,6 +266,7 @@ impl Shard {
             arrived: Vec::new(),
             exports: ShardExports::default(),
             running: Vec::new(),
+            migrations: ShardMigrations::default(),
         }
     }
 
@@ -323,6 +330,10 @@ impl Shard {
                     return self.wait_for_room(batch, ctx);
                 }
                 Resolved::Run(command) => command,
+                Resolved::Server(command) if !self.executor.import_admits_server(&mut batch, command) => {
+                    batch.next += 1;
+                    continue;
+                }
                 Resolved::Server(_) => return self.finish(batch, Stop::NeedsServer),
                 Resolved::Refused => {
                     batch.next += 1;
@@ -362,6 +373,9 @@ impl Shard {
                     Route::All => return self.start_unit(batch, command, Slots::All, ctx),
                 }
             }
+            if self.executor.migrating && self.waits_for_migration(&batch, command) {
+                return self.wait_for_migration(batch);
+            }
             if Some(command.id) == self.keys_command {
                 return self.start_names(batch, command, ctx);
             }
@@ -377,6 +391,10 @@ impl Shard {
             if self.must_wait_for_export(&batch, command) {
                 self.perform_effects();
                 return self.parked.push_back(batch);
+            }
+            if batch.import.is_some() && !self.executor.import_admits(&mut batch, command) {
+                batch.next += 1;
+                continue;
             }
             at = self.executor.run(&mut self.keyspace, &mut batch, command, at);
             crate::envelope::set_recent(at);
@@ -438,11 +456,18 @@ impl Shard {
         for (lane, chunk) in effects.exports.drain() {
             self.server.exports.send(lane, chunk);
         }
+        if !effects.databases.is_empty() {
+            self.server.migrations.flushed();
+        }
+        if self.executor.exporting {
+            self.forward_effects();
+        }
+        let effects = &mut self.executor.effects;
         if !effects.propagation.is_empty() || !effects.events.is_empty() {
             let propagation = std::mem::take(&mut effects.propagation);
             let events = std::mem::take(&mut effects.events);
             self.server.subscriptions.publish_events(self.executor.config.notify_keyspace_events.0, &events);
-            if effects.listening.propagation {
+            if Replication::records_effects(self.server.replication.flags()) {
                 let sequence = self.server.replication.issue();
                 tell(self.server.replication_log(), Append { sequence, propagation, events });
             }
@@ -552,7 +577,8 @@ impl Receive<ScanExpired> for Shard {
         self.executor.refresh();
         let within = |at: Tick| clock::micros_between(start, at) < budget_us;
         let held = &self.held;
-        let is_held = |slot| held.iter().any(|(_, slots)| slots.contains_any(&[slot]));
+        let frozen = |slot| self.migrations.is_frozen(slot);
+        let is_held = |slot| frozen(slot) || held.iter().any(|(_, slots)| slots.contains_any(&[slot]));
         let scanned = self.executor.scan_expired(&mut self.keyspace, is_held, within);
         self.serve_ready(None, ctx);
         let wheel = self.keyspace.parts_mut()[0].wheel_mut();

@@ -7,6 +7,7 @@
 //! - [`glob`][]: patterns and the texts they match
 //! - [`packed`][]: listpacks, integer sets, HyperLogLogs and compressed bytes from outside
 //! - [`payloads`][]: DUMP payloads of every type
+//! - [`migrations`][]: arguments of CLUSTER MIGRATESLOTS and SYNCSLOTS
 //! - [`numbers`][]: numbers and their texts
 //! - [`scripting`][]: what the libraries of scripts read, first lines of scripts, payloads of libraries, replies
 //!
@@ -19,6 +20,7 @@ pub mod digest;
 pub mod glob;
 pub mod grammar;
 pub mod keeper;
+pub mod migrations;
 pub mod mutate;
 pub mod numbers;
 pub mod packed;
@@ -49,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "glob", run: glob::run, make: glob::make, words: glob::words },
     Target { name: "packed", run: packed::run, make: packed::make, words: packed::words },
     Target { name: "payloads", run: payloads::run, make: payloads::make, words: payloads::words },
+    Target { name: "migrations", run: migrations::run, make: migrations::make, words: migrations::words },
     Target { name: "numbers", run: numbers::run, make: numbers::make, words: numbers::words },
     Target { name: "scripting", run: scripting::run, make: scripting::make, words: scripting::words },
 ];

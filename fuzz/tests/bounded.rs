@@ -154,6 +154,11 @@ fn payloads() {
 }
 
 #[test]
+fn migrations() {
+    fuzz("migrations");
+}
+
+#[test]
 fn numbers() {
     fuzz("numbers");
 }

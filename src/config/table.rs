@@ -694,6 +694,9 @@ directives! {
         cluster_slot_migration_log_max_len: u64 = 1000, "cluster-slot-migration-log-max-len", number(0, i64::MAX), [], HONOURED;
         /// Bytes still to be sent at which a slot migration may pause writes and hand over; -1 to wait for none.
         slot_migration_max_failover_repl_bytes: i64 = 0, "slot-migration-max-failover-repl-bytes", signed_memory(-1, i64::MAX), [], HONOURED;
+        /// Milliseconds a source waits for the new owner of slots whose hand-over it has granted, with writes to them
+        /// held back, before it serves them again although writes may be lost; 0 to wait until it is certain.
+        slot_migration_grant_timeout: u64 = 0, "slot-migration-grant-timeout", number(0, i64::MAX), [OURS], HONOURED;
         /// Milliseconds between pings; 0 for the built-in rhythm; for tests.
         cluster_ping_interval: u64 = 0, "cluster-ping-interval", number(0, i64::MAX), [HIDDEN], HONOURED;
         /// Percent of the known nodes that one packet tells about.

@@ -4,6 +4,7 @@ use super::entry::Entry;
 use super::table::Table;
 use crate::expiry::wheel::Wheel;
 use crate::export::{LANES, Lane, Lanes};
+use crate::migration::SlotSet;
 use crate::rng::Rng;
 use crate::slot::{SLOTS, Slot};
 
@@ -89,6 +90,8 @@ pub struct Database {
     pub(super) export_names: [u32; LANES],
     /// Exports whose walk has not finished with it, a bit per lane.
     walks: u8,
+    /// Slots whose keys count as absent; see [`Part::hide_slot`].
+    hidden: Option<Box<SlotSet>>,
 }
 
 impl Database {
@@ -104,6 +107,7 @@ impl Database {
             id,
             export_names: [0; LANES],
             walks: 0,
+            hidden: None,
         }
     }
 
@@ -118,6 +122,7 @@ impl Database {
             id: 0,
             export_names: [0; LANES],
             walks: 0,
+            hidden: None,
         }
     }
 
@@ -204,7 +209,17 @@ impl Database {
         self.slot_mut(slot)?.table.find_mut(hash, key)
     }
 
+    /// Whether the slot's keys count as absent.
+    #[inline]
+    fn is_hidden(&self, slot: Slot) -> bool {
+        self.hidden.as_ref().is_some_and(|hidden| hidden.contains(slot))
+    }
+
+    /// Adds to the counts of what is visible.
     fn count(&mut self, slot: Slot, keys: i64, expires: i64) {
+        if self.is_hidden(slot) {
+            return;
+        }
         self.keys = self.keys.wrapping_add_signed(keys);
         self.expires = self.expires.wrapping_add_signed(expires);
         if let Some(group) = self.groups.get_mut(slot.index() / usize::from(self.workers) / GROUP) {
@@ -217,7 +232,7 @@ impl Database {
         let expires = i64::from(entry.expiry().is_some());
         let is_volatile = entry.field_deadline().is_some();
         self.count(slot, 1, expires);
-        self.volatile += u64::from(is_volatile);
+        self.count_volatile_fields(slot, i64::from(is_volatile));
         if matches!(&self.slots, Slots::Sparse(tables) if tables.iter().all(|(s, _)| *s != slot))
             && let Slots::Sparse(tables) = &mut self.slots
         {
@@ -241,7 +256,7 @@ impl Database {
         table.expires -= expires as u32;
         let is_volatile = entry.field_deadline().is_some();
         table.volatile -= u32::from(is_volatile);
-        self.volatile -= u64::from(is_volatile);
+        self.count_volatile_fields(slot, -i64::from(is_volatile));
         self.count(slot, -1, -expires);
         Some(entry)
     }
@@ -259,21 +274,49 @@ impl Database {
         if let Some(table) = self.slot_mut(slot) {
             table.volatile = table.volatile.wrapping_add_signed(by as i32);
         }
-        self.volatile = self.volatile.wrapping_add_signed(by);
+        self.count_volatile_fields(slot, by);
+    }
+
+    fn count_volatile_fields(&mut self, slot: Slot, by: i64) {
+        if by != 0 && !self.is_hidden(slot) {
+            self.volatile = self.volatile.wrapping_add_signed(by);
+        }
+    }
+
+    /// Takes a slot's keys out of all counts, and out of walks and random choices, or puts them back.
+    fn set_hidden(&mut self, slot: Slot, hide: bool) {
+        if self.is_hidden(slot) == hide {
+            return;
+        }
+        let (keys, expires, volatile) = self
+            .slot(slot)
+            .map_or((0, 0, 0), |t| (t.len() as i64, i64::from(t.expires), i64::from(t.volatile)));
+        if hide {
+            self.count(slot, -keys, -expires);
+            self.count_volatile_fields(slot, -volatile);
+            self.hidden.get_or_insert_default().insert(slot);
+        } else {
+            if let Some(hidden) = &mut self.hidden {
+                hidden.remove(slot);
+            }
+            self.count(slot, keys, expires);
+            self.count_volatile_fields(slot, volatile);
+        }
+        self.hidden.take_if(|hidden| hidden.is_empty());
     }
 
     /// Moves a slot's table out, leaving an empty one.
     pub fn take_slot(&mut self, slot: Slot) -> SlotTable {
         let table = self.slot_mut(slot).map(std::mem::take).unwrap_or_default();
         self.count(slot, -(table.len() as i64), -i64::from(table.expires));
-        self.volatile -= u64::from(table.volatile);
+        self.count_volatile_fields(slot, -i64::from(table.volatile));
         table
     }
 
     /// Puts a table that was taken back; the slot must be empty.
     fn put_slot(&mut self, slot: Slot, table: SlotTable) {
         self.count(slot, table.len() as i64, i64::from(table.expires));
-        self.volatile += u64::from(table.volatile);
+        self.count_volatile_fields(slot, i64::from(table.volatile));
         match &mut self.slots {
             Slots::Dense(tables) => {
                 let place = &mut tables[slot.index() / usize::from(self.workers)];
@@ -284,8 +327,17 @@ impl Database {
         }
     }
 
-    /// The first slot at or after `from` (in this part's order) that holds keys.
+    /// The first slot at or after `from` (in this part's order) that holds keys. Hidden slots are passed over.
     pub fn next_used_slot(&self, from: Slot, index: u16) -> Option<Slot> {
+        self.next_slot(from, index, false)
+    }
+
+    /// Like [`Database::next_used_slot`], hidden slots included: for saving, digests and full synchronisation.
+    pub fn next_used_or_hidden_slot(&self, from: Slot, index: u16) -> Option<Slot> {
+        self.next_slot(from, index, self.hidden.is_some())
+    }
+
+    fn next_slot(&self, from: Slot, index: u16, with_hidden: bool) -> Option<Slot> {
         let workers = usize::from(self.workers);
         match &self.slots {
             Slots::Sparse(tables) => {
@@ -294,12 +346,13 @@ impl Database {
             Slots::Dense(tables) => {
                 let mut local = from.index().saturating_sub(usize::from(index)).div_ceil(workers);
                 while local < tables.len() {
-                    if local % GROUP == 0 && self.groups[local / GROUP] == 0 {
+                    let slot = Slot((local * workers + usize::from(index)) as u16);
+                    if local % GROUP == 0 && self.groups[local / GROUP] == 0 && !with_hidden {
                         local += GROUP;
-                    } else if tables[local].is_empty() {
+                    } else if tables[local].is_empty() || (!with_hidden && self.is_hidden(slot)) {
                         local += 1;
                     } else {
-                        return Some(Slot((local * workers + usize::from(index)) as u16));
+                        return Some(slot);
                     }
                 }
                 None
@@ -327,9 +380,10 @@ impl Database {
                     here
                 })?;
                 (group * GROUP..tables.len()).find_map(|local| {
-                    let len = tables[local].len() as u64;
+                    let slot = Slot((local * usize::from(self.workers) + usize::from(index)) as u16);
+                    let len = if self.is_hidden(slot) { 0 } else { tables[local].len() as u64 };
                     if n < len {
-                        return Some(Slot((local * usize::from(self.workers) + usize::from(index)) as u16));
+                        return Some(slot);
                     }
                     n -= len;
                     None
@@ -388,6 +442,15 @@ pub struct Part {
     adopted: bool,
     /// Deadlines, newest included; in a unit's part only those the unit set.
     pub(crate) wheel: Wheel,
+    hidden: Option<Box<Hidden>>,
+}
+
+/// Slots that are being imported.
+#[derive(Clone, Default)]
+struct Hidden {
+    slots: SlotSet,
+    /// What the wheel gave out for hidden slots: deadlines that nobody here may act upon yet.
+    due: Vec<(i64, u64)>,
 }
 
 /// What the wheel stores: database (see [`Part::wheel_name`]), slot and the low half of the key's hash, which names
@@ -412,6 +475,7 @@ impl Part {
             next_id: 0,
             adopted: false,
             wheel: Wheel::new(0),
+            hidden: None,
         }
     }
 
@@ -458,9 +522,12 @@ impl Part {
             self.databases.resize_with(at + 1, || None);
         }
         let (workers, sparse, next_id) = (self.workers, self.sparse, &mut self.next_id);
+        let hidden = &self.hidden;
         self.databases[at].get_or_insert_with(|| {
             *next_id += 1;
-            Box::new(if sparse { Database::sparse(workers) } else { Database::dense(workers, *next_id) })
+            let mut new = if sparse { Database::sparse(workers) } else { Database::dense(workers, *next_id) };
+            new.hidden = hidden.as_ref().map(|h| Box::new(h.slots.clone()));
+            Box::new(new)
         })
     }
 
@@ -469,7 +536,9 @@ impl Part {
     pub fn open_lane(&mut self, lane: Lane) -> Vec<DatabaseAtCut> {
         let mut found = Vec::new();
         for (number, database) in self.databases.iter_mut().enumerate() {
-            let Some(database) = database.as_mut().filter(|d| d.keys > 0) else { continue };
+            let Some(database) = database.as_mut().filter(|d| d.keys > 0 || d.hidden.is_some()) else {
+                continue;
+            };
             database.open_lane(lane, number as u32);
             found.push(DatabaseAtCut {
                 number: number as u32,
@@ -518,6 +587,67 @@ impl Part {
         }
         self.database_or_new(db).insert(slot, hash, entry);
         true
+    }
+
+    /// Makes the slot's keys count as absent in every database, present and future, until [`Part::show_slot`]: they
+    /// are in no count, no walk and no random choice, and nothing but commands that name them touches them. That is what
+    /// a slot is while it is being imported (spec slot-migration.md, 6.1).
+    pub fn hide_slot(&mut self, slot: Slot) {
+        if self.hidden.get_or_insert_default().slots.insert(slot) {
+            self.databases.iter_mut().flatten().for_each(|database| database.set_hidden(slot, true));
+        }
+    }
+
+    /// Ends what [`Part::hide_slot`] began. Doing so twice changes nothing.
+    pub fn show_slot(&mut self, slot: Slot) {
+        let Some(hidden) = &mut self.hidden else { return };
+        if !hidden.slots.remove(slot) {
+            return;
+        }
+        let wheel = &mut self.wheel;
+        hidden.due.retain(|&(deadline, item)| {
+            let stays = unpack_deadline(item).1 != slot;
+            if !stays {
+                wheel.insert(deadline, item);
+            }
+            stays
+        });
+        self.hidden.take_if(|hidden| hidden.slots.is_empty());
+        self.databases.iter_mut().flatten().for_each(|database| database.set_hidden(slot, false));
+    }
+
+    /// Whether the slot is hidden.
+    #[inline]
+    pub fn is_hidden(&self, slot: Slot) -> bool {
+        self.hidden.as_ref().is_some_and(|hidden| hidden.slots.contains(slot))
+    }
+
+    /// Keeps an item that the wheel gave out for a hidden slot until the slot is shown.
+    pub fn keep_due(&mut self, deadline: i64, item: u64) {
+        match &mut self.hidden {
+            Some(hidden) => hidden.due.push((deadline, item)),
+            None => self.wheel.put_back(deadline, item),
+        }
+    }
+
+    /// Keys of a slot in all databases, hidden or not.
+    pub fn keys_in_slot(&self, slot: Slot) -> u64 {
+        self.databases.iter().flatten().filter_map(|d| d.slot(slot)).map(|t| t.len() as u64).sum()
+    }
+
+    /// Moves a slot's tables out of all databases, for whoever frees them: in the time of a few words, however many keys
+    /// there are. Deadlines of theirs in the wheel are stale from then on.
+    pub fn take_slot(&mut self, slot: Slot) -> Vec<(u32, SlotTable)> {
+        let mut taken = Vec::new();
+        for (db, database) in self.databases.iter_mut().enumerate() {
+            let Some(database) = database else { continue };
+            if database.slot(slot).is_some_and(|table| !table.is_empty()) {
+                let table = database.take_slot(slot);
+                self.wheel.note_stale_many(u64::from(table.expires) + u64::from(table.volatile));
+                taken.push((db as u32, table));
+            }
+        }
+        taken
     }
 
     /// Takes a whole database away, leaving none.
@@ -607,6 +737,10 @@ impl Part {
         Part {
             databases: std::mem::take(&mut self.databases),
             next_id: self.next_id,
+            hidden: self
+                .hidden
+                .as_ref()
+                .map(|h| Box::new(Hidden { slots: h.slots.clone(), due: Vec::new() })),
             ..Part::new(self.index, self.workers)
         }
     }
@@ -645,6 +779,10 @@ impl Part {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "hidden_tests.rs"]
+mod hidden_tests;
 
 #[cfg(test)]
 mod tests {

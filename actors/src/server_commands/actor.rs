@@ -15,7 +15,7 @@ use crate::slow;
 use crate::telemetry::{self, ThreadTelemetry};
 use crate::trace::{self, Filter};
 
-/// Runs ACTOR LIST, INFO, HISTOGRAM, TRACE, EFFECTS, EVENTS.
+/// Runs ACTOR LIST, INFO, HISTOGRAM, TRACE, EFFECTS, EVENTS, MIGRATION.
 pub async fn run(request: &mut Request, _: &mut Batch) -> Outcome {
     let sub = request.args[1].to_ascii_lowercase();
     match sub.as_slice() {
@@ -26,6 +26,9 @@ pub async fn run(request: &mut Request, _: &mut Batch) -> Outcome {
         b"trace" => trace(request).await,
         b"effects" => effects(request).await,
         b"events" => events(request).await,
+        b"migration" => {
+            crate::migration::steering::run(&request.server, &request.args[2..], &mut request.reply)
+        }
         _ => Err(CommandError::Syntax),
     }
 }

@@ -46,7 +46,6 @@ const NOT_YET: &[&str] = &[
     "replicate",
     "set-disable-deny-scripts",
     "delay-rdb-client-free-second",
-    "slotmigration",
     "drop-cluster-packet-filter",
     "close-cluster-link-on-packet-drop",
     "disable-cluster-random-ping",
@@ -89,6 +88,18 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("move-clock", 3) => {
             let ms = parse_integer(&request.args[2]).ok_or(CommandError::NotInteger)?;
             clock::move_by(ms);
+            request.reply.ok();
+        }
+        ("slotmigration", 4) => {
+            let migrations = &request.server.migrations;
+            let on = parse_integer(&request.args[3]).unwrap_or(0) != 0;
+            if request.is_word(2, "prevent-pause") {
+                migrations.prevent_pause.store(on, Ordering::Relaxed);
+            } else if request.is_word(2, "prevent-failover") {
+                migrations.prevent_failover.store(on, Ordering::Relaxed);
+            } else {
+                return Err(CommandError::Syntax);
+            }
             request.reply.ok();
         }
         ("protocol", 3) => return protocol(request),

@@ -27,8 +27,8 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.add("total_net_output_bytes", load(&stats.total_net_output_bytes));
     out.add("total_net_repl_input_bytes", 0);
     out.add("total_net_repl_output_bytes", 0);
-    out.add("total_net_cluster_slot_import_bytes", 0);
-    out.add("total_net_cluster_slot_export_bytes", 0);
+    out.add("total_net_cluster_slot_import_bytes", load(&view.server.migrations.imported_bytes));
+    out.add("total_net_cluster_slot_export_bytes", load(&view.server.migrations.exported_bytes));
     out.fraction("instantaneous_input_kbps", kilobytes(Rate::InputBytes), 2);
     out.fraction("instantaneous_output_kbps", kilobytes(Rate::OutputBytes), 2);
     out.fraction("instantaneous_input_repl_kbps", 0.0, 2);

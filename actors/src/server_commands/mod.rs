@@ -33,6 +33,7 @@ use crate::clock;
 use crate::command_log::command_ended;
 use crate::envelope::tell;
 use crate::executor::settle_reply_mode;
+use crate::migration;
 use crate::server::ServerRef;
 use crate::shard::{Control, Controlled};
 
@@ -110,6 +111,7 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
         command_ended(&request.server, &config, &finished);
         if errors > 0 {
             request.server.stats.count_error(&batch.output[from + 1..]);
+            batch.note_import_error(from, request.command.name);
         }
         let unwanted_from =
             if pubsub::replies_are_pushes(request.command) { batch.output.len() } else { from };
@@ -134,6 +136,9 @@ pub async fn tell_all_shards(server: &ServerRef, what: Controlled) {
 
 async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
     let name = request.command.spec.name;
+    if migration::command::is_one(name) {
+        return migration::command::run(request, batch).await;
+    }
     match name.split('|').next().unwrap_or(name) {
         "acl" => acl::run(request, batch),
         "actor" => actor::run(request, batch).await,

@@ -49,7 +49,7 @@ impl Shard {
             return Room::Enough;
         }
         eviction.lacks_room();
-        if server.pause.state().is_some() {
+        if server.pause.state().is_some() || self.executor.frozen {
             return Room::Enough;
         }
         let pending = || server.stats.reaper_pending_bytes.load(Ordering::Relaxed);

@@ -282,5 +282,8 @@ impl Receive<Return> for Shard {
             }
         }
         self.retry_parked(ctx);
+        if self.executor.migrating {
+            self.tables_are_back(ctx);
+        }
     }
 }

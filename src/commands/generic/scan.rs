@@ -134,7 +134,7 @@ fn walk(part: &Part, db: u32, cursor: u64, count: u64, visit: &mut dyn FnMut(&En
             return place << SLOT_BITS | u64::from(slot.0);
         }
         steps -= 1;
-        if let Some(table) = database.slot(slot) {
+        if let Some(table) = database.slot(slot).filter(|_| !part.is_hidden(slot)) {
             place = table.table().scan(place, &mut |entry| {
                 seen += 1;
                 visit(entry);

@@ -1,0 +1,336 @@
+//! A shard's part in slot migration: sending keys of slots that move, passing on what changes them, and freezing, hiding
+//! and showing slots.
+//!
+//! What is sent when is decided by [`skuld::migration::snapshot`].
+//!
+//! Invariant: what a job gets from this shard, applied in order, makes the slots what they are here.
+//! Invariant: once the slots are frozen nothing more is sent about them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use skuld::commands::Command;
+use skuld::commands::spec::{MAY_REPLICATE, WRITE};
+use skuld::effects::{Garbage, Grouping};
+use skuld::keyspace::Part;
+use skuld::migration::snapshot::{Pieces, SlotSnapshot, effects_of};
+use skuld::migration::{JobName, SlotSet};
+use skuld::slot::Slot;
+
+use super::{SLICE_US_MAX, Shard};
+use crate::batch::Batch;
+use crate::clock;
+use crate::continue_later::continue_later;
+use crate::envelope::{Receive, tell};
+use crate::migration::Gauge;
+use crate::migration::export::{MigrationExport, ShardSent, Then};
+use crate::routing::{self, Route};
+
+/// Bytes gathered before they are sent on.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// What a job has a shard do.
+pub enum MigrationOrder {
+    /// From now on record what changes these slots, and begin to send their keys.
+    Begin { job: JobName, slots: Arc<SlotSet>, gauge: Arc<Gauge>, to: Addr<MigrationExport>, credit: u64 },
+    /// Go on sending; also: look whether writers may go on.
+    More { job: JobName, bytes: u64 },
+    /// Hold back what would change the slots, and say so behind everything that has.
+    Freeze { job: JobName },
+    /// Let go on what was held back.
+    Thaw { job: JobName },
+    /// Forget the export.
+    End { job: JobName },
+    /// Hide these slots, as far as they are ours, and say how many keys they hold.
+    Hide { slots: Arc<SlotSet>, done: tokio::sync::oneshot::Sender<u64> },
+    /// Show them again.
+    Show { slots: Arc<SlotSet>, done: tokio::sync::oneshot::Sender<u64> },
+    /// Delete their keys in all databases, and say how many there were. The tables are taken out whole and freed
+    /// elsewhere; replicas and the append-only file get a command per key.
+    Delete { slots: Arc<SlotSet>, done: tokio::sync::oneshot::Sender<u64> },
+    /// How many keys they hold.
+    Count { slots: Arc<SlotSet>, done: tokio::sync::oneshot::Sender<u64> },
+}
+
+/// Go on sending keys.
+pub struct ContinueMigrations;
+
+/// What a shard knows of migrations.
+#[derive(Default)]
+pub struct ShardMigrations {
+    exports: Vec<SlotExport>,
+    frozen: Vec<(JobName, Arc<SlotSet>)>,
+    /// Batches that wait for frozen slots, or for room in an export's buffer.
+    waiting: VecDeque<Box<Batch>>,
+    /// A `ContinueMigrations` is on its way.
+    continuing: bool,
+    /// Freezing waits until units have given these back.
+    freezing: Vec<JobName>,
+}
+
+impl ShardMigrations {
+    /// Whether the server itself leaves keys of this slot alone: no expiry.
+    pub fn is_frozen(&self, slot: Slot) -> bool {
+        self.frozen.iter().any(|(_, set)| set.contains(slot))
+    }
+}
+
+/// One export as this shard sees it.
+struct SlotExport {
+    job: JobName,
+    snapshot: SlotSnapshot,
+    gauge: Arc<Gauge>,
+    to: Addr<MigrationExport>,
+    credit: u64,
+    sealed: bool,
+}
+
+impl SlotExport {
+    fn slots(&self) -> &Arc<SlotSet> {
+        self.snapshot.slots()
+    }
+
+    fn send(&self, shard: u16, pieces: Pieces, keys: u64, effects: u64, then: Then) {
+        pieces.iter().for_each(|(_, bytes)| self.gauge.add(bytes.len()));
+        tell(&self.to, ShardSent { shard, pieces, keys, effects, then });
+    }
+
+    /// Sends keys for a slice of time, as far as the credit goes. True if there is more to do at once.
+    fn advance(&mut self, shard: u16, part: &Part, held: &dyn Fn(Slot) -> bool) -> bool {
+        if self.snapshot.is_finished() || self.credit == 0 || self.sealed {
+            return false;
+        }
+        let started = clock::tick();
+        let most = PIECE_BYTES.min(usize::try_from(self.credit).unwrap_or(usize::MAX));
+        let mut go_on = |bytes| bytes < most && clock::micros_between(started, clock::tick()) < SLICE_US_MAX;
+        let slice = self.snapshot.advance(part, held, &mut go_on);
+        self.credit = self.credit.saturating_sub(slice.bytes as u64);
+        let then = match () {
+            () if slice.is_last => Then::KeysSent,
+            () if self.credit == 0 => Then::WantsMore,
+            () => Then::Nothing,
+        };
+        if !slice.pieces.is_empty() || then != Then::Nothing {
+            self.send(shard, slice.pieces, slice.keys, 0, then);
+        }
+        !slice.is_last && self.credit > 0
+    }
+}
+
+impl Shard {
+    /// Lets the executor know what it must heed.
+    fn note_migrations(&mut self) {
+        let (exports, frozen) = (&self.migrations.exports, &self.migrations.frozen);
+        self.executor.exporting = !exports.is_empty();
+        self.executor.frozen = !frozen.is_empty();
+        self.executor.migrating = self.executor.exporting || self.executor.frozen;
+    }
+
+    /// Passes on to the exports what the commands run so far did.
+    pub(super) fn forward_effects(&mut self) {
+        let propagation = std::mem::take(&mut self.executor.effects.propagation);
+        if !propagation.is_empty() {
+            let databases = self.executor.config.database_count();
+            let effects = effects_of(&propagation, databases);
+            for export in self.migrations.exports.iter_mut().filter(|export| !export.sealed) {
+                let (pieces, count) = export.snapshot.forward(&self.keyspace, &effects);
+                if !pieces.is_empty() {
+                    export.send(self.index, pieces, 0, count, Then::Nothing);
+                }
+            }
+        }
+        self.executor.effects.propagation = propagation;
+    }
+
+    /// Whether the batch's next command must wait because of a migration.
+    pub(super) fn waits_for_migration(&self, batch: &Batch, command: &'static Command) -> bool {
+        let frozen = &self.migrations.frozen;
+        let limit = self.executor.config.export_buffer_limit;
+        let mut full = self.migrations.exports.iter().filter(|e| e.gauge.waiting() > limit).peekable();
+        if frozen.is_empty() && full.peek().is_none() {
+            return false;
+        }
+        if !(command.flags.has(WRITE) || command.flags.has(MAY_REPLICATE) || command.name == "exec") {
+            return false;
+        }
+        if !batch.session.origin.is_client() {
+            return false;
+        }
+        if command.name == "exec" {
+            let writes = batch.transaction.queue.as_ref().is_some_and(|queue| {
+                queue.commands.iter().any(|(c, _)| c.flags.has(WRITE) || c.flags.has(MAY_REPLICATE))
+            });
+            if !writes {
+                return false;
+            }
+        }
+        let slots = match routing::route(command, batch, 2) {
+            Route::Slots(slots) => slots,
+            Route::Anywhere | Route::Shard(_) | Route::All => return false,
+        };
+        let touches = |set: &SlotSet| slots.iter().any(|slot| set.contains(*slot));
+        frozen.iter().any(|(_, set)| touches(set)) || full.any(|e| touches(e.slots()))
+    }
+
+    /// Keeps a batch until [`Shard::retry_migrations`].
+    pub(super) fn wait_for_migration(&mut self, mut batch: Box<Batch>) {
+        batch.publish();
+        batch.shared.paused.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.perform_effects();
+        self.migrations.waiting.push_back(batch);
+    }
+
+    fn retry_migrations(&mut self, ctx: &mut Context<Self>) {
+        for batch in std::mem::take(&mut self.migrations.waiting) {
+            batch.shared.paused.store(false, std::sync::atomic::Ordering::Relaxed);
+            self.advance(batch, ctx);
+        }
+    }
+
+    /// Goes on with exports and freezes that waited for tables a unit had.
+    pub(super) fn tables_are_back(&mut self, ctx: &mut Context<Self>) {
+        for job in std::mem::take(&mut self.migrations.freezing) {
+            self.freeze(job);
+        }
+        self.continue_exports(ctx);
+    }
+
+    fn continue_exports(&mut self, ctx: &mut Context<Self>) {
+        if !self.migrations.continuing && !self.migrations.exports.is_empty() {
+            self.migrations.continuing = true;
+            continue_later(self, ContinueMigrations, ctx);
+        }
+    }
+
+    fn freeze(&mut self, job: JobName) {
+        let Some(at) = self.migrations.exports.iter().position(|e| e.job == job) else { return };
+        let slots = self.migrations.exports[at].slots().clone();
+        if !self.migrations.frozen.iter().any(|(name, _)| *name == job) {
+            self.migrations.frozen.push((job, slots.clone()));
+            self.note_migrations();
+        }
+        let held = self.held.iter().any(|(_, held)| slots.iter().any(|slot| held.contains_any(&[slot])));
+        if held {
+            return self.migrations.freezing.push(job);
+        }
+        self.perform_effects();
+        let export = &mut self.migrations.exports[at];
+        export.send(self.index, Vec::new(), 0, 0, Then::Frozen);
+        export.sealed = true;
+    }
+
+    fn own_slots<'s>(&self, slots: &'s SlotSet) -> impl Iterator<Item = Slot> + use<'s> {
+        let (workers, index) = (self.server.workers, self.index);
+        slots.iter().filter(move |slot| slot.0 % workers == index)
+    }
+
+    fn delete_slots(&mut self, slots: &SlotSet) -> u64 {
+        self.executor.refresh();
+        let own: Vec<Slot> = self.own_slots(slots).collect();
+        self.visit_names(&own);
+        let mut keys = 0;
+        let mut tables = Vec::new();
+        for slot in own {
+            for (db, table) in self.keyspace.parts_mut()[0].take_slot(slot) {
+                keys += table.len() as u64;
+                let effects = &mut self.executor.effects;
+                if effects.listening.propagation || effects.listening.modified {
+                    for entry in table.table().iter() {
+                        effects.also_propagate(db, &[b"UNLINK", entry.key()]);
+                        effects.modified(db, slot, entry.key());
+                    }
+                    effects.propagation.close_group(Grouping::Apart);
+                }
+                tables.push(table.into_table());
+            }
+        }
+        self.executor.effects.dirty += keys;
+        if !tables.is_empty() {
+            self.executor.effects.garbage.push(Garbage::Tables(tables));
+        }
+        self.perform_effects();
+        keys
+    }
+
+    fn keys_of_slots(&self, slots: &SlotSet) -> u64 {
+        let part = &self.keyspace.parts()[0];
+        self.own_slots(slots).map(|slot| part.keys_in_slot(slot)).sum()
+    }
+}
+
+impl Receive<MigrationOrder> for Shard {
+    fn receive(&mut self, order: MigrationOrder, ctx: &mut Context<Self>) {
+        match order {
+            MigrationOrder::Begin { job, slots, gauge, to, credit } => {
+                // What ran before belongs to the values about to be sent.
+                self.perform_effects();
+                let own: Vec<Slot> = self.own_slots(&slots).collect();
+                let snapshot = SlotSnapshot::new(slots, own.into_iter());
+                self.migrations.exports.push(SlotExport { job, snapshot, gauge, to, credit, sealed: false });
+                self.note_migrations();
+                self.executor.refresh();
+                self.continue_exports(ctx);
+            }
+            MigrationOrder::More { job, bytes } => {
+                if let Some(export) = self.migrations.exports.iter_mut().find(|e| e.job == job) {
+                    export.credit += bytes;
+                }
+                self.continue_exports(ctx);
+                if !self.migrations.waiting.is_empty() {
+                    self.retry_migrations(ctx);
+                }
+            }
+            MigrationOrder::Freeze { job } => self.freeze(job),
+            MigrationOrder::Thaw { job } => {
+                self.migrations.frozen.retain(|(name, _)| *name != job);
+                self.migrations.freezing.retain(|name| *name != job);
+                self.note_migrations();
+                self.retry_migrations(ctx);
+            }
+            MigrationOrder::End { job } => {
+                self.perform_effects();
+                self.migrations.exports.retain(|e| e.job != job);
+                self.note_migrations();
+                self.retry_migrations(ctx);
+            }
+            MigrationOrder::Hide { slots, done } => {
+                for slot in self.own_slots(&slots) {
+                    self.keyspace.parts_mut()[0].hide_slot(slot);
+                }
+                // Who asked may have gone.
+                let _ = done.send(self.keys_of_slots(&slots));
+            }
+            MigrationOrder::Show { slots, done } => {
+                for slot in self.own_slots(&slots) {
+                    self.keyspace.parts_mut()[0].show_slot(slot);
+                }
+                let _ = done.send(self.keys_of_slots(&slots));
+            }
+            MigrationOrder::Delete { slots, done } => {
+                let _ = done.send(self.delete_slots(&slots));
+            }
+            MigrationOrder::Count { slots, done } => {
+                let _ = done.send(self.keys_of_slots(&slots));
+            }
+        }
+    }
+}
+
+impl Receive<ContinueMigrations> for Shard {
+    fn receive(&mut self, _: ContinueMigrations, ctx: &mut Context<Self>) {
+        self.migrations.continuing = false;
+        self.perform_effects();
+        let part = &self.keyspace.parts()[0];
+        let held = &self.held;
+        let is_held = |slot: Slot| held.iter().any(|(_, slots)| slots.contains_any(&[slot]));
+        let (index, mut more) = (self.index, false);
+        for export in &mut self.migrations.exports {
+            more |= export.advance(index, part, &is_held);
+        }
+        // With tables away it goes on when they are back.
+        if more && self.held.is_empty() {
+            self.continue_exports(ctx);
+        }
+    }
+}

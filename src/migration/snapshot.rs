@@ -1,0 +1,257 @@
+//! The keys of moving slots, sent in slices while they go on changing, and what has to be sent about the changes.
+//!
+//! The keys of a slot are sent in the order in which a scan meets them, and a scan meets them in the order of their hashes
+//! with the bits reversed, whatever the table does meanwhile. So whether a key was sent needs no mark: it was if its slot
+//! is done, or if it lies below the cursor of the slot under way. Effects on keys that were sent are passed on; effects
+//! on keys that were not are withheld, because the value that will be sent contains them. An effect that touches both
+//! kinds (RENAME over the cursor, say) is replaced by all its keys as they are now, after the slice of execution it is
+//! from: `DEL key` and the key anew. Such a key counts as sent from then on.
+//!
+//! Invariant: what is sent, applied in order to empty slots, makes them what they are here.
+//! Invariant: a key is made by commands that expect none of that name, and none is there.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::log::SlotSet;
+use crate::aof::rewrite;
+use crate::commands::keys::{KeyList, keys_of};
+use crate::commands::table::original_table;
+use crate::effects::{Propagation, encode_command};
+use crate::hash::hash;
+use crate::keyspace::{Keyspace, Part};
+use crate::resp::decode::{DecodeLimits, Decoder, Requests};
+use crate::slot::{Slot, slot_of};
+
+/// Commands to send, each run of them with its database.
+pub type Pieces = Vec<(u32, Vec<u8>)>;
+
+/// One slice's worth of keys.
+#[derive(Debug, Default)]
+pub struct Slice {
+    pub pieces: Pieces,
+    pub keys: u64,
+    pub bytes: usize,
+    /// That was the last key.
+    pub is_last: bool,
+}
+
+/// How far one export is with the slots of one shard.
+pub struct SlotSnapshot {
+    slots: Arc<SlotSet>,
+    /// Slots still to be sent, last first.
+    left: Vec<Slot>,
+    done: SlotSet,
+    cursor: Cursor,
+    /// Keys ahead of the cursor that were sent early.
+    early: HashSet<(u32, Box<[u8]>)>,
+    is_finished: bool,
+}
+
+/// How far the slot under way is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Cursor {
+    slot: Option<Slot>,
+    db: u32,
+    /// The scan's; 0 at the start of a database.
+    place: u64,
+}
+
+/// One command of the stream, with what it touches.
+pub struct Effect<'p> {
+    db: u32,
+    bytes: &'p [u8],
+    slot: Slot,
+    keys: Vec<(u32, Box<[u8]>)>,
+}
+
+impl SlotSnapshot {
+    /// Of `slots`, those in `own` are here.
+    pub fn new(slots: Arc<SlotSet>, own: impl DoubleEndedIterator<Item = Slot>) -> Self {
+        Self {
+            slots,
+            left: own.rev().collect(),
+            done: SlotSet::default(),
+            cursor: Cursor::default(),
+            early: HashSet::new(),
+            is_finished: false,
+        }
+    }
+
+    /// The slots of the whole export, those of other shards included.
+    pub fn slots(&self) -> &Arc<SlotSet> {
+        &self.slots
+    }
+
+    /// All keys are sent.
+    pub fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
+    /// Whether the key's value, or an earlier one, was sent.
+    fn was_sent(&self, db: u32, slot: Slot, key: &[u8]) -> bool {
+        if self.done.contains(slot) {
+            return true;
+        }
+        let cursor = self.cursor;
+        let behind =
+            cursor.slot == Some(slot) && (db < cursor.db || (db == cursor.db && is_below(key, cursor.place)));
+        behind || (!self.early.is_empty() && self.early.contains(&(db, key.into())))
+    }
+
+    /// Takes keys until `go_on` says no; it is asked with the bytes so far after each bucket of a table. `is_held` are
+    /// slots whose tables are elsewhere for the moment: the slice ends there.
+    pub fn advance(
+        &mut self,
+        part: &Part,
+        is_held: &dyn Fn(Slot) -> bool,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Slice {
+        let mut slice = Slice::default();
+        while !self.is_finished {
+            let slot = match self.cursor.slot {
+                Some(slot) => slot,
+                None => match self.left.pop() {
+                    Some(slot) => {
+                        self.cursor = Cursor { slot: Some(slot), db: 0, place: 0 };
+                        slot
+                    }
+                    None => {
+                        (self.is_finished, slice.is_last) = (true, true);
+                        break;
+                    }
+                },
+            };
+            if is_held(slot) {
+                break;
+            }
+            let Cursor { db, place, .. } = self.cursor;
+            if db >= part.databases() {
+                self.done.insert(slot);
+                self.cursor.slot = None;
+                self.early.retain(|(_, key)| slot_of(key) != slot);
+                continue;
+            }
+            let table = part.database(db).and_then(|database| database.slot(slot));
+            let Some(table) = table.filter(|table| !table.is_empty()) else {
+                (self.cursor.db, self.cursor.place) = (db + 1, 0);
+                continue;
+            };
+            let out = piece_of(&mut slice.pieces, db);
+            let before = out.len();
+            let early = &mut self.early;
+            let mut keys = 0;
+            let next = table.table().scan(place, &mut |entry| {
+                let key = entry.key();
+                // After a merge of buckets a scan may meet again what lies below the cursor.
+                let is_sent = is_below(key, place) || (!early.is_empty() && early.remove(&(db, key.into())));
+                if !is_sent {
+                    rewrite::entry(out, entry);
+                    keys += 1;
+                }
+            });
+            slice.bytes += out.len() - before;
+            slice.keys += keys;
+            self.cursor.place = next;
+            if next == 0 {
+                self.cursor.db = db + 1;
+            }
+            if !go_on(slice.bytes) {
+                break;
+            }
+        }
+        slice.pieces.retain(|(_, bytes)| !bytes.is_empty());
+        slice
+    }
+
+    /// What to send of commands that were executed since the last call. `keyspace` is as they left it.
+    pub fn forward(&mut self, keyspace: &Keyspace, effects: &[Effect<'_>]) -> (Pieces, u64) {
+        let mut pieces: Pieces = Vec::new();
+        let mut again: Vec<(u32, Box<[u8]>)> = Vec::new();
+        let mut count = 0;
+        for effect in effects.iter().filter(|effect| self.slots.contains(effect.slot)) {
+            let sent = effect.keys.iter().filter(|(db, key)| self.was_sent(*db, effect.slot, key)).count();
+            // Keys that will be sent anew as they are now contain this effect already.
+            let is_outdated = effect.keys.iter().any(|key| again.contains(key));
+            if sent == effect.keys.len() && !is_outdated {
+                count += 1;
+                piece_of(&mut pieces, effect.db).extend_from_slice(effect.bytes);
+            } else if sent > 0 || is_outdated {
+                for key in &effect.keys {
+                    if !again.contains(key) {
+                        again.push(key.clone());
+                    }
+                }
+            }
+        }
+        for (db, key) in again {
+            let slot = slot_of(&key);
+            let out = piece_of(&mut pieces, db);
+            if self.was_sent(db, slot, &key) {
+                encode_command(out, &[b"DEL", &key]);
+            }
+            if let Some(entry) = keyspace.part(slot).database(db).and_then(|d| d.find(slot, hash(&key), &key))
+            {
+                rewrite::entry(out, entry);
+            }
+            if !self.was_sent(db, slot, &key) {
+                self.early.insert((db, key));
+            }
+            count += 1;
+        }
+        (pieces, count)
+    }
+}
+
+/// Whether a scan that has come to `place` has been where the key is.
+fn is_below(key: &[u8], place: u64) -> bool {
+    place != 0 && hash(key).reverse_bits() < place.reverse_bits()
+}
+
+/// The last piece if it is of this database, else a new one.
+fn piece_of(pieces: &mut Pieces, db: u32) -> &mut Vec<u8> {
+    if pieces.last().is_none_or(|(last, _)| *last != db) {
+        pieces.push((db, Vec::new()));
+    }
+    &mut pieces.last_mut().expect("just pushed").1
+}
+
+/// The keys each command of a stream touches; commands without keys are left out.
+pub fn effects_of(propagation: &Propagation, databases: u32) -> Vec<Effect<'_>> {
+    let limits = DecodeLimits { bulk_max: i64::MAX, authenticated: true };
+    let mut effects = Vec::with_capacity(propagation.commands.len());
+    let (mut wire, mut requests) = (Vec::new(), Requests::default());
+    for (db, bytes) in propagation.iter() {
+        wire.clear();
+        wire.extend_from_slice(bytes);
+        requests.clear();
+        if Decoder::default().decode(&mut wire, limits, &mut requests).is_err() || requests.is_empty() {
+            continue;
+        }
+        let args: Vec<&[u8]> = requests.args(0).iter().map(|s| &wire[s.start..s.start + s.len]).collect();
+        let Ok(command) = original_table().lookup_request(&args) else { continue };
+        let mut list = KeyList::new();
+        // Keys that could be told before an error are enough.
+        let _ = keys_of(command, &args, &mut list);
+        let mut keys: Vec<(u32, Box<[u8]>)> = Vec::with_capacity(list.len());
+        for key in &list {
+            let key: Box<[u8]> = args[key.position as usize].into();
+            if !keys.iter().any(|(_, known)| *known == key) {
+                keys.push((db, key));
+            }
+        }
+        let Some(slot) = keys.first().map(|(_, key)| slot_of(key)) else { continue };
+        if matches!(command.name, "move" | "copy") {
+            // They reach into another database.
+            for (_, key) in keys.clone() {
+                keys.extend((0..databases).filter(|other| *other != db).map(|other| (other, key.clone())));
+            }
+        }
+        effects.push(Effect { db, bytes, slot, keys });
+    }
+    effects
+}
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;
