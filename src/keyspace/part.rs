@@ -158,8 +158,9 @@ impl Database {
         self.walks |= 1 << lane.index();
         match &mut self.slots {
             Slots::Dense(tables) => {
+                let any_hidden = self.hidden.is_some();
                 for (group, tables) in self.groups.iter().zip(tables.chunks_mut(GROUP)) {
-                    if *group > 0 {
+                    if *group > 0 || any_hidden {
                         tables.iter_mut().filter(|t| !t.is_empty()).for_each(|t| t.lanes.open(lane));
                     }
                 }

@@ -181,7 +181,7 @@ fn for_each_chunk(
     for part in keyspace.parts() {
         let Some(database) = part.database(db) else { continue };
         let mut at = Slot(0);
-        while let Some(slot) = database.next_used_slot(at, part.index()) {
+        while let Some(slot) = database.next_used_or_hidden_slot(at, part.index()) {
             for entry in database.slot(slot).iter().flat_map(|t| t.table().iter()) {
                 chunk.put(format, db, entry, touch);
                 if chunk.bytes.len() > CHUNK_BYTES {
