@@ -11,6 +11,7 @@
 //! - [`session`]: the part of a client that commands read and change
 //! - [`slot`]: hash slots
 //! - [`types`]: the values behind keys
+//! - [`cluster`]: a node of a cluster as a state machine, the bus, nodes.conf
 //! - [`commands`]: the command table and one file per command family
 //! - [`config`]: the directives of Valkey 9.1, parsing and rewriting configuration
 //! - [`glob`]: glob patterns of keys, channels and directives
@@ -28,6 +29,7 @@
 
 pub mod acl;
 pub mod aof;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod digest;

@@ -3,6 +3,7 @@
 //! - [`acl`][]: rules of users, and files of users
 //! - [`requests`][]: the decoder of requests, however the bytes are cut
 //! - [`config`][]: configuration text, command line, environment, CONFIG SET, and that CONFIG REWRITE keeps the values
+//! - [`cluster`][]: packets of the cluster bus, `nodes.conf`, and a node that gets any packets
 //! - [`commands`][]: sequences of commands on a keyspace, and the same keyspace made from what they propagate
 //! - [`glob`][]: patterns and the texts they match
 //! - [`packed`][]: listpacks, integer sets, HyperLogLogs and compressed bytes from outside
@@ -14,6 +15,7 @@
 //! [`keeper`] executes commands, [`digest`] compares keyspaces, [`grammar`] writes requests, [`mutate`] changes bytes.
 
 pub mod acl;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod digest;
@@ -54,6 +56,19 @@ pub const TARGETS: &[Target] = &[
     Target { name: "migrations", run: migrations::run, make: migrations::make, words: migrations::words },
     Target { name: "numbers", run: numbers::run, make: numbers::make, words: numbers::words },
     Target { name: "scripting", run: scripting::run, make: scripting::make, words: scripting::words },
+    Target {
+        name: "bus_packets",
+        run: cluster::run_packets,
+        make: cluster::make_packets,
+        words: cluster::words,
+    },
+    Target {
+        name: "nodes_conf",
+        run: cluster::run_nodes_conf,
+        make: cluster::make_nodes_conf,
+        words: cluster::words,
+    },
+    Target { name: "cluster_node", run: cluster::run_node, make: cluster::make_node, words: cluster::words },
 ];
 
 /// One of `choices`, which must not be empty.

@@ -168,6 +168,21 @@ fn scripting() {
     fuzz("scripting");
 }
 
+#[test]
+fn bus_packets() {
+    fuzz("bus_packets");
+}
+
+#[test]
+fn nodes_conf() {
+    fuzz("nodes_conf");
+}
+
+#[test]
+fn cluster_node() {
+    fuzz("cluster_node");
+}
+
 /// The driver finds what there is to find: a target with a planted fault fails.
 #[test]
 fn a_planted_fault_is_found() {

@@ -1,0 +1,317 @@
+//! Who owns which slot, and by which epoch (spec page cluster-bus.md, section 10).
+
+use super::*;
+use crate::cluster::packet::{Body, Header};
+
+impl Machine {
+    /// Gives a slot to a node, or to nobody.
+    pub(super) fn set_owner(&mut self, slot: Slot, owner: Option<NodeIndex>) {
+        if let Some(old) = self.owners[slot.index()] {
+            if Some(old) == owner {
+                return;
+            }
+            let node = self.node_mut(old);
+            if node.slots.remove(slot) {
+                node.slot_count -= 1;
+            }
+        }
+        self.owners[slot.index()] = owner;
+        self.unclaimed.remove(slot);
+        if let Some(new) = owner {
+            let node = self.node_mut(new);
+            if node.slots.insert(slot) {
+                node.slot_count += 1;
+            }
+            let is_first = node.slot_count == 1;
+            if is_first && self.nodes().any(|(_, node)| node.is_primary() && !node.replicas.is_empty()) {
+                self.node_mut(new).flags |= flag::MIGRATE_TO;
+            }
+        }
+        self.todo.changed = true;
+    }
+
+    /// Takes over what a primary claims, and tells it if it is behind.
+    pub(super) fn process_claims(&mut self, sender: NodeIndex, header: &Header) {
+        if header.replica_of.is_none() {
+            if self.node(sender).slots != header.slots || !self.unclaimed.is_empty() {
+                self.apply_claims(sender, header.config_epoch, &header.slots);
+            }
+            self.update_if_stale(sender, header.config_epoch, &header.slots);
+        }
+    }
+
+    /// If the sender claims a slot of somebody whose epoch is higher, it is told.
+    fn update_if_stale(&mut self, sender: NodeIndex, epoch: u64, claimed: &SlotBitmap) {
+        let owner = claimed.iter().find_map(|slot| {
+            let owner = self.owners[slot.index()].filter(|owner| *owner != sender)?;
+            (!self.unclaimed.contains(slot) && self.node(owner).config_epoch > epoch).then_some(owner)
+        });
+        if let Some(owner) = owner {
+            self.send_update(sender, owner);
+        }
+    }
+
+    pub(super) fn send_update(&mut self, to: NodeIndex, about: NodeIndex) {
+        let text = format!(
+            "Node {} has old slots configuration, sending an UPDATE message about {}",
+            self.name(to),
+            self.name(about)
+        );
+        self.log(Level::Verbose, text);
+        let node = self.node(about);
+        let body = Body::Update { config_epoch: node.config_epoch, id: node.id.0, slots: node.slots.clone() };
+        self.send_to(to, Kind::Update, body);
+    }
+
+    /// UPDATE: what another node knows of a third one.
+    pub(super) fn process_update(
+        &mut self,
+        sender: NodeIndex,
+        epoch: u64,
+        id: &[u8; 40],
+        slots: &SlotBitmap,
+    ) {
+        let Some(index) = NodeId::parse(id).and_then(|id| self.find(&id)) else { return };
+        if self.node(index).config_epoch >= epoch {
+            return;
+        }
+        let text = format!(
+            "Processing UPDATE message received from {} in shard {} about node {} in shard {}. old configEpoch {}, new configEpoch {epoch}",
+            self.name(sender),
+            self.node(sender).shard_id,
+            self.name(index),
+            self.node(index).shard_id,
+            self.node(index).config_epoch
+        );
+        self.log(Level::Verbose, text);
+        if index == self.me {
+            return self.log(Level::Warning, "Discarding UPDATE message about myself.".to_owned());
+        }
+        self.make_primary(index);
+        self.node_mut(index).config_epoch = epoch;
+        self.current_epoch = self.current_epoch.max(epoch);
+        self.save_safely();
+        self.apply_claims(index, epoch, slots);
+    }
+
+    /// Rebinds the slots a node claims with an epoch, and what follows from that for this node.
+    pub(super) fn apply_claims(&mut self, sender: NodeIndex, epoch: u64, claimed: &SlotBitmap) {
+        if sender == self.me {
+            return;
+        }
+        let mine = self.my_primary_or_me();
+        let mut lost = Vec::new();
+        let mut lost_from_mine = false;
+        let mut take = Vec::new();
+        let mut ranges: Vec<(NodeIndex, u16, u16)> = Vec::new();
+        let claims_any = !claimed.is_empty();
+        for number in 0..SLOTS as u16 {
+            let slot = Slot(number);
+            let owner = self.owners[slot.index()];
+            if !claimed.contains(slot) {
+                if owner == Some(sender) {
+                    self.unclaimed.insert(slot);
+                }
+                if self.importing.get(&number) == Some(&sender) && self.me().is_primary() {
+                    take.push(slot);
+                }
+                continue;
+            }
+            if owner == Some(sender) {
+                self.unclaimed.remove(slot);
+                continue;
+            }
+            let open = owner.is_none_or(|_| self.unclaimed.contains(slot));
+            let newer = owner.is_some_and(|owner| self.node(owner).config_epoch < epoch);
+            if !open && !newer && !self.granted.contains(slot) {
+                continue;
+            }
+            if owner == Some(self.me) {
+                lost.push(slot);
+            }
+            if owner == Some(mine) {
+                lost_from_mine = true;
+            }
+            if let Some(owner) = owner.filter(|owner| !self.same_shard(*owner, sender)) {
+                match ranges.last_mut() {
+                    Some((from, _, end)) if *from == owner && *end + 1 == number => *end = number,
+                    _ => ranges.push((owner, number, number)),
+                }
+            }
+            self.settle_open_slot(number, sender);
+            self.set_owner(slot, Some(sender));
+            self.granted.remove(slot);
+            self.update_state_later();
+            self.save_safely();
+        }
+        for (from, start, end) in ranges {
+            let text = format!(
+                "Slot range [{start}, {end}] is migrated from node {} in shard {} to node {} in shard {}.",
+                self.name(from),
+                self.node(from).shard_id,
+                self.name(sender),
+                self.node(sender).shard_id
+            );
+            self.notice(text);
+        }
+        self.take_abandoned(sender, &take);
+        let same = self.same_shard(sender, self.me);
+        let follows = |machine: &Self| machine.settings.allow_replica_migration || same;
+        if lost_from_mine && self.node(mine).slot_count == 0 && follows(self) && self.me().slot_count == 0 {
+            self.announce_reconfiguration(sender);
+            self.follow(sender, !same, !same);
+            self.todo.broadcast = true;
+            self.todo.fsync = true;
+        } else if self.me().is_primary()
+            && same
+            && !claims_any
+            && self.me().slot_count == 0
+            && self.me().config_epoch < epoch
+            && self.node(sender).is_primary()
+        {
+            // Two primaries of one shard without slots: the older one follows.
+            self.announce_reconfiguration(sender);
+            self.follow(sender, false, false);
+            self.todo.broadcast = true;
+            self.todo.fsync = true;
+        } else if !lost.is_empty() {
+            if self.me().slot_count == 0 && self.me().is_primary() {
+                let text = format!(
+                    "My last slot was migrated to node {} in shard {}. I am now an empty primary.",
+                    self.name(sender),
+                    self.node(sender).shard_id
+                );
+                self.notice(text);
+            }
+            self.out.push(Output::DeleteKeys { slots: lost });
+        }
+    }
+
+    fn announce_reconfiguration(&mut self, to: NodeIndex) {
+        let text = format!(
+            "Configuration change detected. Reconfiguring myself as a replica of node {} in shard {}",
+            self.name(to),
+            self.node(to).shard_id
+        );
+        self.notice(text);
+    }
+
+    /// A slot that is being moved has a new owner.
+    fn settle_open_slot(&mut self, number: u16, sender: NodeIndex) {
+        if self.migrating.contains_key(&number) && !self.same_shard(sender, self.me) {
+            let to = self.migrating.remove(&number).expect("just seen");
+            let text = format!(
+                "Slot {number} is no longer being migrated to node {} in shard {}.",
+                self.name(to),
+                self.node(to).shard_id
+            );
+            self.notice(text);
+        }
+        if let Some(&from) = self.importing.get(&number)
+            && from != sender
+        {
+            let (name, shard) = if self.same_shard(from, sender) {
+                self.importing.insert(number, sender);
+                (self.name(sender), self.node(sender).shard_id)
+            } else {
+                self.importing.remove(&number);
+                (self.name(from), self.node(from).shard_id)
+            };
+            let text = if self.importing.contains_key(&number) {
+                format!(
+                    "Failover occurred in migration source. Update importing source for slot {number} to node {name} in shard {shard}."
+                )
+            } else {
+                format!("Slot {number} is no longer being imported from node {name} in shard {shard}.")
+            };
+            self.notice(text);
+        }
+    }
+
+    /// Slots this node imports from `source`, which has stopped claiming them: the import is finished here.
+    fn take_abandoned(&mut self, source: NodeIndex, slots: &[Slot]) {
+        let mut took = false;
+        for &slot in slots {
+            self.importing.remove(&slot.0);
+            let text = format!(
+                "Slot {} is no longer being imported from node {} in shard {}; Clear my importing source for the slot.",
+                slot.0,
+                self.name(source),
+                self.node(source).shard_id
+            );
+            self.notice(text);
+            if self.owners[slot.index()] != Some(self.me) {
+                self.set_owner(slot, Some(self.me));
+                took = true;
+            }
+            self.save_safely();
+            self.update_state_later();
+        }
+        if took {
+            self.bump_epoch_without_consensus();
+        }
+    }
+
+    /// Takes the highest epoch without asking anybody. The new epoch, unless this node had it already.
+    pub(super) fn bump_epoch_without_consensus(&mut self) -> Option<u64> {
+        let highest = self.highest_epoch();
+        let mine = self.me().config_epoch;
+        if mine != 0 && mine == highest {
+            return None;
+        }
+        self.current_epoch += 1;
+        let epoch = self.current_epoch;
+        self.me_mut().config_epoch = epoch;
+        self.save_safely();
+        self.todo.broadcast = true;
+        self.notice(format!("New configEpoch set to {epoch}"));
+        Some(epoch)
+    }
+
+    fn highest_epoch(&self) -> u64 {
+        self.nodes().map(|(_, node)| node.config_epoch).fold(self.current_epoch, u64::max)
+    }
+
+    /// Another primary has this node's epoch: the one with the smaller name moves on.
+    pub(super) fn resolve_collision(&mut self, sender: NodeIndex) {
+        if !self.node(sender).is_primary() || self.node(sender).id <= self.me().id {
+            return;
+        }
+        self.current_epoch += 1;
+        let epoch = self.current_epoch;
+        self.me_mut().config_epoch = epoch;
+        self.save_safely();
+        let text =
+            format!("configEpoch collision with node {}. configEpoch set to {epoch}", self.name(sender));
+        self.notice(text);
+    }
+
+    /// Takes slots by an atomic migration: with the highest epoch, without consensus.
+    pub fn claim_slots(&mut self, facts: Facts, slots: &[Slot]) -> Result<u64, String> {
+        self.facts = facts;
+        if !self.me().is_primary() {
+            return Err("Slot migration can only be used on primary nodes.".to_owned());
+        }
+        for &slot in slots {
+            self.importing.remove(&slot.0);
+            self.set_owner(slot, Some(self.me));
+        }
+        self.bump_epoch_without_consensus();
+        self.save_safely();
+        self.update_state_later();
+        self.todo.broadcast = true;
+        self.finish();
+        Ok(self.me().config_epoch)
+    }
+
+    /// Lets whoever claims these slots next have them, or stops doing so.
+    pub fn grant_slots(&mut self, slots: &[Slot], granted: bool) {
+        for &slot in slots {
+            if granted {
+                self.granted.insert(slot);
+            } else {
+                self.granted.remove(slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Whether the cluster takes queries, as this node sees it (spec page cluster-bus.md, section 12).
+
+use super::*;
+
+/// A primary that has just started neither serves nor votes for so long, milliseconds: the others may have elected
+/// somebody in its place.
+const GRACE_MS: i64 = 2000;
+/// Bounds of the time a primary stays out after having been in a minority, milliseconds.
+const REJOIN_MS: (i64, i64) = (500, 5000);
+
+/// When what was seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StateChecks {
+    first: i64,
+    minority: i64,
+}
+
+impl Machine {
+    /// Whether this node may take part in decisions already.
+    pub(super) fn is_safe_to_join(&self) -> bool {
+        let first = self.state_checks.first;
+        first != 0 && self.facts.now - first >= GRACE_MS
+    }
+
+    /// Looks at everything and decides.
+    pub(super) fn update_state(&mut self) {
+        let now = self.facts.now;
+        if self.state_checks.first == 0 {
+            self.state_checks.first = now;
+        }
+        let (mut size, mut reachable) = (0, 0);
+        for (_, node) in self.nodes().filter(|(_, node)| node.votes()) {
+            size += 1;
+            reachable += usize::from(!node.has(flag::PFAIL | flag::FAIL));
+        }
+        self.size = size;
+        if self.me().is_primary() && self.state == ClusterState::Fail && !self.is_safe_to_join() {
+            return;
+        }
+        let covered =
+            || (0..SLOTS).all(|slot| self.owners[slot].is_some_and(|owner| !self.node(owner).failed()));
+        let mut reason = None;
+        if self.settings.require_full_coverage && !covered() {
+            reason = Some(
+                "At least one hash slot is not served by any available node. Please check the 'cluster-require-full-coverage' configuration.",
+            );
+        }
+        if reachable < self.quorum() {
+            self.state_checks.minority = now;
+            reason = Some("I am part of a minority partition.");
+        }
+        let state = if reason.is_none() { ClusterState::Ok } else { ClusterState::Fail };
+        if state == self.state {
+            return;
+        }
+        let rejoin = self.settings.node_timeout.clamp(REJOIN_MS.0, REJOIN_MS.1);
+        if state == ClusterState::Ok && self.me().is_primary() && now - self.state_checks.minority < rejoin {
+            return;
+        }
+        self.notice(format!("Cluster state changed: {}", state.name()));
+        if let Some(reason) = reason {
+            self.log(Level::Verbose, format!("Cluster is currently down: {reason}"));
+        }
+        self.state = state;
+        self.todo.changed = true;
+    }
+}
