@@ -31,10 +31,11 @@ pub enum ActorKind {
     Snapshotter,
     MigrationExport,
     MigrationImport,
+    Gossip,
 }
 
 impl ActorKind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Outside,
         Self::Listener,
         Self::Connection,
@@ -47,6 +48,7 @@ impl ActorKind {
         Self::Snapshotter,
         Self::MigrationExport,
         Self::MigrationImport,
+        Self::Gossip,
     ];
 
     pub fn name(self) -> &'static str {
@@ -63,6 +65,7 @@ impl ActorKind {
             Self::Snapshotter => "snapshotter",
             Self::MigrationExport => "migration-export",
             Self::MigrationImport => "migration-import",
+            Self::Gossip => "gossip",
         }
     }
 }

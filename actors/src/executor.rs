@@ -27,6 +27,7 @@ use crate::batch::Batch;
 use crate::clock::{self, Tick};
 use crate::command_log::command_ended;
 use crate::gate;
+use crate::gate::cluster::ClusterView;
 use crate::replication::{Replication, bit};
 use crate::scripting::Counted;
 use crate::server::ServerRef;
@@ -45,6 +46,8 @@ pub struct Executor {
     pub effects: Effects,
     pub rng: Rng,
     pub commands: Arc<[CommandStats]>,
+    /// Who serves which slots.
+    pub cluster: ClusterView,
     /// Memory is full and nothing may give way: commands that may need more are refused.
     pub out_of_memory: bool,
     /// Slots of this shard are being exported: effects are recorded.
@@ -84,6 +87,7 @@ impl Executor {
         let config = server.config.load_full();
         let users = access::gate::Known::new(&server);
         Self {
+            cluster: ClusterView::new(&server),
             server,
             config,
             users,
@@ -218,7 +222,7 @@ impl Executor {
     }
 
     /// Looks the batch's next request up and tests whether it may run here and now.
-    pub fn resolve(&mut self, batch: &mut Batch) -> Resolved {
+    pub fn resolve(&mut self, keyspace: &Keyspace, batch: &mut Batch) -> Resolved {
         if !self.users.refresh(&self.server, &mut batch.session) {
             // The user is gone, and the client goes with it.
             batch.shared.killed.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -237,6 +241,15 @@ impl Executor {
             let asker = Asker { server: &self.server, session: &batch.session, shared: &batch.shared };
             let queue = batch.transaction.queue.as_ref();
             let admitted = admitted.and_then(|command| asker.permit(command, args, queue));
+            let admitted = match admitted {
+                Ok(command) if self.cluster.is_on() && batch.session.origin.is_client() => {
+                    let client = (&mut batch.session, &batch.transaction);
+                    gate::cluster::admit(&mut self.cluster, &self.config, client, command, args, keyspace)
+                        .map(|()| command)
+                        .map_err(|error| (Some(command), error))
+                }
+                other => other,
+            };
             let admitted = match admitted {
                 Ok(command)
                     if self.out_of_memory
@@ -283,7 +296,7 @@ impl Executor {
                         Some(command) if command.name == "exec" => {
                             batch.transaction.queue = None;
                             batch.transaction.unwatch();
-                            exec_refused(&error)
+                            if gate::cluster::is_redirection(&error) { error } else { exec_refused(&error) }
                         }
                         _ => error,
                     };

@@ -104,6 +104,36 @@ fn bind_tcp(config: &Config) -> Result<Vec<std::net::TcpListener>, String> {
     Ok(tcp)
 }
 
+/// Binds the bus of a cluster node, on all addresses clients can use.
+///
+/// # Errors
+/// The text to log.
+pub fn bind_bus(config: &Config, port: u16) -> Result<Vec<std::net::TcpListener>, String> {
+    let mut sockets = Vec::new();
+    for address in &config.bind {
+        let address = address.to_str();
+        let (optional, host) = match address.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, &*address),
+        };
+        match listen_tcp(host, port, config) {
+            Ok(socket) => sockets.push(socket),
+            Err(_) if optional => {}
+            Err(e) => {
+                tracing::warn!(
+                    "Warning: Could not create server TCP listening socket {host}:{port}: bind: {}",
+                    os_text(&e)
+                );
+                return Err(format!("Failed listening on port {port} (cluster), aborting."));
+            }
+        }
+    }
+    if sockets.is_empty() {
+        return Err(format!("Failed listening on port {port} (cluster), aborting."));
+    }
+    Ok(sockets)
+}
+
 fn bind_unix(config: &Config) -> Result<std::os::unix::net::UnixListener, String> {
     let path = &*config.unixsocket.to_str();
     let _ = std::fs::remove_file(path);

@@ -14,6 +14,7 @@
 //! - [`export`], [`snapshotter`], [`persistence`]: saving and loading
 //! - [`reaper`], [`expiry_scanner`], [`evictor`], [`janitor`], [`replication`], [`replication_log`]: what happens behind the clients' backs
 //! - [`migration`]: slot migrations, one actor per job
+//! - [`gossip`], [`gate`]: the node of a cluster, and which commands may run where
 //! - [`server`], [`stats`], [`command_log`], [`latency_monitor`], [`pause`], [`server_commands`]: what all share, and the commands that show and change it
 //! - [`admin`]: health, metrics and the page for people
 //! - [`start`], [`configure`], [`banner`], [`shutdown`], [`healthcheck`]: from the command line to the end
@@ -42,6 +43,7 @@ mod executor;
 mod expiry_scanner;
 mod export;
 mod gate;
+mod gossip;
 mod healthcheck;
 mod import_mode;
 mod janitor;

@@ -33,6 +33,7 @@ pub fn route(command: &'static Command, batch: &Batch, workers: u16) -> Route {
             let cursor = skuld::commands::check::cursor_of(batch.arg(batch.next, 1)).unwrap_or(0);
             Route::Shard((cursor % skuld::slot::SLOTS as u64) as u16 % workers)
         }
+        Scope::SlotArgument => slot_argument(batch.arg(batch.next, 2)),
         Scope::Session => Route::Anywhere,
         Scope::Keys => {
             let args = batch.requests.args(batch.next);
@@ -58,6 +59,15 @@ pub fn route(command: &'static Command, batch: &Batch, workers: u16) -> Route {
     }
 }
 
+/// A slot that is no slot is refused wherever the command runs.
+fn slot_argument(word: &[u8]) -> Route {
+    slot_named(word).map_or(Route::Anywhere, |slot| Route::Slots(vec![slot]))
+}
+
+fn slot_named(word: &[u8]) -> Option<Slot> {
+    skuld::resp::decode::parse_integer(word).and_then(skuld::commands::cluster::slot_number)
+}
+
 /// Whether the command's data name further keys it reads (SORT with BY or GET).
 fn reads_undeclared_keys(command: &'static Command, words: &[&[u8]]) -> bool {
     matches!(command.spec.name, "sort" | "sort_ro") && skuld::commands::sort::follows_patterns(words)
@@ -67,8 +77,7 @@ fn reads_undeclared_keys(command: &'static Command, words: &[&[u8]]) -> bool {
 fn route_exec(batch: &Batch, workers: u16) -> Route {
     let Some(queue) = &batch.transaction.queue else { return Route::Anywhere };
     let mut slots: Vec<Slot> = Vec::new();
-    let mut add = |key: &[u8]| {
-        let slot = slot_of(key);
+    let mut add = |slot: Slot| {
         if !slots.contains(&slot) {
             slots.push(slot);
         }
@@ -81,6 +90,11 @@ fn route_exec(batch: &Batch, workers: u16) -> Route {
             Scope::AllSlots | Scope::Cursor if workers > 1 => return Route::All,
             Scope::AllSlots => return Route::All,
             Scope::Cursor | Scope::Session => {}
+            Scope::SlotArgument => {
+                if let Some(slot) = words.get(2).and_then(|word| slot_named(word)) {
+                    add(slot);
+                }
+            }
             Scope::Keys => {
                 let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
                 if reads_undeclared_keys(command, &words) {
@@ -89,10 +103,10 @@ fn route_exec(batch: &Batch, workers: u16) -> Route {
                 let mut keys = KeyList::new();
                 // Keys that could be told before an error are enough: the command will be refused.
                 let _ = keys_of(command, &words, &mut keys);
-                keys.iter().for_each(|key| add(words[key.position as usize]));
+                keys.iter().for_each(|key| add(slot_of(words[key.position as usize])));
             }
         }
     }
-    batch.transaction.watched.iter().for_each(|w| add(&w.key));
+    batch.transaction.watched.iter().for_each(|w| add(slot_of(&w.key)));
     if slots.is_empty() { Route::Anywhere } else { Route::Slots(slots) }
 }

@@ -21,6 +21,7 @@ use crate::evictor::Evictor;
 use crate::expiry_scanner::ExpiryScanner;
 use crate::export::Exports;
 use crate::import_mode::ImportMode;
+use crate::gossip::ClusterShared;
 use crate::latency_monitor::LatencyMonitor;
 use crate::listener::Listener;
 use crate::migration::Migrations;
@@ -90,6 +91,8 @@ pub struct Server {
     pub migrations: Migrations,
     /// Role, who listens to effects, offsets.
     pub replication: Replication,
+    /// The cluster this node belongs to; None outside cluster mode. Set once at start.
+    pub cluster: Option<Arc<ClusterShared>>,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
     /// Workers, fixed at start.
@@ -134,6 +137,7 @@ impl Server {
             subscriptions: Arc::default(),
             migrations: Migrations::default(),
             replication: Replication::default(),
+            cluster: None,
             active_expire: AtomicBool::new(true),
             workers,
             config: ArcSwap::from_pointee(config),

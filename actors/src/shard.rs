@@ -17,6 +17,7 @@ mod exports;
 mod held_back;
 pub mod migration;
 mod names;
+mod purge;
 mod room;
 mod serving;
 mod units;
@@ -53,6 +54,8 @@ pub use held_back::PauseOver;
 use migration::{ContinueMigrations, MigrationOrder, ShardMigrations};
 use names::PendingNames;
 pub use names::{CollectNames, ContinueNames, NamesCollected};
+use purge::{ContinuePurge, Purge};
+pub use purge::{CountSlotKeys, DeleteSlots};
 pub use room::EvictSome;
 use room::Room;
 pub use serving::EndWaits;
@@ -164,6 +167,9 @@ crate::receives!(Shard:
     KeepExporting = 28,
     MigrationOrder = 22,
     ContinueMigrations = 23,
+    DeleteSlots = 40,
+    ContinuePurge = 41,
+    CountSlotKeys = 42,
 );
 
 impl Traceable for ExecuteBatch {
@@ -204,6 +210,8 @@ pub struct Shard {
     /// When the timer goes off that ends waits (Unix milliseconds), and the timer.
     waits_end_at: Option<i64>,
     waits_timer: Option<SpawnHandle>,
+    /// Slots whose keys are being deleted.
+    purges: VecDeque<Purge>,
     /// Batches whose next command needs reserved slots.
     parked: VecDeque<Box<Batch>>,
     /// Batches held back by CLIENT PAUSE, and who waits for units to end because of it.
@@ -250,6 +258,7 @@ impl Shard {
             promised: Vec::new(),
             waits_end_at: None,
             waits_timer: None,
+            purges: VecDeque::new(),
             parked: VecDeque::new(),
             paused: VecDeque::new(),
             confirmations: Vec::new(),
@@ -316,7 +325,21 @@ impl Shard {
             }
             let room = if self.executor.config.maxmemory == 0 { Room::Enough } else { self.make_room(ctx) };
             self.executor.out_of_memory = room == Room::None;
-            let command = match self.executor.resolve(&mut batch) {
+            if self.executor.cluster.has_open_slots()
+                && let Some(slot) = crate::gate::cluster::slot_of_next(&self.server, &batch)
+            {
+                // Whether it runs here depends on which keys are there.
+                let home = slot.0 % self.server.workers;
+                if home != self.index {
+                    self.perform_effects();
+                    return tell(self.server.shard(home), ExecuteBatch(batch));
+                }
+                if self.held.iter().any(|(_, held)| held.contains_any(&[slot])) {
+                    self.perform_effects();
+                    return self.parked.push_back(batch);
+                }
+            }
+            let command = match self.executor.resolve(&self.keyspace, &mut batch) {
                 Resolved::Run(command) | Resolved::Server(command)
                     if batch.session.origin.is_client() && self.server.pause.holds(command) =>
                 {

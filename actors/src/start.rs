@@ -13,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use crate::configure::{self, Configured, Failure, os_text};
 use crate::evictor::Evictor;
 use crate::expiry_scanner::ExpiryScanner;
+use crate::gossip::Gossip;
 use crate::janitor::Janitor;
 use crate::listener::{self, Bound, Listener};
 use crate::log::{self, LogLines};
@@ -392,7 +393,19 @@ fn run(
     let table = install_commands(&config);
     let system = System::new();
     let bio_cpulist = config.bio_cpulist.to_str().into_owned();
-    let server: ServerRef = Arc::new(Server::new(config, file, workers, table));
+    let cluster = config.cluster_enabled.then(|| {
+        crate::gossip::prepare(&config, random_u64()).unwrap_or_else(|text| {
+            tracing::warn!("{text}");
+            std::process::exit(1);
+        })
+    });
+    let mut server = Server::new(config, file, workers, table);
+    let node = cluster.map(|(prepared, shared)| {
+        let shared = Arc::new(shared);
+        server.cluster = Some(shared.clone());
+        (prepared, shared)
+    });
+    let server: ServerRef = Arc::new(server);
     crash::set_server(&server);
     if let Err(line) = server.access.load(&server.config.load()) {
         tracing::warn!("{line}");
@@ -433,6 +446,17 @@ fn run(
             import_mode::announce(&server, true);
         }
         Janitor::new(server.clone()).start();
+        // The bus must go on whatever the workers do: it has a thread of its own.
+        let _gossip_arbiter = node.map(|(prepared, shared)| {
+            let arbiter = named_arbiter("gossip".into(), String::new());
+            let for_gossip = server.clone();
+            let for_actor = shared.clone();
+            let gossip = Gossip::start_in_arbiter(&arbiter.handle(), move |_| {
+                Gossip::new(for_gossip, for_actor, prepared)
+            });
+            shared.set_gossip(gossip);
+            arbiter
+        });
         tracing::info!("Server initialized");
         admin::start(&server, admin_sockets);
         server.stats.startup_memory.store(memory::used(), Ordering::Relaxed);

@@ -244,7 +244,7 @@ mod tests {
 
     fn ask(topology: &Topology, standing: Standing, here: &[&str], line: &str) -> String {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let command = original_table().resolve(&words).ok().expect("a known command");
+        let command = original_table().resolve(&words).expect("a known command");
         let config = Config { cluster_enabled: true, ..Config::default() };
         let asked = std::iter::once(Asked { command, args: &words });
         let mut exists = |_: u32, key: &[u8]| here.iter().any(|known| known.as_bytes() == key);

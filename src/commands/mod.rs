@@ -8,6 +8,7 @@ pub mod bitmap;
 pub mod check;
 pub mod client;
 pub mod clock;
+pub mod cluster;
 pub mod collection_scan;
 pub mod connection;
 pub mod context;

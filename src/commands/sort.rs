@@ -144,7 +144,7 @@ fn check_rights(ctx: &Context<'_>, option: &str) -> Result<(), CommandError> {
 }
 
 /// The slot of all keys that match a pattern, if its wildcards leave no choice.
-fn pattern_slot(pattern: &[u8]) -> Option<Slot> {
+pub(super) fn pattern_slot(pattern: &[u8]) -> Option<Slot> {
     let mut open: Option<usize> = None;
     let mut tagged = true;
     for (at, byte) in pattern.iter().enumerate() {

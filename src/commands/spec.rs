@@ -83,6 +83,8 @@ pub enum Scope {
     AllSlots,
     /// One shard, which the cursor argument names.
     Cursor,
+    /// The shard of the slot that the second argument names.
+    SlotArgument,
     /// No shard: only the state of the connection or of the server.
     Session,
 }

@@ -46,10 +46,6 @@ const NOT_YET: &[&str] = &[
     "replicate",
     "set-disable-deny-scripts",
     "delay-rdb-client-free-second",
-    "drop-cluster-packet-filter",
-    "close-cluster-link-on-packet-drop",
-    "disable-cluster-random-ping",
-    "disable-cluster-reconnection",
 ];
 
 /// Runs DEBUG.
@@ -141,11 +137,14 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         }
         ("object", 3 | 4) => return debug_keys::object(request, batch).await,
         ("populate", 3..=5) => return debug_keys::populate(request, batch).await,
-        ("clusterlink", 5) if !request.server.config.load().cluster_enabled => {
-            return Err(CommandError::fixed(
-                "ERR Debug option only available for cluster mode enabled setup!",
-            ));
-        }
+        ("clusterlink", 5) => return super::debug_cluster::kill_link(request).await,
+        (
+            "drop-cluster-packet-filter"
+            | "close-cluster-link-on-packet-drop"
+            | "disable-cluster-random-ping"
+            | "disable-cluster-reconnection",
+            3,
+        ) => return super::debug_cluster::set_hook(request, &word).await,
         _ => return Err(unknown(&word, &request.args[1])),
     }
     Ok(())

@@ -14,6 +14,8 @@ pub struct View<'a> {
     pub server: &'a Server,
     pub config: Arc<Config>,
     pub shards: Vec<ShardDescription>,
+    /// The text of CLUSTER INFO; empty outside a cluster, and if it is not asked for.
+    pub cluster_info: String,
 }
 
 /// The lines of one section.
@@ -73,7 +75,7 @@ static SECTIONS: &[Section] = &[
     section("errorstats", "Errorstats", Shown::ByDefault, info_stats::error_stats),
     section("latencystats", "Latencystats", Shown::WithAll, info_stats::latency_stats),
     section("cluster", "Cluster", Shown::ByDefault, info_server::cluster),
-    section("clusterinfo", "Cluster Info", Shown::WithAll, |_, _| {}),
+    section("cluster_info", "Cluster Info", Shown::WithAll, |view, out| out.0 += &view.cluster_info),
     section("scriptingengines", "Scripting Engines", Shown::WithAll, info_server::scripting_engines),
     section("keyspace", "Keyspace", Shown::ByDefault, info_stats::keyspace),
 ];
@@ -109,7 +111,12 @@ pub fn render(view: &View<'_>, words: &[Vec<u8>]) -> String {
 /// INFO [section ...].
 pub async fn run(request: &mut Request) -> Outcome {
     let shards = describe_shards(&request.server).await;
-    let view = View { server: &request.server, config: request.server.config.load_full(), shards };
+    let cluster_info = match &request.server.cluster {
+        Some(cluster) => cluster.with(|machine, _, _| skuld::cluster::describe::info_text(machine)).await,
+        None => String::new(),
+    };
+    let config = request.server.config.load_full();
+    let view = View { server: &request.server, config, shards, cluster_info };
     let text = render(&view, &request.args[1..]);
     request.reply.verbatim("txt", text.as_bytes());
     Ok(())
@@ -117,7 +124,8 @@ pub async fn run(request: &mut Request) -> Outcome {
 
 /// INFO for a crash report: everything but what shards would have to be asked for.
 pub fn for_crash_report(server: &Server) -> String {
-    let view = View { server, config: server.config.load_full(), shards: Vec::new() };
+    let cluster_info = String::new();
+    let view = View { server, config: server.config.load_full(), shards: Vec::new(), cluster_info };
     render(&view, &[b"everything".to_vec()])
 }
 

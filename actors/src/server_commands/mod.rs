@@ -5,9 +5,11 @@ mod acl;
 mod actor;
 pub mod client;
 mod client_filter;
+mod cluster;
 mod command_log;
 mod config;
 mod debug;
+mod debug_cluster;
 pub mod debug_keys;
 pub mod info;
 mod info_persistence;
@@ -18,6 +20,7 @@ mod memory;
 mod module;
 mod persistence;
 pub mod pubsub;
+mod slot_stats;
 
 pub use actor::{describe_shards, rows as actor_rows};
 
@@ -143,6 +146,7 @@ async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
         "acl" => acl::run(request, batch),
         "actor" => actor::run(request, batch).await,
         "client" => client::run(request, batch).await,
+        "cluster" => cluster::run(request, batch).await,
         "commandlog" | "slowlog" => command_log::run(request),
         "config" => config::run(request, batch).await,
         "debug" => debug::run(request, batch).await,

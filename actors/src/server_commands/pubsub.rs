@@ -11,6 +11,7 @@ use crate::batch::Batch;
 use crate::clients::ClientShared;
 use crate::connection::Fence;
 use crate::envelope::tell;
+use crate::gossip::PublishToNodes;
 use crate::server::Server;
 use crate::subscriptions::{Kind, Subscribed};
 
@@ -97,8 +98,15 @@ pub fn execute(
         "unsubscribe" => unsubscribe(client, Kind::Channel, args, reply),
         "punsubscribe" => unsubscribe(client, Kind::Pattern, args, reply),
         "sunsubscribe" => unsubscribe(client, Kind::ShardChannel, args, reply),
-        "publish" => reply.integer(registry.publish(Kind::Channel, args[1], args[2]) as i64),
-        "spublish" => reply.integer(registry.publish(Kind::ShardChannel, args[1], args[2]) as i64),
+        "publish" | "spublish" => {
+            let kind = if verb == "publish" { Kind::Channel } else { Kind::ShardChannel };
+            reply.integer(registry.publish(kind, args[1], args[2]) as i64);
+            if let Some(cluster) = &server.cluster {
+                let (channel, message) = (args[1].to_vec(), args[2].to_vec());
+                let sharded = kind == Kind::ShardChannel;
+                tell(cluster.gossip(), PublishToNodes { sharded, channel, message });
+            }
+        }
         "pubsub|numpat" => reply.integer(registry.len(Kind::Pattern) as i64),
         "pubsub|channels" | "pubsub|shardchannels" if args.len() > 3 => reply.error(&format!(
             "ERR unknown subcommand or wrong number of arguments for '{}'. Try PUBSUB HELP.",

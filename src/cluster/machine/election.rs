@@ -140,10 +140,8 @@ impl Machine {
             return self.cannot(CannotFailOver::NoReason);
         };
         let failed = self.node(primary).failed();
-        if (!failed && !manual)
-            || (self.settings.no_failover && !manual)
-            || self.node(primary).slot_count == 0
-        {
+        let allowed = manual || failed && !self.settings.no_failover;
+        if !allowed || self.node(primary).slot_count == 0 {
             return self.cannot(CannotFailOver::NoReason);
         }
         if !manual && self.is_too_old() {

@@ -117,6 +117,13 @@ impl Machine {
         self.notice("All primary replication stream processed, manual failover can start.".to_owned());
     }
 
+    /// Goes on with a manual failover between two ticks.
+    pub fn look_after_manual_failover(&mut self, facts: Facts) {
+        self.facts = facts;
+        self.todo.handle_manual = true;
+        self.finish();
+    }
+
     /// Whether the replica waits for the offset: then the actor calls `tick` more often.
     pub fn awaits_offset(&self) -> bool {
         self.manual.offset.is_some() && !self.manual.can_start

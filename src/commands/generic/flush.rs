@@ -59,6 +59,9 @@ fn flush(ctx: &mut Context<'_>, databases: std::ops::Range<u32>, wait: Wait) {
 
 /// `SWAPDB index1 index2`
 pub fn swapdb(ctx: &mut Context<'_>) -> Outcome {
+    if ctx.config.cluster_enabled {
+        return Err(CommandError::fixed("ERR SWAPDB is not allowed in cluster mode"));
+    }
     let number = |at: usize, error: &'static str| ctx.int(at).map_err(|_| CommandError::fixed(error));
     let a = number(1, "ERR invalid first DB index")?;
     let b = number(2, "ERR invalid second DB index")?;

@@ -73,7 +73,7 @@ impl<'a> Options<'a> {
     }
 }
 
-fn type_named(word: &[u8]) -> Result<Type, CommandError> {
+pub(crate) fn type_named(word: &[u8]) -> Result<Type, CommandError> {
     const TYPES: [Type; 6] = [Type::String, Type::List, Type::Set, Type::ZSet, Type::Hash, Type::Stream];
     TYPES
         .into_iter()

@@ -1,7 +1,7 @@
 //! Cluster commands.
 
 use crate::commands::spec::*;
-use crate::commands::{Handler, help};
+use crate::commands::{Handler, cluster, help};
 
 /// The rows of this group.
 pub static ROWS: &[CommandSpec] = &[
@@ -10,7 +10,7 @@ pub static ROWS: &[CommandSpec] = &[
         .complexity("O(1)")
         .flags(FAST)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(cluster::asking)),
     command("cluster", -2, Group::Cluster, "3.0.0")
         .summary("Groups the commands of cluster mode.")
         .complexity("Depends on subcommand.")
@@ -31,19 +31,19 @@ pub static ROWS: &[CommandSpec] = &[
             integer("slot").token("SLOT").optional(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(cluster::clusterscan)),
     command("readonly", 1, Group::Cluster, "3.0.0")
         .summary("Lets this connection read from a replica.")
         .complexity("O(1)")
         .flags(LOADING | STALE | FAST)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(cluster::readonly)),
     command("readwrite", 1, Group::Cluster, "3.0.0")
         .summary("Undoes READONLY.")
         .complexity("O(1)")
         .flags(LOADING | STALE | FAST)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(cluster::readwrite)),
 ];
 
 static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
@@ -52,19 +52,19 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
         .complexity("O(N), N being the number of slots given")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING)
         .arguments(&[integer("slot").multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|addslotsrange", -4, Group::Cluster, "7.0.0")
         .summary("Gives ranges of hash slots to this node.")
         .complexity("O(N), N being the number of slots in the ranges")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING)
         .arguments(&[block("range", &[integer("start-slot"), integer("end-slot")]).multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|bumpepoch", 2, Group::Cluster, "3.0.0")
         .summary("Raises the configuration epoch of this node.")
         .complexity("O(1)")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING)
         .tips(&["nondeterministic_output"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|cancelslotmigrations", 2, Group::Cluster, "9.0.0")
         .summary("Cancels all slot migrations that are running.")
         .complexity("O(N), N being the number of migrations cancelled")
@@ -77,25 +77,26 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
         .tips(&["nondeterministic_output"])
         .history(&[("9.0.0", "Reports about a node already marked as failed are not counted.")])
         .arguments(&[string("node-id")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|countkeysinslot", 3, Group::Cluster, "3.0.0")
         .summary("Counts the keys of a hash slot.")
         .complexity("O(1)")
         .flags(STALE)
         .arguments(&[integer("slot")])
-        .handler(Handler::Missing),
+        .scope(Scope::SlotArgument)
+        .handler(Handler::Engine(cluster::count_keys_in_slot)),
     command("cluster|delslots", -3, Group::Cluster, "3.0.0")
         .summary("Takes hash slots away from this node.")
         .complexity("O(N), N being the number of slots given")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING)
         .arguments(&[integer("slot").multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|delslotsrange", -4, Group::Cluster, "7.0.0")
         .summary("Takes ranges of hash slots away from this node.")
         .complexity("O(N), N being the number of slots in the ranges")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING)
         .arguments(&[block("range", &[integer("start-slot"), integer("end-slot")]).multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|failover", -2, Group::Cluster, "3.0.0")
         .summary("Makes a replica take over from its primary.")
         .complexity("O(1)")
@@ -103,7 +104,7 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
         .arguments(&[
             one_of("options", &[keyword("force", "FORCE"), keyword("takeover", "TAKEOVER")]).optional()
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|flushslot", -3, Group::Cluster, "9.0.0")
         .summary("Deletes all keys of a hash slot.")
         .complexity("O(N), N being the number of keys in the slot")
@@ -113,25 +114,27 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
             integer("slot"),
             one_of("flush-type", &[keyword("async", "ASYNC"), keyword("sync", "SYNC")]).optional(),
         ])
-        .handler(Handler::Missing),
+        .scope(Scope::SlotArgument)
+        .handler(Handler::Engine(cluster::flush_slot)),
     command("cluster|flushslots", 2, Group::Cluster, "3.0.0")
         .summary("Takes all hash slots away from this node.")
         .complexity("O(1)")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|forget", 3, Group::Cluster, "3.0.0")
         .summary("Removes a node from the list of known nodes.")
         .complexity("O(1)")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING)
         .arguments(&[string("node-id")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|getkeysinslot", 4, Group::Cluster, "3.0.0")
         .summary("Lists keys of a hash slot.")
         .complexity("O(N), N being the number of keys asked for")
         .flags(STALE)
         .tips(&["nondeterministic_output"])
         .arguments(&[integer("slot"), integer("count")])
-        .handler(Handler::Missing),
+        .scope(Scope::SlotArgument)
+        .handler(Handler::Engine(cluster::get_keys_in_slot)),
     command("cluster|getslotmigrations", 2, Group::Cluster, "9.0.0")
         .summary("Lists slot migrations, running and recent.")
         .complexity("O(N), N being the number of migrations")
@@ -147,26 +150,26 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
         .complexity("O(1)")
         .flags(LOADING | STALE)
         .tips(&["nondeterministic_output"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|keyslot", 3, Group::Cluster, "3.0.0")
         .summary("Computes the hash slot of a key.")
         .complexity("O(N), N being the length of the key")
         .flags(STALE)
         .arguments(&[string("key")])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(cluster::keyslot)),
     command("cluster|links", 2, Group::Cluster, "7.0.0")
         .summary("Lists the connections to other nodes.")
         .complexity("O(N), N being the number of nodes")
         .flags(STALE)
         .tips(&["nondeterministic_output"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|meet", -4, Group::Cluster, "3.0.0")
         .summary("Introduces another node to this one.")
         .complexity("O(1)")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING)
         .history(&[("4.0.0", "`cluster_bus_port`.")])
         .arguments(&[string("ip"), integer("port"), integer("cluster-bus-port").since("4.0.0").optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|migrateslots", -4, Group::Cluster, "9.0.0")
         .summary("Starts moving hash slots to other nodes.")
         .complexity("O(N), N being the number of slots in the ranges")
@@ -186,26 +189,26 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
         .summary("Tells the ID of this node.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|myshardid", 2, Group::Cluster, "7.2.0")
         .summary("Tells the ID of this node's shard.")
         .complexity("O(1)")
         .flags(LOADING | STALE)
         .tips(&["nondeterministic_output"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|nodes", 2, Group::Cluster, "3.0.0")
         .summary("Lists the nodes in the format of nodes.conf.")
         .complexity("O(N), N being the number of nodes")
         .flags(LOADING | STALE)
         .tips(&["nondeterministic_output"])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|replicas", 3, Group::Cluster, "5.0.0")
         .summary("Lists the replicas of a primary.")
         .complexity("O(N), N being the number of replicas")
         .flags(ADMIN | STALE)
         .tips(&["nondeterministic_output"])
         .arguments(&[string("node-id")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|replicate", -3, Group::Cluster, "3.0.0")
         .summary("Makes this node a replica of another.")
         .complexity("O(1)")
@@ -218,24 +221,24 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
                 block("no-one", &[keyword("no", "NO"), keyword("one", "ONE")]).since("9.0.0"),
             ],
         )])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|reset", -2, Group::Cluster, "3.0.0")
         .summary("Makes this node forget the cluster.")
         .complexity("O(N), N being the number of known nodes; may also delete all data")
         .flags(ADMIN | NOSCRIPT | STALE)
         .arguments(&[one_of("reset-type", &[keyword("hard", "HARD"), keyword("soft", "SOFT")]).optional()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|saveconfig", 2, Group::Cluster, "3.0.0")
         .summary("Writes nodes.conf to disk.")
         .complexity("O(1)")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|set-config-epoch", 3, Group::Cluster, "3.0.0")
         .summary("Sets the configuration epoch of a new node.")
         .complexity("O(1)")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING)
         .arguments(&[integer("config-epoch")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|setslot", -4, Group::Cluster, "3.0.0")
         .summary("Changes the state or the owner of a hash slot.")
         .complexity("O(1)")
@@ -254,14 +257,14 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
             ),
             integer("timeout").token("TIMEOUT").since("8.0.0").optional(),
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|shards", 2, Group::Cluster, "7.0.0")
         .summary("Lists the shards with their slots and nodes.")
         .complexity("O(N), N being the number of nodes")
         .flags(LOADING | STALE)
         .tips(&["nondeterministic_output"])
         .history(&[("9.1.0", "Shards have an `id`, nodes an `availability-zone`.")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|slaves", 3, Group::Cluster, "3.0.0")
         .summary("Lists the replicas of a primary; the old name of CLUSTER REPLICAS.")
         .complexity("O(N), N being the number of replicas")
@@ -269,7 +272,7 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
         .tips(&["nondeterministic_output"])
         .deprecated("5.0.0", "`CLUSTER REPLICAS`")
         .arguments(&[string("node-id")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|slot-stats", -4, Group::Cluster, "8.0.0")
         .summary("Lists usage figures of hash slots.")
         .complexity("O(N), N being the number of slots asked for; O(N*log(N)) with ORDERBY")
@@ -290,7 +293,7 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
                 .token("ORDERBY"),
             ],
         )])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|slots", 2, Group::Cluster, "3.0.0")
         .summary("Lists slot ranges and the nodes that serve them.")
         .complexity("O(N), N being the number of nodes")
@@ -301,7 +304,7 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
             ("7.0.0", "Networking metadata."),
             ("9.1.0", "`availability-zone` in the networking metadata."),
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|syncslots", -3, Group::Cluster, "9.0.0")
         .summary("Carries the internal dialogue of a slot migration.")
         .complexity("Depends on subcommand.")

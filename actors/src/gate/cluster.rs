@@ -1,0 +1,188 @@
+//! Redirection: whether this node serves the keys of a command.
+
+use std::sync::Arc;
+
+use skuld::cluster::Topology;
+use skuld::cluster::redirect::{Asked, ClientView, Elsewhere, Standing, decide};
+use skuld::commands::Command;
+use skuld::commands::context::CommandError;
+use skuld::commands::keys::{KeyList, keys_of};
+use skuld::config::Config;
+use skuld::keyspace::Keyspace;
+use skuld::keyspace::access::PlaceHint;
+use skuld::session::Session;
+use skuld::slot::{Slot, slot_of};
+
+use crate::batch::Batch;
+use crate::gossip::ClusterShared;
+use crate::server::ServerRef;
+use crate::transaction::Transaction;
+
+/// A shard's copy of the snapshot; nothing outside cluster mode.
+pub struct ClusterView {
+    shared: Option<Arc<ClusterShared>>,
+    topology: Option<Arc<Topology>>,
+}
+
+impl ClusterView {
+    pub fn new(server: &ServerRef) -> Self {
+        let shared = server.cluster.clone();
+        Self { topology: shared.as_ref().map(|shared| shared.topology()), shared }
+    }
+
+    /// Whether this is a node of a cluster.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// The snapshot of now.
+    #[inline]
+    pub fn refresh(&mut self) -> Option<&Arc<Topology>> {
+        let shared = self.shared.as_ref()?;
+        if self.topology.as_ref().is_none_or(|topology| topology.generation != shared.generation()) {
+            self.topology = Some(shared.topology());
+        }
+        self.topology.as_ref()
+    }
+
+    /// Whether commands must look at keys to know where they run.
+    #[inline]
+    pub fn has_open_slots(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.has_open_slots())
+    }
+}
+
+/// How a client sees nodes.
+pub fn view_of(session: &Session) -> ClientView {
+    // `[::1]:6379`, and addresses of old clients written in the new form count as old ones.
+    let ipv6 = session.peer.starts_with('[') && !session.peer.starts_with("[::ffff:");
+    ClientView { tls: false, ipv6 }
+}
+
+/// Tests one request of a client.
+///
+/// # Errors
+/// The redirection.
+pub fn admit(
+    view: &mut ClusterView,
+    config: &Config,
+    (session, transaction): (&mut Session, &Transaction),
+    command: &'static Command,
+    args: &[&[u8]],
+    keyspace: &Keyspace,
+) -> Result<(), CommandError> {
+    let Some(topology) = view.refresh() else { return Ok(()) };
+    let asking = session.asking;
+    if !transaction.is_queueing() || command.name == "exec" {
+        // For one command only.
+        session.asking = false;
+    }
+    let is_exec = command.name == "exec";
+    if command.keys.is_empty() && !is_exec {
+        return Ok(());
+    }
+    let standing = Standing { asking, readonly: session.readonly, db: session.db };
+    let mut exists = |db: u32, key: &[u8]| exists(keyspace, db, key);
+    let decision = match &transaction.queue {
+        Some(queue) if is_exec => {
+            if queue.failed {
+                return Ok(());
+            }
+            let words: Vec<Vec<&[u8]>> =
+                queue.commands.iter().map(|(_, words)| words.iter().map(Vec::as_slice).collect()).collect();
+            let asked = queue
+                .commands
+                .iter()
+                .zip(&words)
+                .map(|((command, _), words)| Asked { command, args: words.as_slice() });
+            decide(topology, config, standing, asked, &mut exists)
+        }
+        _ if is_exec => return Ok(()),
+        _ => decide(topology, config, standing, std::iter::once(Asked { command, args }), &mut exists),
+    };
+    match decision {
+        Ok(_) => Ok(()),
+        Err(elsewhere) => Err(elsewhere.error(topology, config, view_of(session))),
+    }
+}
+
+fn exists(keyspace: &Keyspace, db: u32, key: &[u8]) -> bool {
+    let hint = PlaceHint::of(key);
+    let place = hint.place();
+    let part = keyspace.part(place.slot);
+    part.owns(place.slot)
+        && part.database(db).is_some_and(|database| database.find(place.slot, place.hash, key).is_some())
+}
+
+/// The slot of the batch's next request, if it has keys: while slots are being moved, it is decided on the shard that
+/// has them.
+pub fn slot_of_next(server: &ServerRef, batch: &Batch) -> Option<Slot> {
+    let words: Vec<&[u8]> = batch
+        .requests
+        .args(batch.next)
+        .iter()
+        .map(|span| &batch.input[span.start..span.start + span.len])
+        .collect();
+    let command = server.table.resolve(&words).ok()?;
+    let mut keys = KeyList::new();
+    if command.name == "exec" {
+        let queue = batch.transaction.queue.as_ref()?;
+        return queue.commands.iter().find_map(|(command, words)| {
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            // What cannot be told is refused by the command itself.
+            let _ = keys_of(command, &words, &mut keys);
+            keys.first().map(|key| slot_of(words[key.position as usize]))
+        });
+    }
+    // What cannot be told is refused by the command itself.
+    let _ = keys_of(command, &words, &mut keys);
+    keys.first().map(|key| slot_of(words[key.position as usize]))
+}
+
+/// Whether an error line is one of these: EXEC answers them as they are.
+pub fn is_redirection(error: &CommandError) -> bool {
+    let line = error.to_string();
+    ["MOVED ", "ASK ", "CROSSSLOT ", "TRYAGAIN ", "CLUSTERDOWN "].iter().any(|word| line.starts_with(word))
+}
+
+/// What a script's command may not do here, in the words for scripts. Call it for each command a script runs, before
+/// the command; `declared` is the slot of the script's keys or of its commands so far.
+///
+/// # Errors
+/// The text of the script error.
+#[allow(dead_code)] // for scripts
+pub fn admit_script_command(
+    topology: &Topology,
+    config: &Config,
+    session: &Session,
+    command: &'static Command,
+    args: &[&[u8]],
+    declared: &mut Option<Slot>,
+    keyspace: &Keyspace,
+) -> Result<(), String> {
+    let standing = Standing { asking: true, readonly: session.readonly, db: session.db };
+    let mut exists = |db: u32, key: &[u8]| exists(keyspace, db, key);
+    let asked = std::iter::once(Asked { command, args });
+    let name = command.name;
+    match decide(topology, config, standing, asked, &mut exists) {
+        Ok(None) => Ok(()),
+        Ok(Some(slot)) => match declared {
+            Some(known) if *known != slot => {
+                Err("Script attempted to access keys that do not hash to the same slot".to_owned())
+            }
+            _ => {
+                *declared = Some(slot);
+                Ok(())
+            }
+        },
+        Err(Elsewhere::DownForWrites) => {
+            Err(format!("Can not execute a write command '{name}' while the cluster is down and readonly"))
+        }
+        Err(Elsewhere::Down) => Err(format!("Can not execute a command '{name}' while the cluster is down")),
+        Err(Elsewhere::CrossSlot) => {
+            Err("Script attempted to access keys that do not hash to the same slot".to_owned())
+        }
+        Err(_) => Err("Attempted to access a non local key in a cluster node".to_owned()),
+    }
+}

@@ -1,0 +1,514 @@
+//! The node of the cluster: runs the state machine of [`skuld::cluster`] on a thread of its own, with its bus.
+//!
+//! ```text
+//!  sockets --BusPacket--> [ Gossip: Machine ] --Output--> sockets, nodes.conf, snapshot, shards, replication
+//!  clients --WithMachine-->      ^ Tick every 100 ms
+//! ```
+//!
+//! Invariant: what a machine wants saved is on the disk, and its snapshot published, before its packets leave.
+
+mod file;
+mod seam;
+mod settings;
+mod shared;
+pub mod wire;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::prelude::*;
+use skuld::cluster::machine::{Facts, Level, Primary};
+use skuld::cluster::{LinkId, Machine, NodeId, Output, Topology};
+use skuld::config::{ClusterConfigSaveBehavior, Config};
+use skuld::slot::Slot;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::clock;
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
+use crate::pause::Paused;
+use crate::server::ServerRef;
+use crate::server_commands::tell_all_shards;
+use crate::shard::{Controlled, DeleteSlots};
+use crate::subscriptions::Kind;
+
+use file::NodesFile;
+pub use settings::{bus_port, check};
+#[allow(unused_imports)] // for slot migrations
+pub use shared::ClusterEvent;
+pub use shared::ClusterShared;
+use shared::events_between;
+use wire::Wire;
+
+/// Between two ticks.
+const TICK: Duration = Duration::from_millis(100);
+/// While a replica waits for the last bytes of a manual failover.
+const SHORT_TICK: Duration = Duration::from_millis(5);
+
+/// A packet of the bus.
+pub struct BusPacket {
+    pub link: LinkId,
+    pub bytes: Vec<u8>,
+    /// Given back when the packet is processed.
+    pub turn: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// A node has called.
+pub struct BusAccepted {
+    pub stream: TcpStream,
+}
+
+/// A call was answered.
+pub struct LinkConnected {
+    pub link: LinkId,
+    pub peer_ip: String,
+    pub local_ip: String,
+}
+
+/// A connection is gone.
+pub struct LinkClosed {
+    pub link: LinkId,
+}
+
+/// Time passes.
+pub struct Tick;
+
+/// Writers are held back and the offset stands still.
+pub struct Frozen;
+
+/// Tells what a job found out, once what it led to is done.
+pub type Finisher = Box<dyn FnOnce() + Send>;
+
+/// What [`WithMachine`] has the node do.
+pub type Job = Box<dyn FnOnce(&mut Machine, Facts, &Topology) -> Finisher + Send>;
+
+/// Do or tell something; see [`ClusterShared::with`].
+pub struct WithMachine {
+    pub job: Job,
+}
+
+/// Take slots that an atomic migration has brought.
+#[allow(dead_code)] // for slot migrations
+pub struct ClaimSlots {
+    pub slots: Vec<Slot>,
+    /// The epoch of the claim, or why there is none.
+    pub reply: tokio::sync::oneshot::Sender<Result<u64, String>>,
+}
+
+/// Let another node have slots whatever its epoch, or, with nobody, no longer.
+#[allow(dead_code)] // for slot migrations
+pub struct GrantSlots {
+    pub slots: Vec<Slot>,
+    pub to: Option<NodeId>,
+}
+
+/// Publish to the other nodes.
+pub struct PublishToNodes {
+    pub sharded: bool,
+    pub channel: Vec<u8>,
+    pub message: Vec<u8>,
+}
+
+/// What CLUSTER LINKS tells.
+pub struct DescribeLinks {
+    pub reply: tokio::sync::oneshot::Sender<Vec<LinkDescription>>,
+}
+
+/// One connection of the bus.
+pub struct LinkDescription {
+    pub inbound: bool,
+    pub node: NodeId,
+    pub created_ms: i64,
+    pub waiting: usize,
+}
+
+crate::receives!(Gossip:
+    BusPacket = 0,
+    BusAccepted = 1,
+    LinkConnected = 2,
+    LinkClosed = 3,
+    Tick = 4,
+    WithMachine = 5,
+    ClaimSlots = 6,
+    GrantSlots = 7,
+    PublishToNodes = 8,
+    DescribeLinks = 9,
+    Frozen = 10,
+);
+
+/// What the node starts with: made before the listening ports open, so that a bad file ends the process early.
+pub struct Prepared {
+    machine: Machine,
+    file: NodesFile,
+    bus: Vec<std::net::TcpListener>,
+}
+
+/// Reads `nodes.conf` and binds the bus.
+///
+/// # Errors
+/// The text to log before the process ends.
+pub fn prepare(config: &Config, seed: u64) -> Result<(Prepared, ClusterShared), String> {
+    let (file, saved) = NodesFile::open(&config.cluster_config_file.to_str())?;
+    check(config)?;
+    let facts = Facts { now: clock::unix_ms(), ..Facts::default() };
+    let settings = settings::settings_of(config, Default::default());
+    let mut machine = match &saved {
+        Some(saved) => {
+            let machine = Machine::restore(saved, settings, facts, seed);
+            tracing::info!("Node configuration loaded, I'm {}", machine.me().id);
+            machine
+        }
+        None => {
+            let machine = Machine::new(settings, facts, seed);
+            tracing::info!("No cluster configuration found, I'm {}", machine.me().id);
+            machine
+        }
+    };
+    let bus = crate::listener::bind_bus(config, bus_port(config))?;
+    file.write(&machine.saved().write(), true)?;
+    let shared = ClusterShared::new(machine.topology());
+    Ok((Prepared { machine, file, bus }, shared))
+}
+
+/// The actor.
+pub struct Gossip {
+    id: ActorId,
+    server: ServerRef,
+    shared: Arc<ClusterShared>,
+    machine: Machine,
+    file: NodesFile,
+    wires: HashMap<LinkId, Wire>,
+    bus: Vec<std::net::TcpListener>,
+    config: Arc<Config>,
+    topology: Arc<Topology>,
+    short_ticks: bool,
+    last_tick_ms: i64,
+}
+
+impl Gossip {
+    pub fn new(server: ServerRef, shared: Arc<ClusterShared>, prepared: Prepared) -> Self {
+        let Prepared { machine, file, bus } = prepared;
+        Self {
+            id: next_actor(ActorKind::Gossip),
+            config: server.config.load_full(),
+            topology: shared.topology(),
+            server,
+            shared,
+            machine,
+            file,
+            wires: HashMap::new(),
+            bus,
+            short_ticks: false,
+            last_tick_ms: 0,
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let (offset, primary_silent_ms) = seam::facts(&self.server);
+        Facts { now: clock::unix_ms(), offset, primary_silent_ms }
+    }
+
+    /// Follows the configuration.
+    fn refresh(&mut self) {
+        let current = self.server.config.load();
+        let debug = *self.shared.debug.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if Arc::ptr_eq(&current, &self.config) {
+            self.machine.settings.debug = debug;
+            return;
+        }
+        self.config = Arc::clone(&current);
+        let facts = self.facts();
+        self.machine.configure(facts, settings::settings_of(&self.config, debug));
+    }
+
+    /// Does what the machine wants.
+    fn perform(&mut self, ctx: &mut Context<Self>) {
+        loop {
+            let outputs = self.machine.take_outputs();
+            if outputs.is_empty() {
+                break;
+            }
+            for output in outputs {
+                self.perform_one(output, ctx);
+            }
+        }
+        if self.machine.awaits_offset() && !self.short_ticks {
+            self.short_ticks = true;
+            ctx.run_later(SHORT_TICK, |gossip, ctx| {
+                gossip.short_ticks = false;
+                tell(&ctx.address(), Tick);
+            });
+        }
+    }
+
+    fn perform_one(&mut self, output: Output, ctx: &mut Context<Self>) {
+        match output {
+            Output::TopologyChanged => self.publish_topology(),
+            Output::Save { fsync } => self.save(fsync),
+            Output::Connect { link, ip, port } => {
+                let wire = Wire::dial(link, ip, port, self.bind_source(), ctx.address(), clock::unix_ms());
+                self.wires.insert(link, wire);
+            }
+            Output::Send { link, bytes, .. } => {
+                if let Some(wire) = self.wires.get(&link) {
+                    wire.send(bytes);
+                }
+            }
+            Output::Close { link } => {
+                self.wires.remove(&link);
+            }
+            Output::Log(level, text) => match level {
+                Level::Debug => tracing::trace!("{text}"),
+                Level::Verbose => tracing::debug!("{text}"),
+                Level::Notice => tracing::info!("{text}"),
+                Level::Warning => tracing::warn!("{text}"),
+            },
+            Output::Publish { sharded, channel, message } => {
+                let kind = if sharded { Kind::ShardChannel } else { Kind::Channel };
+                self.server.subscriptions.publish(kind, &channel, &message);
+            }
+            Output::Replicate(primary) => self.replicate(primary),
+            Output::StopReplicating => seam::follow_nobody(&self.server),
+            Output::FlushAll => self.delete_keys((0..skuld::slot::SLOTS as u16).map(Slot).collect()),
+            Output::DeleteKeys { slots } => self.delete_keys(slots),
+            Output::Pause { until } => self.pause(until, ctx),
+            Output::Unpause => {
+                self.server.pause.end();
+                let server = self.server.clone();
+                actix::spawn(async move { tell_all_shards(&server, Controlled::EndPause).await });
+            }
+        }
+    }
+
+    /// The address calls are made from: the first one that is configured to listen on.
+    fn bind_source(&self) -> Option<IpAddr> {
+        let first = self.config.bind.first()?.to_str();
+        let ip: IpAddr = first.trim_start_matches('-').parse().ok()?;
+        (!ip.is_unspecified()).then_some(ip)
+    }
+
+    fn publish_topology(&mut self) {
+        let new = self.shared.publish(self.machine.topology());
+        let events = events_between(&self.topology, &new);
+        self.topology = new;
+        self.shared.announce(&events);
+    }
+
+    fn save(&mut self, fsync: bool) {
+        let Err(error) = self.file.write(&self.machine.saved().write(), fsync) else { return };
+        tracing::warn!("{error}");
+        if self.config.cluster_config_save_behavior == ClusterConfigSaveBehavior::Sync {
+            tracing::warn!("Fatal: can't update cluster config file.");
+            std::process::exit(1);
+        }
+        tracing::warn!("Cluster config updated even though writing the cluster config file to disk failed.");
+    }
+
+    fn replicate(&self, primary: Primary) {
+        let port = if self.config.tls_replication { primary.tls_port } else { primary.tcp_port };
+        seam::follow(&self.server, primary.ip, port, primary.full_sync);
+    }
+
+    fn delete_keys(&self, slots: Vec<Slot>) {
+        let slots: Arc<[Slot]> = slots.into();
+        for shard in self.server.shards() {
+            tell(shard, DeleteSlots { slots: slots.clone(), done: None });
+        }
+    }
+
+    /// Holds writers back; when nothing of theirs is on its way any more, the offset is final.
+    fn pause(&self, until: i64, ctx: &mut Context<Self>) {
+        self.server.pause.begin(Paused::Writes, until);
+        let server = self.server.clone();
+        let frozen = async move {
+            tell_all_shards(&server, Controlled::ConfirmPause).await;
+            seam::settle(&server).await;
+        };
+        ctx.spawn(frozen.into_actor(self).map(|(), _, ctx| tell(&ctx.address(), Frozen)));
+    }
+
+    /// Closes connections whose peers do not read.
+    fn limit_buffers(&mut self) {
+        let limit = self.config.cluster_link_sendbuf_limit as usize;
+        if limit == 0 {
+            return;
+        }
+        let over: Vec<(LinkId, usize)> = self
+            .wires
+            .iter()
+            .map(|(link, wire)| (*link, wire.waiting.load(Ordering::Relaxed)))
+            .filter(|(_, waiting)| *waiting > limit)
+            .collect();
+        for (link, waiting) in over {
+            let facts = self.facts();
+            self.machine.buffer_exceeded(facts, link, waiting);
+        }
+    }
+}
+
+impl Actor for Gossip {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        for std in std::mem::take(&mut self.bus) {
+            let address = ctx.address();
+            let timeout = self.config.cluster_node_timeout;
+            let listener = match TcpListener::from_std(std) {
+                Ok(listener) => listener,
+                Err(error) => {
+                    tracing::warn!("Unrecoverable error creating Cluster socket accept handler: {error}");
+                    std::process::exit(1);
+                }
+            };
+            actix::spawn(async move {
+                loop {
+                    match listener.accept().await {
+                        Ok((stream, _)) => {
+                            wire::prepare(&stream, timeout);
+                            tell(&address, BusAccepted { stream });
+                        }
+                        Err(error) => {
+                            tracing::debug!("Error accepting cluster node: {error}");
+                            tokio::time::sleep(TICK).await;
+                        }
+                    }
+                }
+            });
+        }
+        let facts = self.facts();
+        self.machine.start(facts);
+        self.perform(ctx);
+        let id = self.id;
+        ctx.run_interval(TICK, move |_, ctx| {
+            outside_event(id, clock::tick());
+            tell(&ctx.address(), Tick);
+        });
+    }
+}
+
+impl TracedActor for Gossip {
+    const KIND: ActorKind = ActorKind::Gossip;
+
+    fn id(&self) -> ActorId {
+        self.id
+    }
+}
+
+impl Receive<BusPacket> for Gossip {
+    fn receive(&mut self, BusPacket { link, bytes, turn }: BusPacket, ctx: &mut Context<Self>) {
+        let facts = self.facts();
+        self.machine.packet(facts, link, &bytes);
+        self.perform(ctx);
+        drop(turn);
+    }
+}
+
+impl Receive<BusAccepted> for Gossip {
+    fn receive(&mut self, BusAccepted { stream }: BusAccepted, ctx: &mut Context<Self>) {
+        let facts = self.facts();
+        let (peer_ip, local_ip) = wire::ends(&stream);
+        let link = self.machine.accepted(facts, peer_ip, local_ip);
+        self.wires.insert(link, Wire::accept(link, stream, ctx.address(), facts.now));
+    }
+}
+
+impl Receive<LinkConnected> for Gossip {
+    fn receive(&mut self, message: LinkConnected, ctx: &mut Context<Self>) {
+        let LinkConnected { link, peer_ip, local_ip } = message;
+        let facts = self.facts();
+        self.machine.connected(facts, link, peer_ip, local_ip);
+        self.perform(ctx);
+    }
+}
+
+impl Receive<LinkClosed> for Gossip {
+    fn receive(&mut self, LinkClosed { link }: LinkClosed, ctx: &mut Context<Self>) {
+        let facts = self.facts();
+        self.wires.remove(&link);
+        self.machine.disconnected(facts, link);
+        self.perform(ctx);
+    }
+}
+
+impl Receive<Tick> for Gossip {
+    fn receive(&mut self, _: Tick, ctx: &mut Context<Self>) {
+        self.refresh();
+        self.limit_buffers();
+        let facts = self.facts();
+        if facts.now - self.last_tick_ms < TICK.as_millis() as i64 / 2 && self.last_tick_ms <= facts.now {
+            // A short tick: only the manual failover is looked after.
+            self.machine.look_after_manual_failover(facts);
+        } else {
+            self.last_tick_ms = facts.now;
+            self.machine.tick(facts);
+        }
+        self.perform(ctx);
+    }
+}
+
+impl Receive<Frozen> for Gossip {
+    fn receive(&mut self, _: Frozen, ctx: &mut Context<Self>) {
+        let facts = self.facts();
+        self.machine.paused(facts);
+        self.perform(ctx);
+    }
+}
+
+impl Receive<WithMachine> for Gossip {
+    fn receive(&mut self, WithMachine { job }: WithMachine, ctx: &mut Context<Self>) {
+        self.refresh();
+        self.perform(ctx);
+        let facts = self.facts();
+        self.machine.facts = facts;
+        let topology = self.topology.clone();
+        let finish = job(&mut self.machine, facts, &topology);
+        self.perform(ctx);
+        finish();
+    }
+}
+
+impl Receive<ClaimSlots> for Gossip {
+    fn receive(&mut self, ClaimSlots { slots, reply }: ClaimSlots, ctx: &mut Context<Self>) {
+        let facts = self.facts();
+        let claimed = self.machine.claim_slots(facts, &slots);
+        self.perform(ctx);
+        // Who asked may have gone.
+        let _ = reply.send(claimed);
+    }
+}
+
+impl Receive<GrantSlots> for Gossip {
+    fn receive(&mut self, GrantSlots { slots, to }: GrantSlots, _: &mut Context<Self>) {
+        self.machine.grant_slots(&slots, to.is_some());
+    }
+}
+
+impl Receive<PublishToNodes> for Gossip {
+    fn receive(&mut self, message: PublishToNodes, ctx: &mut Context<Self>) {
+        let facts = self.facts();
+        self.machine.publish(facts, message.sharded, &message.channel, &message.message);
+        self.perform(ctx);
+    }
+}
+
+impl Receive<DescribeLinks> for Gossip {
+    fn receive(&mut self, DescribeLinks { reply }: DescribeLinks, _: &mut Context<Self>) {
+        let mut links = Vec::new();
+        for (_, node) in self.machine.nodes() {
+            for (link, inbound) in [(node.outbound, false), (node.inbound, true)] {
+                if let Some(wire) = link.and_then(|link| self.wires.get(&link)) {
+                    links.push(LinkDescription {
+                        inbound,
+                        node: node.id,
+                        created_ms: wire.created_ms,
+                        waiting: wire.waiting.load(Ordering::Relaxed),
+                    });
+                }
+            }
+        }
+        // Who asked may have gone.
+        let _ = reply.send(links);
+    }
+}

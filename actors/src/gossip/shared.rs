@@ -1,0 +1,184 @@
+//! What everybody may know of the cluster without asking: the latest snapshot, and the way to the actor.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use actix::Addr;
+use arc_swap::ArcSwap;
+use skuld::cluster::machine::{DebugHooks, Facts};
+use skuld::cluster::{ClusterState, Machine, NodeId, Role, Topology};
+use skuld::slot::Slot;
+use tokio::sync::mpsc;
+
+use super::{Gossip, WithMachine};
+use crate::envelope::tell;
+
+/// What happened in the cluster, for those who subscribed.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(dead_code)] // some facts are for slot migrations only
+pub enum ClusterEvent {
+    /// Were this node's. Their keys are being deleted, unless this node was demoted by the same change.
+    SlotsLost {
+        slots: Vec<Slot>,
+        to: Option<NodeId>,
+    },
+    SlotsGained {
+        slots: Vec<Slot>,
+    },
+    /// Slots of any node changed hands.
+    OwnershipChanged {
+        slots: Vec<Slot>,
+    },
+    RoleChanged {
+        role: Role,
+        primary: Option<NodeId>,
+    },
+    NodeFailed(NodeId),
+    NodeRecovered(NodeId),
+    NodeRemoved(NodeId),
+    StateChanged(ClusterState),
+}
+
+/// The cluster as the rest of the server sees it.
+pub struct ClusterShared {
+    topology: ArcSwap<Topology>,
+    /// That of the snapshot: tells cheaply whether it is another one.
+    generation: AtomicU64,
+    /// Some slot is being moved: commands must look at keys to know where they run.
+    open: AtomicBool,
+    gossip: OnceLock<Addr<Gossip>>,
+    subscribers: Mutex<Vec<mpsc::UnboundedSender<ClusterEvent>>>,
+    /// Atomic slot migrations under way, set by them: CLUSTER SETSLOT is refused meanwhile.
+    pub imports: AtomicU32,
+    pub exports: AtomicU32,
+    /// What DEBUG has set.
+    pub debug: Mutex<DebugHooks>,
+}
+
+impl ClusterShared {
+    pub fn new(topology: Topology) -> Self {
+        Self {
+            generation: AtomicU64::new(topology.generation),
+            open: AtomicBool::new(!topology.migrating.is_empty() || !topology.importing.is_empty()),
+            topology: ArcSwap::from_pointee(topology),
+            gossip: OnceLock::new(),
+            subscribers: Mutex::default(),
+            imports: AtomicU32::new(0),
+            exports: AtomicU32::new(0),
+            debug: Mutex::default(),
+        }
+    }
+
+    /// The snapshot of now.
+    pub fn topology(&self) -> Arc<Topology> {
+        self.topology.load_full()
+    }
+
+    /// Its number.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether some slot is being moved.
+    #[inline]
+    pub fn has_open_slots(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    pub fn gossip(&self) -> &Addr<Gossip> {
+        self.gossip.get().expect("set before the first connection")
+    }
+
+    /// Set once, before the first connection.
+    pub fn set_gossip(&self, address: Addr<Gossip>) {
+        assert!(self.gossip.set(address).is_ok(), "the address is set once");
+    }
+
+    /// Events from now on, in order.
+    #[allow(dead_code)] // for slot migrations
+    pub fn subscribe(&self) -> mpsc::UnboundedReceiver<ClusterEvent> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        receiver
+    }
+
+    pub(super) fn publish(&self, topology: Topology) -> Arc<Topology> {
+        let topology = Arc::new(topology);
+        let open = !topology.migrating.is_empty() || !topology.importing.is_empty();
+        self.topology.store(topology.clone());
+        self.open.store(open, Ordering::Release);
+        self.generation.store(topology.generation, Ordering::Release);
+        topology
+    }
+
+    pub(super) fn announce(&self, events: &[ClusterEvent]) {
+        let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
+        subscribers.retain(|subscriber| events.iter().all(|event| subscriber.send(event.clone()).is_ok()));
+    }
+
+    /// Has the node do or tell something. What that leads to is done before the answer comes.
+    pub async fn with<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Machine, Facts, &Topology) -> T + Send + 'static,
+    ) -> T {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let job = Box::new(move |machine: &mut Machine, facts: Facts, topology: &Topology| {
+            let result = job(machine, facts, topology);
+            // Who asked may have gone.
+            let tell: Box<dyn FnOnce() + Send> = Box::new(move || drop(reply.send(result)));
+            tell
+        });
+        tell(self.gossip(), WithMachine { job });
+        answer.await.expect("the actor lives as long as the process")
+    }
+}
+
+/// What changed from one snapshot to the next.
+pub(super) fn events_between(old: &Topology, new: &Topology) -> Vec<ClusterEvent> {
+    let mut events = Vec::new();
+    let owner = |topology: &Topology, slot: usize| topology.owner(Slot(slot as u16)).map(|node| node.id);
+    let me = new.me().id;
+    let (mut changed, mut gained) = (Vec::new(), Vec::new());
+    let mut lost: Vec<(Option<NodeId>, Vec<Slot>)> = Vec::new();
+    for slot in 0..skuld::slot::SLOTS {
+        let (before, after) = (owner(old, slot), owner(new, slot));
+        if before == after {
+            continue;
+        }
+        let number = Slot(slot as u16);
+        changed.push(number);
+        if after == Some(me) {
+            gained.push(number);
+        }
+        if before == Some(old.me().id) {
+            match lost.iter_mut().find(|(to, _)| *to == after) {
+                Some((_, slots)) => slots.push(number),
+                None => lost.push((after, vec![number])),
+            }
+        }
+    }
+    if (old.me().role, old.my_primary().map(|p| p.id)) != (new.me().role, new.my_primary().map(|p| p.id)) {
+        let primary = new.my_primary().map(|primary| primary.id);
+        events.push(ClusterEvent::RoleChanged { role: new.me().role, primary });
+    }
+    events.extend(lost.into_iter().map(|(to, slots)| ClusterEvent::SlotsLost { slots, to }));
+    if !gained.is_empty() {
+        events.push(ClusterEvent::SlotsGained { slots: gained });
+    }
+    if !changed.is_empty() {
+        events.push(ClusterEvent::OwnershipChanged { slots: changed });
+    }
+    for node in &old.nodes {
+        match new.node(&node.id) {
+            None => events.push(ClusterEvent::NodeRemoved(node.id)),
+            Some(now) if now.failed() && !node.failed() => events.push(ClusterEvent::NodeFailed(node.id)),
+            Some(now) if !now.failed() && node.failed() => events.push(ClusterEvent::NodeRecovered(node.id)),
+            Some(_) => {}
+        }
+    }
+    if old.state != new.state {
+        events.push(ClusterEvent::StateChanged(new.state));
+    }
+    events
+}
