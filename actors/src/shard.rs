@@ -16,6 +16,7 @@
 mod exports;
 mod held_back;
 pub mod migration;
+mod moving;
 mod names;
 mod purge;
 mod room;
@@ -52,6 +53,7 @@ use exports::ShardExports;
 pub use exports::{ContinueExports, KeepExporting, ResumeExports, RunOverAll, StartWalk, Task};
 pub use held_back::PauseOver;
 use migration::{ContinueMigrations, MigrationOrder, ShardMigrations};
+pub use moving::{DumpedKey, MoveKeys, MoveStep};
 use names::PendingNames;
 pub use names::{CollectNames, ContinueNames, NamesCollected};
 use purge::{ContinuePurge, Purge};
@@ -170,6 +172,7 @@ crate::receives!(Shard:
     DeleteSlots = 40,
     ContinuePurge = 41,
     CountSlotKeys = 42,
+    MoveKeys = 43,
 );
 
 impl Traceable for ExecuteBatch {

@@ -21,11 +21,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use skuld::cluster::machine::{Facts, Level, Primary};
-use skuld::cluster::{LinkId, Machine, NodeId, Output, Topology};
+use skuld::cluster::redirect::Elsewhere;
+use skuld::cluster::{ClusterState, LinkId, Machine, NodeId, Output, Topology};
 use skuld::config::{ClusterConfigSaveBehavior, Config};
 use skuld::slot::Slot;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::blocked;
 use crate::clock;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
 use crate::pause::Paused;
@@ -294,6 +296,23 @@ impl Gossip {
         let events = events_between(&self.topology, &new);
         self.topology = new;
         self.shared.announce(&events);
+        self.end_waits();
+    }
+
+    /// Clients that wait for keys which are served elsewhere now, or nowhere, are sent there.
+    fn end_waits(&self) {
+        let topology = &self.topology;
+        blocked::end_where(&self.server, |waiter| {
+            let slot = *waiter.slots.first()?;
+            let elsewhere = if topology.state == ClusterState::Fail {
+                Elsewhere::Down
+            } else if topology.is_of_my_shard(slot) || topology.importing.contains_key(&slot.0) {
+                return None;
+            } else {
+                topology.owner_index(slot).map_or(Elsewhere::Unbound, |owner| Elsewhere::Moved(slot, owner))
+            };
+            Some(elsewhere.error(topology, &self.config, Default::default()).to_string())
+        });
     }
 
     fn save(&mut self, fsync: bool) {

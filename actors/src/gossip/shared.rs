@@ -51,6 +51,8 @@ pub struct ClusterShared {
     /// Atomic slot migrations under way, set by them: CLUSTER SETSLOT is refused meanwhile.
     pub imports: AtomicU32,
     pub exports: AtomicU32,
+    /// The text of CLUSTER INFO when it was last asked for, for INFO.
+    info: Mutex<String>,
     /// What DEBUG has set.
     pub debug: Mutex<DebugHooks>,
 }
@@ -65,6 +67,7 @@ impl ClusterShared {
             subscribers: Mutex::default(),
             imports: AtomicU32::new(0),
             exports: AtomicU32::new(0),
+            info: Mutex::default(),
             debug: Mutex::default(),
         }
     }
@@ -101,6 +104,17 @@ impl ClusterShared {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
         receiver
+    }
+
+    /// Asks for the text of CLUSTER INFO and keeps it.
+    pub async fn renew_info(&self) {
+        let text = self.with(|machine, _, _| skuld::cluster::describe::info_text(machine)).await;
+        *self.info.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    /// The text that was kept.
+    pub fn last_info(&self) -> String {
+        self.info.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn publish(&self, topology: Topology) -> Arc<Topology> {

@@ -14,8 +14,6 @@ pub struct View<'a> {
     pub server: &'a Server,
     pub config: Arc<Config>,
     pub shards: Vec<ShardDescription>,
-    /// The text of CLUSTER INFO; empty outside a cluster, and if it is not asked for.
-    pub cluster_info: String,
 }
 
 /// The lines of one section.
@@ -75,7 +73,11 @@ static SECTIONS: &[Section] = &[
     section("errorstats", "Errorstats", Shown::ByDefault, info_stats::error_stats),
     section("latencystats", "Latencystats", Shown::WithAll, info_stats::latency_stats),
     section("cluster", "Cluster", Shown::ByDefault, info_server::cluster),
-    section("cluster_info", "Cluster Info", Shown::WithAll, |view, out| out.0 += &view.cluster_info),
+    section("cluster_info", "Cluster Info", Shown::WithAll, |view, out| {
+        if let Some(cluster) = &view.server.cluster {
+            out.0 += &cluster.last_info();
+        }
+    }),
     section("scriptingengines", "Scripting Engines", Shown::WithAll, info_server::scripting_engines),
     section("keyspace", "Keyspace", Shown::ByDefault, info_stats::keyspace),
 ];
@@ -111,12 +113,11 @@ pub fn render(view: &View<'_>, words: &[Vec<u8>]) -> String {
 /// INFO [section ...].
 pub async fn run(request: &mut Request) -> Outcome {
     let shards = describe_shards(&request.server).await;
-    let cluster_info = match &request.server.cluster {
-        Some(cluster) => cluster.with(|machine, _, _| skuld::cluster::describe::info_text(machine)).await,
-        None => String::new(),
-    };
+    if let Some(cluster) = &request.server.cluster {
+        cluster.renew_info().await;
+    }
     let config = request.server.config.load_full();
-    let view = View { server: &request.server, config, shards, cluster_info };
+    let view = View { server: &request.server, config, shards };
     let text = render(&view, &request.args[1..]);
     request.reply.verbatim("txt", text.as_bytes());
     Ok(())
@@ -124,8 +125,7 @@ pub async fn run(request: &mut Request) -> Outcome {
 
 /// INFO for a crash report: everything but what shards would have to be asked for.
 pub fn for_crash_report(server: &Server) -> String {
-    let cluster_info = String::new();
-    let view = View { server, config: server.config.load_full(), shards: Vec::new(), cluster_info };
+    let view = View { server, config: server.config.load_full(), shards: Vec::new() };
     render(&view, &[b"everything".to_vec()])
 }
 

@@ -17,6 +17,7 @@ mod info_server;
 mod info_stats;
 mod latency;
 mod memory;
+mod migrate;
 mod module;
 mod persistence;
 pub mod pubsub;
@@ -156,6 +157,7 @@ async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
         "lastsave" => persistence::last_save(request),
         "latency" => latency::run(request),
         "memory" => memory::run(request).await,
+        "migrate" => migrate::run(request, batch).await,
         "module" => module::run(request, batch),
         "reset" => pubsub::reset(request, batch).await,
         "shutdown" => crate::shutdown::command(request).await,

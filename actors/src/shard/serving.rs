@@ -159,7 +159,8 @@ impl Shard {
             // Its connection is closing and waits for nothing.
             return Served::Done;
         }
-        let command = match self.executor.resolve(&mut batch) {
+        let keyspace = unit.as_deref().map_or(&self.keyspace, |unit| &*unit.keyspace);
+        let command = match self.executor.resolve(keyspace, &mut batch) {
             Resolved::Run(command) if self.server.pause.holds(command) => {
                 self.hold_back(batch, ctx);
                 return Served::Done;

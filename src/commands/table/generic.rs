@@ -145,7 +145,7 @@ pub static ROWS: &[CommandSpec] = &[
             key("keys", 1).token("KEYS").display("key").since("3.0.6").optional().multiple(),
         ])
         .scope(Scope::Keys)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("move", 3, Group::Generic, "1.0.0")
         .summary("Moves a key to another database.")
         .complexity("O(1)")

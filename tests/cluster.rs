@@ -1,0 +1,353 @@
+//! Cluster mode: the replies of one node, compared with the reference server's, and clusters mixed of both kinds.
+
+mod support;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use support::client::encode;
+use support::server::{Launch, Server, free_port, reference_binary};
+use support::text::words;
+
+/// Longest time a cluster may take to agree.
+const PATIENCE: Duration = Duration::from_secs(40);
+const NODE_TIMEOUT_MS: &str = "2000";
+
+fn node(launch: Launch) -> Server {
+    launch
+        .option("cluster-enabled", "yes")
+        .option("cluster-node-timeout", NODE_TIMEOUT_MS)
+        .option("cluster-port", &free_port().to_string())
+        .start()
+}
+
+/// Waits until `look` finds something.
+fn until<T>(what: &str, nodes: &[Server], mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        if Instant::now() > deadline {
+            for node in nodes {
+                eprintln!("{} {}:\n{}", node.label, node.port, node.log_tail());
+            }
+            panic!("{what} did not happen within {PATIENCE:?}");
+        }
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+fn ask(node: &Server, line: &str) -> String {
+    node.connect().ask(line).text()
+}
+
+/// One field of CLUSTER INFO.
+fn info(node: &Server, field: &str) -> String {
+    let text = ask(node, "CLUSTER INFO");
+    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    value.unwrap_or_default().trim().to_owned()
+}
+
+/// The port of a node's bus.
+fn bus_port(node: &Server) -> u16 {
+    let line = ask(node, "CLUSTER NODES");
+    let (_, rest) = line.split_once('@').expect("an address with a bus port");
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().expect("a port")
+}
+
+/// Makes one cluster of the nodes: the first `primaries` share the slots.
+fn form(nodes: &[Server], primaries: usize) {
+    for (index, node) in nodes.iter().enumerate() {
+        assert_eq!(ask(node, &format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1)), "OK");
+        if index < primaries {
+            let (start, end) = (index * 16384 / primaries, (index + 1) * 16384 / primaries - 1);
+            assert_eq!(ask(node, &format!("CLUSTER ADDSLOTSRANGE {start} {end}")), "OK");
+        }
+    }
+    for node in &nodes[1..] {
+        let (port, bus) = (node.port, bus_port(node));
+        assert_eq!(ask(&nodes[0], &format!("CLUSTER MEET 127.0.0.1 {port} {bus}")), "OK");
+    }
+    let count = nodes.len().to_string();
+    until("everybody knows everybody and all slots are served", nodes, || {
+        nodes
+            .iter()
+            .all(|node| info(node, "cluster_known_nodes") == count && info(node, "cluster_state") == "ok")
+            .then_some(())
+    });
+}
+
+/// Whom a key belongs to, as a node tells: the port of a redirection, or the node's own.
+fn owner(node: &Server, key: &str) -> u16 {
+    let mut client = node.connect();
+    client.send_raw(&encode(&words(&format!("GET {key}"))));
+    let reply = String::from_utf8_lossy(&client.read_frame().expect("a reply").raw).into_owned();
+    match reply.trim().rsplit_once(':') {
+        Some((moved, port)) if moved.starts_with("-MOVED") => port.parse().expect("a port"),
+        _ => node.port,
+    }
+}
+
+/// Replies of one line sent to a node, with ids and ports that need not agree taken out.
+fn transcript(node: &Server, protocol: u8, script: &str) -> Vec<String> {
+    let mut client = node.connect();
+    client.ask(&format!("HELLO {protocol}"));
+    let id = client.ask("CLUSTER MYID").text();
+    let shard = client.ask("CLUSTER MYSHARDID").text();
+    let (id, shard) = (id.trim_matches('"').to_owned(), shard.trim_matches('"').to_owned());
+    let mut lines = Vec::new();
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        client.send_raw(&encode(&words(&line.replace("MYSELF", &id))));
+        let reply = client.read_frame().expect("a reply");
+        let text = String::from_utf8_lossy(&reply.raw)
+            .replace(&id, "<id>")
+            .replace(&shard, "<shard>")
+            .replace(&node.port.to_string(), "<port>");
+        lines.push(format!("{line} -> {text:?}"));
+    }
+    lines
+}
+
+fn compare(protocol: u8, script: &str) {
+    let Some(binary) = reference_binary("cluster commands") else { return };
+    let theirs = transcript(&node(Launch::reference(&binary)), protocol, script);
+    for workers in [1, 3] {
+        let ours = transcript(&node(Launch::skuld(workers)), protocol, script);
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(ours, theirs, "with {workers} workers; skuld is left");
+        }
+    }
+}
+
+const ERRORS: &str = "
+    CLUSTER MEET x 1
+    CLUSTER MEET 1.2.3.4 0
+    CLUSTER MEET 1.2.3.4 66000
+    CLUSTER MEET 1.2.3.4 x
+    CLUSTER MEET 1.2.3.4 60000
+    CLUSTER MEET 1.2.3.4 600 y
+    CLUSTER MEET 1.2.3.4 600 70000
+    CLUSTER MEET 1.2.3.4 6 7 8
+    CLUSTER FORGET x
+    CLUSTER FORGET MYSELF
+    CLUSTER REPLICATE MYSELF
+    CLUSTER REPLICATE x
+    CLUSTER REPLICATE x y
+    CLUSTER REPLICATE NO ONE
+    CLUSTER RESET foo
+    CLUSTER RESET hard x
+    CLUSTER SET-CONFIG-EPOCH -1
+    CLUSTER SET-CONFIG-EPOCH x
+    CLUSTER BUMPEPOCH
+    CLUSTER BUMPEPOCH
+    CLUSTER SET-CONFIG-EPOCH 5
+    CLUSTER ADDSLOTS 1 x
+    CLUSTER ADDSLOTS 16384
+    CLUSTER ADDSLOTS 1 1
+    CLUSTER ADDSLOTS 1 2
+    CLUSTER ADDSLOTS 2
+    CLUSTER DELSLOTS 3
+    CLUSTER ADDSLOTSRANGE 5 3
+    CLUSTER ADDSLOTSRANGE 5 6 7
+    CLUSTER ADDSLOTSRANGE 5 7 6 8
+    CLUSTER DELSLOTSRANGE 1 3
+    CLUSTER FAILOVER
+    CLUSTER FAILOVER x
+    CLUSTER FAILOVER FORCE x
+    CLUSTER SETSLOT 1
+    CLUSTER SETSLOT 1 foo
+    CLUSTER SETSLOT 1 NODE
+    CLUSTER SETSLOT 99999 STABLE
+    CLUSTER SETSLOT x STABLE
+    CLUSTER SETSLOT 1 STABLE
+    CLUSTER SETSLOT 5 MIGRATING x
+    CLUSTER SETSLOT 1 MIGRATING x
+    CLUSTER SETSLOT 1 IMPORTING x
+    CLUSTER SETSLOT 1 MIGRATING MYSELF
+    CLUSTER SETSLOT 5 IMPORTING MYSELF
+    CLUSTER SETSLOT 1 NODE x
+    CLUSTER SETSLOT 1 STABLE TIMEOUT
+    CLUSTER SETSLOT 1 STABLE TIMEOUT x
+    CLUSTER SETSLOT 1 STABLE TIMEOUT -1
+    CLUSTER SETSLOT 1 STABLE TIMEOUT 10
+    CLUSTER SETSLOT 1 STABLE foo 10
+    CLUSTER SETSLOT 1 NODE MYSELF
+    CLUSTER COUNT-FAILURE-REPORTS x
+    CLUSTER COUNT-FAILURE-REPORTS MYSELF
+    CLUSTER REPLICAS x
+    CLUSTER SLAVES MYSELF
+    CLUSTER COUNTKEYSINSLOT 99999
+    CLUSTER COUNTKEYSINSLOT x
+    CLUSTER GETKEYSINSLOT 1 x
+    CLUSTER GETKEYSINSLOT 1 -1
+    CLUSTER GETKEYSINSLOT 99999 1
+    CLUSTER GETKEYSINSLOT 1 10
+    CLUSTER SLOT-STATS SLOTSRANGE 0 1
+    CLUSTER SLOT-STATS SLOTSRANGE 0 99999
+    CLUSTER SLOT-STATS SLOTSRANGE 5 1
+    CLUSTER SLOT-STATS ORDERBY foo
+    CLUSTER SLOT-STATS ORDERBY key-count LIMIT 2
+    CLUSTER SLOT-STATS ORDERBY key-count LIMIT 0
+    CLUSTER SLOT-STATS ORDERBY key-count DESC ASC
+    CLUSTER SLOT-STATS ORDERBY key-count LIMIT 1 LIMIT 2
+    CLUSTER SLOT-STATS foo bar
+    CLUSTER SLOT-STATS ORDERBY cpu-usec
+    CLUSTER FLUSHSLOT 1
+    CLUSTER FLUSHSLOT 1 SYNC
+    CLUSTER FLUSHSLOT 1 foo
+    CLUSTER FLUSHSLOT x
+    CLUSTER SAVECONFIG
+    CLUSTER LINKS
+    CLUSTER foo
+    CLUSTER
+    CLUSTER NODES x
+    CLUSTER SLOTS
+    CLUSTER NODES
+    CLUSTER KEYSLOT foo
+    CLUSTERSCAN 0
+    GET foo
+    SWAPDB 0 1
+    SELECT 1
+    DEBUG CLUSTERLINK KILL all x
+    DEBUG CLUSTERLINK KILL all MYSELF
+    DEBUG CLUSTERLINK foo all x
+    DEBUG DROP-CLUSTER-PACKET-FILTER x
+    DEBUG DROP-CLUSTER-PACKET-FILTER -1
+    INFO cluster
+    CLUSTER FLUSHSLOTS
+    CLUSTER SLOTS";
+
+#[test]
+fn one_node_answers_as_the_reference() {
+    compare(2, ERRORS);
+    compare(3, ERRORS);
+}
+
+#[test]
+fn a_node_that_serves_all_slots_answers_as_the_reference() {
+    let Some(binary) = reference_binary("cluster commands") else { return };
+    let script = "
+        READONLY
+        READWRITE
+        ASKING
+        SET foo 1
+        MGET foo bar
+        MGET {foo}1 foo
+        SET bar 2
+        CLUSTER COUNTKEYSINSLOT 12182
+        CLUSTER GETKEYSINSLOT 12182 5
+        CLUSTER SLOT-STATS ORDERBY key-count LIMIT 2
+        CLUSTER FLUSHSLOTS
+        CLUSTER FLUSHSLOT 12182
+        GET foo
+        MULTI
+        GET foo
+        GET bar
+        EXEC
+        MULTI
+        MGET foo bar
+        EXEC
+        SSUBSCRIBE foo bar
+        SPUBLISH foo x
+        PUBLISH foo x
+        SUBSCRIBE a b
+        CLUSTER SLOTS";
+    let serve = |node: &Server| {
+        assert_eq!(ask(node, "CLUSTER ADDSLOTSRANGE 0 16383"), "OK");
+        until("the cluster is up", &[], || (info(node, "cluster_state") == "ok").then_some(()));
+    };
+    let theirs = node(Launch::reference(&binary));
+    serve(&theirs);
+    let theirs = transcript(&theirs, 3, script);
+    for workers in [1, 3] {
+        let ours = node(Launch::skuld(workers));
+        serve(&ours);
+        for (ours, theirs) in transcript(&ours, 3, script).iter().zip(&theirs) {
+            assert_eq!(ours, theirs, "with {workers} workers; skuld is left");
+        }
+    }
+}
+
+#[test]
+fn without_cluster_mode_its_commands_say_so() {
+    let server = Launch::skuld(1).start();
+    let mut client = server.connect();
+    for line in
+        ["CLUSTER NODES", "CLUSTER INFO", "CLUSTER COUNTKEYSINSLOT 1", "READONLY", "ASKING", "CLUSTERSCAN 0"]
+    {
+        client.send_raw(&encode(&words(line)));
+        let reply = client.read_frame().expect("a reply");
+        assert_eq!(
+            String::from_utf8_lossy(&reply.raw),
+            "-ERR This instance has cluster support disabled\r\n",
+            "{line}"
+        );
+    }
+    assert_eq!(client.ask("CLUSTER KEYSLOT foo").integer(), Some(12182));
+}
+
+/// Primaries of both kinds, without replicas: they find each other, agree, redirect to each other, and pass messages.
+#[test]
+fn nodes_of_both_kinds_form_a_cluster() {
+    let Some(binary) = reference_binary("mixed clusters") else { return };
+    let nodes: Vec<Server> =
+        [Launch::skuld(1), Launch::reference(&binary), Launch::skuld(3), Launch::reference(&binary)]
+            .into_iter()
+            .map(node)
+            .collect();
+    form(&nodes, 4);
+    for number in 0..40 {
+        let key = format!("key-{number}");
+        let owners: Vec<u16> = nodes.iter().map(|node| owner(node, &key)).collect();
+        assert!(owners.iter().all(|port| *port == owners[0]), "{key}: {owners:?}");
+        let owner = nodes.iter().find(|node| node.port == owners[0]).expect("one of ours");
+        assert_eq!(ask(owner, &format!("SET {key} {number}")), "OK");
+    }
+    // Messages published on one node reach subscribers of all.
+    for (subscriber, publisher) in [(0, 1), (1, 0), (2, 3), (3, 2), (0, 2)] {
+        let mut client = nodes[subscriber].connect();
+        client.send_raw(&encode(&words("SUBSCRIBE news")));
+        client.read_frame().expect("the confirmation");
+        ask(&nodes[publisher], "PUBLISH news hello");
+        let message = client.read_frame().expect("the message");
+        assert!(String::from_utf8_lossy(&message.raw).contains("hello"));
+    }
+    // A node that was killed is known again under its name when it comes back.
+    let slots: Vec<String> = nodes.iter().map(|node| info(node, "cluster_slots_ok")).collect();
+    assert!(slots.iter().all(|slots| slots == "16384"), "{slots:?}");
+}
+
+/// What `redis-cli --cluster` prints, if there is such a program; its failure fails the test.
+fn cli(arguments: &[&str]) -> Option<String> {
+    let output = match Command::new("redis-cli").args(arguments).output() {
+        Ok(output) => output,
+        Err(error) => {
+            eprintln!("SKIPPED: redis-cli: {error}");
+            return None;
+        }
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "redis-cli {arguments:?}:\n{text}");
+    Some(text)
+}
+
+#[test]
+fn the_tools_create_and_check_a_mixed_cluster() {
+    let Some(binary) = reference_binary("mixed clusters") else { return };
+    let nodes: Vec<Server> =
+        [Launch::skuld(1), Launch::reference(&binary), Launch::skuld(3)].into_iter().map(node).collect();
+    let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+    let mut create = vec!["--cluster", "create"];
+    create.extend(addresses.iter().map(String::as_str));
+    create.push("--cluster-yes");
+    if cli(&create).is_none() {
+        return;
+    }
+    let check = until("the check passes", &nodes, || {
+        let output = Command::new("redis-cli").args(["--cluster", "check", &addresses[2]]).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    });
+    assert!(check.contains("All 16384 slots covered"), "{check}");
+}
