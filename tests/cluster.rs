@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use support::client::encode;
-use support::server::{Launch, Server, free_port, reference_binary};
+use support::server::{Launch, Server, TempDir, free_port, reference_binary};
 use support::text::words;
 
 /// Longest time a cluster may take to agree.
@@ -314,7 +314,7 @@ fn nodes_of_both_kinds_form_a_cluster() {
         let message = client.read_frame().expect("the message");
         assert!(String::from_utf8_lossy(&message.raw).contains("hello"));
     }
-    // A node that was killed is known again under its name when it comes back.
+    // All slots are served in everybody's view.
     let slots: Vec<String> = nodes.iter().map(|node| info(node, "cluster_slots_ok")).collect();
     assert!(slots.iter().all(|slots| slots == "16384"), "{slots:?}");
 }
@@ -350,4 +350,69 @@ fn the_tools_create_and_check_a_mixed_cluster() {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     });
     assert!(check.contains("All 16384 slots covered"), "{check}");
+}
+
+/// `nodes.conf` is all a node needs to be the same node again after it was killed.
+#[test]
+fn a_killed_node_comes_back_under_its_name() {
+    let Some(binary) = reference_binary("mixed clusters") else { return };
+    let kept = TempDir::new();
+    let file = kept.path().join("kept.conf");
+    let bus = free_port().to_string();
+    let launch = Launch::skuld(1)
+        .option("cluster-enabled", "yes")
+        .option("cluster-node-timeout", NODE_TIMEOUT_MS)
+        .option("cluster-port", &bus)
+        .option("cluster-config-file", &file.display().to_string());
+    let mut nodes = vec![launch.start(), node(Launch::reference(&binary)), node(Launch::skuld(1))];
+    form(&nodes, 3);
+    let (id, port) = (ask(&nodes[0], "CLUSTER MYID"), nodes[0].port);
+    nodes[0].signal("KILL");
+    nodes[0].wait_for_exit();
+    until("the others notice", &nodes[1..], || {
+        nodes[1..].iter().all(|node| info(node, "cluster_state") == "fail").then_some(())
+    });
+    nodes[0] = launch.spawn(port);
+    assert!(nodes[0].wait_until_ready(), "{}", nodes[0].log_tail());
+    until("all is well again", &nodes, || {
+        nodes.iter().all(|node| info(node, "cluster_state") == "ok").then_some(())
+    });
+    assert_eq!(ask(&nodes[0], "CLUSTER MYID"), id);
+    assert_eq!(info(&nodes[0], "cluster_known_nodes"), "3");
+}
+
+/// Moving a slot key by key, as the tools do it, between nodes of both kinds and in both directions.
+#[test]
+fn slots_are_moved_key_by_key_between_both_kinds() {
+    let Some(binary) = reference_binary("mixed clusters") else { return };
+    let nodes = vec![node(Launch::skuld(3)), node(Launch::reference(&binary))];
+    form(&nodes, 2);
+    // `foo` is in slot 12182, of the second node.
+    let ids: Vec<String> = nodes.iter().map(|node| ask(node, "CLUSTER MYID")).collect();
+    assert_eq!(ask(&nodes[1], "SET foo bar"), "OK");
+    for number in 0..20 {
+        assert_eq!(ask(&nodes[1], &format!("SET {{foo}}{number} {number}")), "OK");
+    }
+    for (from, to) in [(1, 0), (0, 1)] {
+        let (source, target) = (&nodes[from], &nodes[to]);
+        let order = |node: &Server, line: &str| assert_eq!(ask(node, line), "OK", "{line}");
+        order(target, &format!("CLUSTER SETSLOT 12182 IMPORTING {}", ids[from]));
+        order(source, &format!("CLUSTER SETSLOT 12182 MIGRATING {}", ids[to]));
+        order(source, &format!("MIGRATE 127.0.0.1 {} foo 0 5000", target.port));
+        let mut client = source.connect();
+        client.send_raw(&encode(&words("GET foo")));
+        let reply = client.read_frame().expect("a reply");
+        assert_eq!(String::from_utf8_lossy(&reply.raw), format!("-ASK 12182 127.0.0.1:{}\r\n", target.port));
+        let mut client = target.connect();
+        assert_eq!(client.ask("ASKING").text(), "OK");
+        assert_eq!(client.ask("GET foo").text(), "bar");
+        let keys: Vec<String> = (0..20).map(|number| format!("{{foo}}{number}")).collect();
+        order(source, &format!("MIGRATE 127.0.0.1 {} \"\" 0 5000 KEYS {}", target.port, keys.join(" ")));
+        assert_eq!(source.connect().ask("CLUSTER COUNTKEYSINSLOT 12182").integer(), Some(0));
+        order(target, &format!("CLUSTER SETSLOT 12182 NODE {}", ids[to]));
+        order(source, &format!("CLUSTER SETSLOT 12182 NODE {}", ids[to]));
+        assert_eq!(target.connect().ask("CLUSTER COUNTKEYSINSLOT 12182").integer(), Some(21));
+        assert_eq!(ask(target, "GET {foo}7"), "7");
+        assert_eq!(owner(source, "foo"), target.port);
+    }
 }

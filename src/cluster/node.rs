@@ -120,8 +120,12 @@ impl Node {
         self.is_primary() && self.slot_count > 0
     }
 
-    /// The name people gave it, for the log.
-    pub fn human_name(&self) -> &str {
-        &self.announced.human_name
+    /// The name people gave it, or its address, for the log.
+    pub fn shown_name(&self) -> String {
+        match self.announced.human_name.as_str() {
+            "" if self.tcp_port == 0 => format!("{}:{}", self.ip, self.tls_port),
+            "" => format!("{}:{}", self.ip, self.tcp_port),
+            name => name.to_owned(),
+        }
     }
 }

@@ -151,7 +151,7 @@ pub fn is_redirection(error: &CommandError) -> bool {
 ///
 /// # Errors
 /// The text of the script error.
-#[allow(dead_code)] // for scripts
+#[allow(clippy::too_many_arguments, reason = "what a command of a script is, and where")]
 pub fn admit_script_command(
     topology: &Topology,
     config: &Config,

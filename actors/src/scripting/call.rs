@@ -15,6 +15,7 @@ use super::lua::*;
 use super::run::{Run, Surroundings};
 use crate::access::gate::Asker;
 use crate::clock;
+use crate::gate;
 use crate::server_commands::pubsub::{self, Subscriber};
 use crate::stats::bump;
 
@@ -125,6 +126,9 @@ fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
         let line = "OOM command not allowed when used memory > 'maxmemory'.";
         return refuse(run, Some(command), reply, line);
     }
+    if let Err(line) = admit_in_cluster(run, command, words) {
+        return refuse(run, Some(command), reply, &format!("ERR {line}"));
+    }
     run.wrote |= writes;
     perform(run, command, words, reply);
 }
@@ -133,6 +137,21 @@ fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
 fn asker(run: &mut Run) -> Asker<'_> {
     let Surroundings { executor, client, .. } = run.surroundings();
     Asker { server: &executor.server, session: client.session, shared: client.shared }
+}
+
+/// In a cluster a script uses keys of one slot, which this node serves.
+fn admit_in_cluster(run: &mut Run, command: &'static Command, words: &[&[u8]]) -> Result<(), String> {
+    let mut slot = run.slot;
+    let Surroundings { executor, keyspace, client } = run.surroundings();
+    if !executor.cluster.is_on() || !client.session.origin.is_client() || command.keys.is_empty() {
+        return Ok(());
+    }
+    let Some(topology) = executor.cluster.refresh().cloned() else { return Ok(()) };
+    let (config, session) = (&executor.config, &*client.session);
+    let admitted =
+        gate::cluster::admit_script_command(&topology, config, session, command, words, &mut slot, keyspace);
+    run.slot = slot;
+    admitted
 }
 
 fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mut Reply) {

@@ -36,6 +36,8 @@ pub struct Run {
     pub allow_oom: bool,
     /// A write command was called.
     pub wrote: bool,
+    /// The slot of the keys used so far, in a cluster.
+    pub slot: Option<skuld::slot::Slot>,
 }
 
 thread_local! {
@@ -76,6 +78,7 @@ impl Run {
             read_only: false,
             allow_oom: false,
             wrote: false,
+            slot: None,
         }
     }
 

@@ -118,6 +118,16 @@ async fn change(request: &mut Request, batch: &mut Batch, cluster: &Arc<ClusterS
             }
             cluster.with(|machine, facts, _| machine.flush_slots(facts)).await;
         }
+        "cluster|failover"
+            if !batch.session.origin.is_client()
+                && request.args.len() == 5
+                && request.is_word(2, "force")
+                && request.is_word(3, "replicaid") =>
+        {
+            // From the primary's stream: it shuts down and has chosen who takes over.
+            let chosen = request.args[4].clone();
+            cluster.with(move |machine, facts, _| machine.failover_of_shutdown(facts, &chosen)).await;
+        }
         "cluster|failover" => {
             let kind = match request.args.get(2).map(|word| word.to_ascii_lowercase()) {
                 None => FailoverKind::Default,

@@ -436,10 +436,10 @@ impl Machine {
         self.log(Level::Notice, text);
     }
 
-    /// `id (human name)`, as log lines name nodes.
+    /// `id (human name)`, or `id (ip:port)`, as log lines name nodes.
     fn name(&self, index: NodeIndex) -> String {
         let node = self.node(index);
-        format!("{} ({})", node.id, node.human_name())
+        format!("{} ({})", node.id, node.shown_name())
     }
 
     fn save_later(&mut self) {

@@ -325,7 +325,7 @@ impl Machine {
             let old = self.node(index).id;
             self.log(
                 Level::Debug,
-                format!("Renaming node {old} ({}) into {}", self.node(index).human_name(), header.sender),
+                format!("Renaming node {old} ({}) into {}", self.node(index).shown_name(), header.sender),
             );
             self.by_id.remove(&old);
             self.by_id.insert(header.sender, index);
@@ -346,7 +346,7 @@ impl Machine {
             let text = format!(
                 "PONG contains mismatching sender ID. About node {} ({}) in shard {} added {} ms ago, having flags {}",
                 node.id,
-                node.human_name(),
+                node.shown_name(),
                 node.shard_id,
                 self.facts.now - node.created,
                 node.flags

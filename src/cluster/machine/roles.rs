@@ -159,7 +159,7 @@ impl Machine {
                     format!(
                         "A failover occurred in migration {text} of {moved} slot(s) to node {} ({}) in shard {}.",
                         node.id,
-                        node.human_name(),
+                        node.shown_name(),
                         node.shard_id
                     ),
                 ));
