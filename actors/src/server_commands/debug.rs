@@ -40,13 +40,8 @@ const MEANINGLESS: &[(&str, &str)] = &[
 ];
 
 /// Names that will have a meaning once their area is built.
-const NOT_YET: &[&str] = &[
-    "aof-flush-sleep",
-    "loadaof",
-    "replicate",
-    "set-disable-deny-scripts",
-    "delay-rdb-client-free-second",
-];
+const NOT_YET: &[&str] =
+    &["aof-flush-sleep", "loadaof", "replicate", "set-disable-deny-scripts", "delay-rdb-client-free-second"];
 
 /// Runs DEBUG.
 pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
