@@ -511,7 +511,9 @@ impl Shard {
     #[inline]
     fn tell_deadline(&mut self) {
         let wheel = self.keyspace.parts_mut()[0].wheel_mut();
-        let Some(deadline) = wheel.armed() else { return };
+        // Forgetting stale deadlines is the scan's business, too, and should not wait for the next one.
+        let deadline = if wheel.wants_sweep() { Some(i64::MIN + 1) } else { wheel.armed() };
+        let Some(deadline) = deadline else { return };
         // While the server starts there is no scanner; it looks at every shard when it begins.
         let Some(scanner) = self.server.expiry_scanner.get() else { return };
         wheel.forget_armed();

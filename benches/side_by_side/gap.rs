@@ -64,7 +64,7 @@ const DEEDS: &[Deed] = &[
 ];
 
 /// Probes until told to stop; the longest round trip, microseconds.
-fn probe(mut stream: TcpStream, stop: &AtomicBool) -> f64 {
+pub fn probe(mut stream: TcpStream, stop: &AtomicBool) -> f64 {
     let mut longest = Duration::ZERO;
     let mut reply = [0; 64];
     while !stop.load(Ordering::Relaxed) {

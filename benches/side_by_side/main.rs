@@ -4,12 +4,14 @@
 //! cargo bench -p skuld-actors --bench side_by_side                    # the table of the README, 5 alternating runs
 //! cargo bench -p skuld-actors --bench side_by_side -- --runs 3 get     # scenarios whose name contains a word
 //! cargo bench -p skuld-actors --bench side_by_side -- memory gap       # bytes per key; longest gaps
+//! cargo bench -p skuld-actors --bench side_by_side -- lifetime         # expiry, flushes, hit ratios
 //! ```
 //!
 //! The server runs on processor 0, the load generator on processor 1. Ratios are medians over alternating runs; below
 //! 1 Skuld needs less. The quantity to trust is server CPU per request: throughput depends on the generator too.
 
 mod gap;
+mod lifetime;
 mod load;
 mod memory;
 mod servers;
@@ -95,5 +97,8 @@ fn main() {
     }
     if wanted("gap") {
         gap::run(&binaries, options.runs, options.workers);
+    }
+    if wanted("lifetime") {
+        lifetime::run(&binaries, options.runs, options.workers);
     }
 }
