@@ -84,6 +84,8 @@ pub struct Session {
     pub import_source: bool,
     /// CLIENT CAPA redirect.
     pub capa_redirect: bool,
+    /// MONITOR: the client is shown all commands, and may not touch keys itself.
+    pub monitoring: bool,
     /// READONLY on a cluster replica.
     pub readonly: bool,
     /// ASKING: the next command may use a slot being imported.
@@ -119,6 +121,7 @@ impl Session {
             no_evict: false,
             import_source: false,
             capa_redirect: false,
+            monitoring: false,
             readonly: false,
             asking: false,
             close_after_reply: false,

@@ -117,6 +117,7 @@ impl Batch {
     pub fn publish(&mut self) {
         let (session, shared) = (&self.session, &self.shared);
         shared.publish(session);
+        self.transaction.publish(shared);
         if self.commands_run > 0 {
             shared.last_command.store(u32::from(self.last_command), Ordering::Relaxed);
             crate::stats::bump(&shared.commands, u64::from(self.commands_run));

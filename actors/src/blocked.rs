@@ -98,7 +98,7 @@ impl Waiter {
     }
 }
 
-/// Who waits for a key, in order of arrival.
+/// Who waits for a key, in order of arrival and thus of number.
 type Queue = VecDeque<Arc<Waiter>>;
 /// A database and a key of it.
 pub type Place = (u32, Box<[u8]>);
@@ -201,8 +201,10 @@ impl Blocked {
         }
         for key in &waiter.keys {
             let place = (waiter.db, key.clone());
-            if let Some(mut queue) = self.keys.get_mut(&place) {
-                queue.retain(|other| other.number != waiter.number);
+            if let Some(mut queue) = self.keys.get_mut(&place)
+                && let Ok(place) = queue.binary_search_by_key(&waiter.number, |other| other.number)
+            {
+                queue.remove(place);
             }
             self.keys.remove_if(&place, |_, queue| queue.is_empty());
         }
@@ -218,9 +220,16 @@ impl Blocked {
         lock(&waiter.claim).take()
     }
 
-    /// Those who wait for a key, in order of arrival.
-    pub fn queue(&self, db: u32, key: &[u8]) -> Vec<Arc<Waiter>> {
-        self.keys.get(&(db, key.into())).map_or_else(Vec::new, |queue| queue.iter().cloned().collect())
+    /// The first who waits for a key and came after number `after` but not after number `last`.
+    pub fn next_of(&self, db: u32, key: &[u8], after: Option<u64>, last: u64) -> Option<Arc<Waiter>> {
+        let queue = self.keys.get(&(db, key.into()))?;
+        let place = after.map_or(0, |after| queue.partition_point(|waiter| waiter.number <= after));
+        queue.get(place).filter(|waiter| waiter.number <= last).cloned()
+    }
+
+    /// The number of the last client that came to wait for a key.
+    pub fn last_of(&self, db: u32, key: &[u8]) -> Option<u64> {
+        self.keys.get(&(db, key.into()))?.back().map(|waiter| waiter.number)
     }
 
     /// Whether somebody waits for a key.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use actix::Addr;
 use dashmap::DashMap;
@@ -40,6 +40,21 @@ pub struct ClientShared {
     pub subscriptions: [AtomicU32; 3],
     /// Held back by CLIENT PAUSE.
     pub paused: AtomicBool,
+    /// Commands queued since MULTI, -1 before the client's first MULTI or WATCH, and the bytes they take.
+    pub queued: AtomicI32,
+    pub queued_bytes: AtomicU64,
+    /// Watched keys, whether one of them has changed, and the bytes that takes.
+    pub watched: AtomicU32,
+    pub watched_bytes: AtomicU64,
+    pub dirty: AtomicBool,
+    /// Between MULTI and EXEC.
+    pub in_transaction: AtomicBool,
+    /// Bytes of the names of channels and patterns.
+    pub subscribed_bytes: AtomicU64,
+    /// What this client adds to [`Clients::memory`] now.
+    pub counted_bytes: AtomicU64,
+    /// MONITOR.
+    pub monitoring: AtomicBool,
     /// Waits for a key or for something else; see `blocked`.
     pub blocked: AtomicBool,
     /// CLIENT TRACE ON.
@@ -97,6 +112,15 @@ impl ClientShared {
             commands: AtomicU64::new(0),
             subscriptions: Default::default(),
             paused: AtomicBool::new(false),
+            queued: AtomicI32::new(-1),
+            queued_bytes: AtomicU64::new(0),
+            watched: AtomicU32::new(0),
+            watched_bytes: AtomicU64::new(0),
+            dirty: AtomicBool::new(false),
+            in_transaction: AtomicBool::new(false),
+            subscribed_bytes: AtomicU64::new(0),
+            counted_bytes: AtomicU64::new(0),
+            monitoring: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             traced: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -139,7 +163,15 @@ impl ClientShared {
 
     /// What the client takes, as far as it is known without asking it, bytes.
     pub fn memory_bytes(&self) -> u64 {
-        let cells = [&self.query_bytes, &self.query_free, &self.argv_bytes, &self.output_bytes];
+        let cells = [
+            &self.query_bytes,
+            &self.query_free,
+            &self.argv_bytes,
+            &self.output_bytes,
+            &self.queued_bytes,
+            &self.watched_bytes,
+            &self.subscribed_bytes,
+        ];
         let buffers: u64 = cells.iter().map(|cell| cell.load(Ordering::Relaxed)).sum();
         buffers + (size_of::<Self>() + size_of::<Connection>()) as u64
     }
@@ -159,6 +191,8 @@ impl ClientShared {
 pub struct Clients {
     map: DashMap<u64, Arc<ClientShared>>,
     next_id: AtomicU64,
+    /// Bytes that all clients take, kept only while `maxmemory-clients` limits them.
+    pub memory: AtomicI64,
 }
 
 impl Clients {

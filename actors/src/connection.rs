@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::batch::{Batch, Stop};
+use crate::client_eviction;
 use crate::clients::ClientShared;
 use crate::clock;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, client_event, tell};
@@ -194,6 +195,8 @@ impl Connection {
             if self.shared.traced.load(Ordering::Relaxed) {
                 crate::trace::client_ended();
             }
+            self.server.monitors.remove(&self.shared);
+            client_eviction::forget(&self.server, &self.shared);
             ctx.stop();
         }
     }
@@ -253,9 +256,17 @@ impl Connection {
         }
         batch.next = 0;
         batch.protocol_error = self.protocol_error.take();
+        self.shared.argv_bytes.store(batch.input.len() as u64, Ordering::Relaxed);
         self.shared.last_interaction_ms.store(clock::unix_us(now) / 1000, Ordering::Relaxed);
         self.shared.query_bytes.store(self.input.len() as u64, Ordering::Relaxed);
         tell(&self.shard, ExecuteBatch(batch));
+    }
+
+    /// Lets others see what the client's buffers take, and counts it where that is limited.
+    fn note_memory(&mut self) {
+        self.shared.query_bytes.store(self.input.len() as u64, Ordering::Relaxed);
+        self.shared.query_free.store((self.input.capacity() - self.input.len()) as u64, Ordering::Relaxed);
+        client_eviction::note(&self.server, &self.shared);
     }
 
     /// What a blocked client sends is kept, up to the limit of its input.
@@ -335,6 +346,7 @@ impl Connection {
     fn check_output_limit(&mut self, ctx: &mut Context<Self>) {
         let waiting = self.unwritten as u64;
         self.shared.output_bytes.store(waiting, Ordering::Relaxed);
+        client_eviction::note(&self.server, &self.shared);
         let config = self.server.config.load();
         let class = if self.shared.is_subscriber() { 2 } else { 0 };
         let limit = &config.client_output_buffer_limit[class];
@@ -386,7 +398,9 @@ impl Connection {
         if self.unwritten == 0 {
             self.over_soft_since = None;
         }
-        self.shared.output_bytes.store(self.unwritten as u64, Ordering::Relaxed);
+        if self.shared.output_bytes.swap(self.unwritten as u64, Ordering::Relaxed) != self.unwritten as u64 {
+            client_eviction::note(&self.server, &self.shared);
+        }
     }
 
     /// Closes if that was asked for and everything due is written.
@@ -448,6 +462,8 @@ impl Connection {
             self.input = Vec::new();
         }
         self.batch = Some(batch);
+        self.shared.argv_bytes.store(0, Ordering::Relaxed);
+        self.note_memory();
         self.settle(ctx);
         self.dispatch(ctx);
     }
@@ -574,6 +590,7 @@ impl ActorFuture<Connection> for SocketFuture {
                         connection.on_bytes(buf.filled());
                         connection.dispatch(ctx);
                         connection.limit_waiting_input(ctx);
+                        connection.note_memory();
                     }
                 }
             }

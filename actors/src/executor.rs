@@ -6,7 +6,9 @@ use std::sync::Arc;
 use skuld::acl::log::Context as RefusalContext;
 use skuld::commands::Command;
 use skuld::commands::context::{CommandError, Context};
-use skuld::commands::spec::{ARBITRARY_KEYS, BLOCKING, DENYOOM, NO_MULTI, WRITE};
+use skuld::commands::spec::{
+    ARBITRARY_KEYS, BLOCKING, DENYOOM, MAY_REPLICATE, NO_MULTI, READONLY, SKIP_MONITOR, WRITE,
+};
 use skuld::commands::{EngineFn, Handler, check};
 use skuld::config::Config;
 use skuld::effects::{DatabaseChange, Effects, Grouping};
@@ -15,7 +17,7 @@ use skuld::expiry::rules::Situation;
 use skuld::expiry::wheel::Popped;
 use skuld::keyspace::access::PlaceHint;
 use skuld::keyspace::part::unpack_deadline;
-use skuld::keyspace::{Access, Entry, ExpiryRules, Keyspace, Touch, Treatment};
+use skuld::keyspace::{Access, Entry, ExpiryRules, Keyspace, Part, Touch, Treatment};
 use skuld::resp::Reply;
 use skuld::rng::Rng;
 use skuld::session::{Origin, ReplyMode, Session};
@@ -28,10 +30,12 @@ use crate::clock::{self, Tick};
 use crate::command_log::command_ended;
 use crate::gate;
 use crate::gate::cluster::ClusterView;
+use crate::monitor::{self, Runner};
 use crate::replication::{Replication, bit};
 use crate::scripting::Counted;
 use crate::server::ServerRef;
-use crate::server_commands::pubsub;
+use crate::server_commands::{self, pubsub};
+use crate::shard::ShardDescription;
 use crate::stats::CommandStats;
 use crate::transaction::{Queue, Seen, Transaction};
 
@@ -60,6 +64,10 @@ pub struct Executor {
     pub is_replica: bool,
     /// The Lua machines.
     pub scripting: crate::scripting::Engine,
+    /// Somebody monitors.
+    pub monitoring: bool,
+    /// A blocked client's command runs again; it was shown to monitors when it blocked.
+    pub runs_again: bool,
     chooser: Chooser,
     /// Arguments of the command being run; kept to reuse its capacity.
     args: Vec<&'static [u8]>,
@@ -100,6 +108,8 @@ impl Executor {
             frozen: false,
             is_replica: false,
             scripting: crate::scripting::Engine::default(),
+            monitoring: false,
+            runs_again: false,
             chooser: Chooser::default(),
             args: Vec::new(),
             hints: Vec::new(),
@@ -116,6 +126,7 @@ impl Executor {
         let record = flags & bit::TESTS != 0;
         self.is_replica = flags & bit::REPLICA != 0;
         self.effects.listening.modified = self.server.watches.any();
+        self.monitoring = self.server.monitors.any();
         self.effects.listening.waiting = self.server.blocked.any_on_keys();
         self.effects.listening.waiting_for_loss = self.server.blocked.any_on_loss();
         if self.server.exports.any() || self.effects.exports.active {
@@ -266,9 +277,23 @@ impl Executor {
                     Some(refusal) => Err((Some(command), refusal)),
                     None => Ok(command),
                 });
+            let admitted = match admitted {
+                Ok(command)
+                    if batch.session.monitoring
+                        && command.flags.has_any(WRITE | READONLY | MAY_REPLICATE) =>
+                {
+                    Err((Some(command), MONITORS_TOUCH_NO_KEYS))
+                }
+                other => other,
+            };
             match admitted {
                 Ok(command) if batch.transaction.is_queueing() && !runs_inside_multi(command) => {
                     let words = args.iter().map(|a| a.to_vec()).collect();
+                    batch.last_command = command.id;
+                    batch
+                        .shared
+                        .last_command
+                        .store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
                     let queued = batch.transaction.push(command, words);
                     let from = batch.output.len();
                     let mut reply =
@@ -283,7 +308,10 @@ impl Executor {
                     Resolved::Refused
                 }
                 // Its subscriptions end with it.
-                Ok(command) if command.name == "reset" && batch.session.subscriptions > 0 => {
+                Ok(command)
+                    if command.name == "reset"
+                        && (batch.session.subscriptions > 0 || batch.session.monitoring) =>
+                {
                     Resolved::Server(command)
                 }
                 Ok(command) => match command.spec.handler {
@@ -300,9 +328,13 @@ impl Executor {
                         }
                         _ => error,
                     };
-                    let from = batch.output.len();
-                    self.refuse(&mut batch.output, &mut batch.session, command, &error);
-                    batch.note_import_error(from, command.map_or("?", |c| c.name));
+                    if command.is_none() && check::is_http(args[0]) {
+                        refuse_browser(&mut batch.session);
+                    } else {
+                        let from = batch.output.len();
+                        self.refuse(&mut batch.output, &mut batch.session, command, &error);
+                        batch.note_import_error(from, command.map_or("?", |c| c.name));
+                    }
                     Resolved::Refused
                 }
             }
@@ -351,16 +383,6 @@ impl Executor {
         error: &CommandError,
     ) {
         let from = output.len();
-        if is_http(error) {
-            tracing::warn!(
-                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to the \
-                 server. This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise \
-                 your instance. Connection from {} aborted.",
-                session.peer
-            );
-            session.close_after_reply = true;
-            return;
-        }
         let mut reply = Reply::with_buffer(std::mem::take(output), session.protocol);
         error.write_to(&mut reply);
         *output = reply.into_bytes();
@@ -405,9 +427,15 @@ impl Executor {
                 batch.transaction.unwatch();
             }
         } else if matches!(command.spec.handler, Handler::Script) {
+            if self.monitoring && tells_of_itself(command) {
+                self.show(batch, command, monitor::tell_of_any);
+            }
             counted = self.run_script(keyspace, batch, &mut reply, command, now_us);
         } else {
             self.run_transaction(keyspace, batch, &mut reply, command, now_us);
+        }
+        if self.monitoring && !self.runs_again {
+            self.show(batch, command, monitor::tell_of);
         }
         if self.effects.wait.is_some() {
             // It will run again, and is counted then.
@@ -470,6 +498,19 @@ impl Executor {
     }
 }
 
+/// Ends the connection of somebody's browser that was made to talk to us.
+fn refuse_browser(session: &mut Session) {
+    tracing::warn!(
+        "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to the server. This \
+         is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your instance. Connection \
+         from {} aborted.",
+        session.peer
+    );
+    session.close_after_reply = true;
+}
+
+const MONITORS_TOUCH_NO_KEYS: CommandError =
+    CommandError::fixed("ERR Replica can't interact with the keyspace");
 const OUT_OF_MEMORY: CommandError =
     CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
 
@@ -480,6 +521,11 @@ pub fn may_need_memory(command: &Command, transaction: &Transaction) -> bool {
             && transaction.queue.as_ref().is_some_and(|queue| {
                 !queue.failed && queue.commands.iter().any(|(c, _)| c.flags.has(DENYOOM))
             }))
+}
+
+/// Whether monitors are shown the command before it runs, so that what it calls comes behind it.
+fn tells_of_itself(command: &Command) -> bool {
+    matches!(command.spec.handler, Handler::Script) && command.flags.has(SKIP_MONITOR)
 }
 
 /// The commands that run at once between MULTI and EXEC.
@@ -500,15 +546,22 @@ fn queueable(command: &'static Command) -> Result<&'static Command, check::Refus
         let line = format!("ERR Command '{}' not allowed inside a transaction", command.name);
         return Err((Some(command), CommandError::text(line)));
     }
-    if matches!(command.spec.handler, Handler::Server) && !pubsub::is_one(command) {
-        let line =
-            format!("ERR Command '{}' cannot be queued in a transaction by this version", command.name);
-        return Err((Some(command), CommandError::text(line)));
-    }
     Ok(command)
 }
 
 impl Executor {
+    /// The figures of a shard's tables.
+    pub fn describe(&mut self, part: &Part) -> ShardDescription {
+        ShardDescription::of_part(part, |database| self.average_ttl(database, part.index()))
+    }
+
+    /// Shows the batch's next request to those who monitor.
+    fn show(&self, batch: &Batch, command: &'static Command, tell: monitor::Tell) {
+        let words = batch.owned_args(batch.next);
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        tell(&self.server, Runner::Client(&batch.session), command, &words);
+    }
+
     /// Calls one engine command. Its reply, or its error, is appended to `reply`. `when` is the frozen clock in Unix
     /// microseconds and the place of the command's key if that is known.
     pub fn invoke(
@@ -600,6 +653,7 @@ impl Executor {
         match command.name {
             "multi" => {
                 transaction.queue = Some(Queue::default());
+                transaction.used = true;
                 reply.ok();
             }
             "watch" => {
@@ -653,16 +707,25 @@ impl Executor {
         reply.array(queue.commands.len());
         // If the user is gone meanwhile, this is the last the client does.
         self.users.refresh(&self.server, &mut batch.session);
+        let mut closed_at = None;
         for (command, words) in queue.commands {
             let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let from = reply.len();
+            let start = clock::tick();
+            let mut counted = false;
             let asker = Asker { server: &self.server, session: &batch.session, shared: &batch.shared };
             if let Err(line) = asker.permit_queued(command, &args) {
                 reply.error(&line);
+                reply.take_errors();
+                self.server.stats.count_error(&reply.as_bytes()[from + 1..]);
+                crate::stats::bump(&self.commands[usize::from(command.id)].rejected, 1);
                 continue;
+            }
+            if self.monitoring && tells_of_itself(command) {
+                monitor::tell_of_any(&self.server, Runner::Client(&batch.session), command, &args);
             }
             match command.spec.handler {
                 Handler::Engine(function) => {
-                    let start = clock::tick();
                     self.invoke(
                         keyspace,
                         &mut batch.session,
@@ -673,17 +736,21 @@ impl Executor {
                     );
                     // HELLO inside a transaction changes the protocol of what follows.
                     reply.set_protocol(batch.session.protocol);
-                    self.commands[usize::from(command.id)]
-                        .record(clock::nanos_between(start, clock::tick()), self.config.latency_tracking);
                 }
-                Handler::Server => {
+                Handler::Server if pubsub::is_one(command) => {
                     let client = pubsub::Subscriber {
                         session: &mut batch.session,
                         shared: &batch.shared,
                         subscribed: &mut batch.subscribed,
                     };
                     pubsub::execute(&self.server, client, command, &args, reply);
-                    self.commands[usize::from(command.id)].record(0, self.config.latency_tracking);
+                }
+                Handler::Server => {
+                    let shards = keyspace.parts().iter().map(|part| self.describe(part)).collect();
+                    let inside = server_commands::Inside { command, args: words.clone(), shards };
+                    server_commands::run_inside(&self.server, batch, inside, reply);
+                    // It may have changed the configuration.
+                    self.refresh();
                 }
                 Handler::Script => {
                     let client = pubsub::Subscriber {
@@ -691,13 +758,28 @@ impl Executor {
                         shared: &batch.shared,
                         subscribed: &mut batch.subscribed,
                     };
-                    let start = clock::tick();
-                    self.run_script_command(keyspace, client, reply, command, &args, now_us);
-                    self.commands[usize::from(command.id)]
-                        .record(clock::nanos_between(start, clock::tick()), self.config.latency_tracking);
+                    counted = self.run_script_command(keyspace, client, reply, command, &args, now_us).0;
                 }
                 // UNWATCH is the only one of its kind that can be queued, and EXEC has unwatched already.
                 _ => reply.ok(),
+            }
+            let stats = &self.commands[usize::from(command.id)];
+            stats.record(clock::nanos_between(start, clock::tick()), self.config.latency_tracking);
+            if reply.take_errors() > 0 {
+                crate::stats::bump(&stats.failed, 1);
+                if !counted {
+                    self.server.stats.count_error(&reply.as_bytes()[from + 1..]);
+                }
+            }
+            batch.commands_run += 1;
+            if self.monitoring {
+                monitor::tell_of(&self.server, Runner::Client(&batch.session), command, &args);
+            }
+            // A client that has killed itself hears no more, though the rest still runs.
+            if let Some(end) = closed_at {
+                reply.truncate(end);
+            } else if batch.session.close_after_reply {
+                closed_at = Some(reply.len());
             }
         }
         self.effects.propagation.close_group(Grouping::Together);
@@ -793,15 +875,6 @@ impl Executor {
             hint: None,
         })
     }
-}
-
-/// Whether what was refused is a line of an HTTP request: somebody's browser is made to talk to us.
-fn is_http(error: &CommandError) -> bool {
-    let CommandError::Bytes(line) = error else { return false };
-    let word = line.strip_prefix(b"ERR unknown command '").unwrap_or_default();
-    ["post'", "host:'"]
-        .iter()
-        .any(|w| word.get(..w.len()).is_some_and(|s| s.eq_ignore_ascii_case(w.as_bytes())))
 }
 
 /// How expired keys look to this client now.

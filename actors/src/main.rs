@@ -29,6 +29,7 @@ mod admin;
 mod banner;
 mod batch;
 mod blocked;
+mod client_eviction;
 mod clients;
 mod clock;
 mod command_log;
@@ -53,6 +54,7 @@ mod log;
 mod memory;
 #[allow(dead_code)] // most of it waits for cluster mode
 mod migration;
+mod monitor;
 mod names;
 mod pause;
 mod persistence;

@@ -73,6 +73,11 @@ fn reads_undeclared_keys(command: &'static Command, words: &[&[u8]]) -> bool {
     matches!(command.spec.name, "sort" | "sort_ro") && skuld::commands::sort::follows_patterns(words)
 }
 
+/// Whether the reply holds figures of all shards, which inside a transaction must be at hand.
+fn tells_of_all_shards(command: &Command) -> bool {
+    matches!(command.name, "info" | "memory|stats" | "memory|doctor")
+}
+
 /// Routes EXEC: the keys of all queued commands and all watched keys.
 fn route_exec(batch: &Batch, workers: u16) -> Route {
     let Some(queue) = &batch.transaction.queue else { return Route::Anywhere };
@@ -83,7 +88,7 @@ fn route_exec(batch: &Batch, workers: u16) -> Route {
         }
     };
     for (command, words) in &queue.commands {
-        if crate::scripting::runs_code(command) {
+        if crate::scripting::runs_code(command) || (workers > 1 && tells_of_all_shards(command)) {
             return Route::All;
         }
         match command.spec.scope {

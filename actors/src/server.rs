@@ -25,6 +25,7 @@ use crate::import_mode::ImportMode;
 use crate::latency_monitor::LatencyMonitor;
 use crate::listener::Listener;
 use crate::migration::Migrations;
+use crate::monitor::Monitors;
 use crate::pause::Pause;
 use crate::persistence::Persistence;
 use crate::reaper::Reaper;
@@ -74,6 +75,8 @@ pub struct Server {
     pub shutting_down: AtomicBool,
     /// What shards know of each other while memory is full.
     pub eviction: Eviction,
+    /// Who is shown every command.
+    pub monitors: Monitors,
     /// Who waits for which keys.
     pub blocked: Blocked,
     /// Scripts and libraries of functions.
@@ -128,6 +131,7 @@ impl Server {
             dirty: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
             eviction: Eviction::new(workers),
+            monitors: Monitors::default(),
             blocked: Blocked::new(workers),
             scripts: Default::default(),
             exports: Exports::default(),

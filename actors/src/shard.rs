@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use skuld::commands::spec::WRITE;
-use skuld::keyspace::{Keyspace, Part};
+use skuld::keyspace::{Database, Keyspace, Part};
 use skuld::slot::Slot;
 
 use crate::batch::{Batch, Stop};
@@ -524,16 +524,29 @@ impl Shard {
     }
 
     fn describe(&mut self) -> ShardDescription {
-        let part = &self.keyspace.parts()[0];
-        let executor = &mut self.executor;
         ShardDescription {
             index: self.index,
+            arrived: self.arrived.len() as u64,
+            preempted: self.preempted.len() as u64,
+            parked: self.parked.len() as u64,
+            paused: self.paused.len() as u64,
+            units: self.units.len() as u64,
+            ..self.executor.describe(&self.keyspace.parts()[0])
+        }
+    }
+}
+
+impl ShardDescription {
+    /// What a shard's tables tell by themselves; `average_ttl` knows that of a database.
+    pub fn of_part(part: &Part, mut average_ttl: impl FnMut(&Database) -> i64) -> Self {
+        Self {
+            index: part.index(),
             databases: (0..part.databases())
                 .map(|db| {
                     part.database(db).map_or_else(DatabaseFigures::default, |d| DatabaseFigures {
                         keys: d.keys(),
                         expires: d.expires(),
-                        avg_ttl: executor.average_ttl(d, part.index()),
+                        avg_ttl: average_ttl(d),
                         volatile_items: d.volatile(),
                         table_bytes: d.table_bytes() as u64,
                     })
@@ -544,11 +557,7 @@ impl Shard {
                 .map(|d| d.table_bytes() as u64)
                 .sum(),
             wheel_items: part.wheel().len() as u64,
-            arrived: self.arrived.len() as u64,
-            preempted: self.preempted.len() as u64,
-            parked: self.parked.len() as u64,
-            paused: self.paused.len() as u64,
-            units: self.units.len() as u64,
+            ..Self::default()
         }
     }
 }

@@ -170,6 +170,9 @@ pub struct Subscribed {
     registered: Option<(Arc<Subscriptions>, Arc<ClientShared>)>,
 }
 
+/// What a subscription takes beside the name, roughly.
+const NAME_BYTES: usize = 96;
+
 impl Drop for Subscribed {
     fn drop(&mut self) {
         self.clear();
@@ -208,6 +211,7 @@ impl Subscribed {
         if self.names[kind as usize].contains(name) {
             return;
         }
+        client.subscribed_bytes.fetch_add((name.len() + NAME_BYTES) as u64, Ordering::Relaxed);
         let mut members = registry.lock();
         let members = &mut members[kind as usize];
         let name: Arc<[u8]> =
@@ -227,6 +231,7 @@ impl Subscribed {
         if !self.names[kind as usize].remove(name) {
             return;
         }
+        client.subscribed_bytes.fetch_sub((name.len() + NAME_BYTES) as u64, Ordering::Relaxed);
         let mut members = registry.lock();
         let members = &mut members[kind as usize];
         if let Some(clients) = members.get_mut(name) {

@@ -16,9 +16,16 @@ use skuld::effects::{DatabaseChange, Modified};
 use skuld::keyspace::Keyspace;
 use skuld::slot::slot_of;
 
+use crate::clients::ClientShared;
+
 /// Most bytes a client may queue; more is refused and aborts the transaction. Valkey counts them against
 /// `client-query-buffer-limit` likewise.
 pub const QUEUED_BYTES_MAX: usize = 1 << 30;
+
+/// What a word of a queued command takes beside its bytes, as Valkey counts it.
+const WORD_BYTES: usize = 8;
+/// What a watched key takes beside its name, roughly.
+const WATCH_BYTES: usize = size_of::<Watched>() + size_of::<Watcher>() + 64;
 
 /// What a client prepared for EXEC.
 #[derive(Default)]
@@ -26,6 +33,8 @@ pub struct Transaction {
     /// Queued commands with their words; None outside MULTI.
     pub queue: Option<Queue>,
     pub watched: Vec<Watched>,
+    /// There was a MULTI or a WATCH.
+    pub used: bool,
     /// Where the watched keys are registered, once there are any.
     registry: Option<Arc<Watches>>,
 }
@@ -89,6 +98,18 @@ pub struct Watches {
 }
 
 impl Watches {
+    /// Keys watched by somebody, and clients that watch any.
+    pub fn counts(&self) -> (usize, usize) {
+        let mut clients: Vec<*const Flag> = self
+            .keys
+            .iter()
+            .flat_map(|e| e.value().iter().map(|w| Arc::as_ptr(&w.flag)).collect::<Vec<_>>())
+            .collect();
+        clients.sort_unstable();
+        clients.dedup();
+        (self.keys.len(), clients.len())
+    }
+
     /// Whether anybody watches anything.
     #[inline]
     pub fn any(&self) -> bool {
@@ -138,6 +159,25 @@ fn exists(keyspace: &Keyspace, db: u32, key: &[u8]) -> bool {
 }
 
 impl Transaction {
+    /// Lets others see how many commands are queued and keys watched.
+    pub fn publish(&self, shared: &ClientShared) {
+        let was_used = shared.queued.load(Ordering::Relaxed) >= 0;
+        if self.queue.is_none() && self.watched.is_empty() && !was_used && !self.used {
+            return;
+        }
+        let (commands, bytes) = self.queue.as_ref().map_or((0, 0), |queue| {
+            let words: usize = queue.commands.iter().map(|(_, words)| words.len()).sum();
+            (queue.commands.len(), queue.bytes + words * WORD_BYTES)
+        });
+        shared.queued.store(commands as i32, Ordering::Relaxed);
+        shared.queued_bytes.store(bytes as u64, Ordering::Relaxed);
+        shared.in_transaction.store(self.queue.is_some(), Ordering::Relaxed);
+        let watched: usize = self.watched.iter().map(|w| w.key.len() + WATCH_BYTES).sum();
+        shared.watched.store(self.watched.len() as u32, Ordering::Relaxed);
+        shared.watched_bytes.store(watched as u64, Ordering::Relaxed);
+        shared.dirty.store(self.watched.iter().any(|w| w.flag.0.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
     pub fn is_queueing(&self) -> bool {
         self.queue.is_some()
     }
@@ -166,6 +206,7 @@ impl Transaction {
         if self.watched.iter().any(|w| w.db == db && w.key == key) {
             return;
         }
+        self.used = true;
         let entry = entry_of(keyspace, db, key);
         let expired = entry.is_some_and(|e| seen.is_expired(e));
         let flag = self.watched.first().map_or_else(Arc::default, |w| w.flag.clone());

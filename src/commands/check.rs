@@ -36,6 +36,11 @@ pub fn admit(table: &Table, args: &[&[u8]], session: &Session) -> Result<&'stati
     Ok(command)
 }
 
+/// Whether an unknown command is a line of an HTTP request.
+pub fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 /// What a subscriber may ask without RESP3, where replies and messages could not be told apart.
 fn is_for_subscribers(command: &Command) -> bool {
     matches!(

@@ -14,9 +14,12 @@ use super::convert::{Version, push_reply};
 use super::lua::*;
 use super::run::{Run, Surroundings};
 use crate::access::gate::Asker;
+use crate::batch::Batch;
 use crate::clock;
 use crate::gate;
+use crate::monitor::{self, Runner};
 use crate::server_commands::pubsub::{self, Subscriber};
+use crate::server_commands::{Inside, run_inside};
 use crate::stats::bump;
 
 /// `redis.call`
@@ -170,11 +173,23 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
                 Subscriber { session: client.session, shared: client.shared, subscribed: client.subscribed };
             pubsub::execute(&executor.server, client, command, words, reply);
         }
+        Handler::Server => {
+            // What such a command could change of its client it may not change from a script.
+            let (session, shared) = (client.session.clone(), client.shared.clone());
+            let connection = shared.connection.clone();
+            let mut batch = Batch::of_client(session, shared, connection);
+            let args = words.iter().map(|word| word.to_vec()).collect();
+            let shards = keyspace.parts().iter().map(|part| executor.describe(part)).collect();
+            run_inside(&executor.server, &mut batch, Inside { command, args, shards }, reply);
+        }
         _ => {
             let line =
                 format!("ERR Command '{}' cannot be called from scripts by this version", command.name);
             reply.error(&line);
         }
+    }
+    if executor.monitoring {
+        monitor::tell_of(&executor.server, Runner::Script { db: client.session.db }, command, words);
     }
     executor.tell_of_databases(keyspace);
     let stats = &executor.commands[usize::from(command.id)];

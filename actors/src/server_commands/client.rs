@@ -8,7 +8,7 @@ use skuld::commands::context::CommandError;
 use skuld::resp::decode::parse_integer;
 
 use super::client_filter::{self, Filter};
-use super::{Outcome, Request, tell_all_shards};
+use super::{Outcome, Request, ask_all_shards};
 use crate::batch::Batch;
 use crate::blocked::{self, Ended, UNBLOCKED_BY_CLIENT};
 use crate::clients::{ClientShared, flag};
@@ -32,7 +32,7 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
         "client|pause" => pause(request).await,
         "client|unpause" => {
             request.server.pause.end();
-            tell_all_shards(&request.server, Controlled::EndPause).await;
+            ask_all_shards(request, Controlled::EndPause).await;
             request.reply.ok();
             Ok(())
         }
@@ -63,8 +63,11 @@ pub fn letters(client: &ClientShared) -> String {
     let flags = client.flags.load(Ordering::Relaxed);
     let mut out = String::new();
     for (set, letter) in [
+        (client.monitoring.load(Ordering::Relaxed), 'O'),
         (client.is_subscriber(), 'P'),
+        (client.in_transaction.load(Ordering::Relaxed), 'x'),
         (client.is_waiting(), 'b'),
+        (client.dirty.load(Ordering::Relaxed), 'd'),
         (client.killed.load(Ordering::Relaxed), 'A'),
         (flags & flag::CLOSE_AFTER_REPLY != 0, 'c'),
         (client.unix_socket, 'U'),
@@ -96,7 +99,7 @@ pub fn line(client: &ClientShared, now_ms: i64) -> String {
     let capa = if client.flags.load(Ordering::Relaxed) & flag::CAPA_REDIRECT != 0 { "r" } else { "" };
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={capa} db={} sub={} psub={} ssub={} \
-         multi=-1 watch=0 qbuf={query} qbuf-free={free} argv-mem={arguments} multi-mem=0 rbs=0 rbp=0 obl=0 oll={} \
+         multi={} watch={} qbuf={query} qbuf-free={free} argv-mem={arguments} multi-mem={} rbs=0 rbp=0 obl=0 oll={} \
          omem={output} tot-mem={} events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
          tot-net-out={} tot-cmds={}",
         client.id,
@@ -111,6 +114,9 @@ pub fn line(client: &ClientShared, now_ms: i64) -> String {
         client.subscriptions[0].load(Ordering::Relaxed),
         client.subscriptions[1].load(Ordering::Relaxed),
         client.subscriptions[2].load(Ordering::Relaxed),
+        client.queued.load(Ordering::Relaxed),
+        client.watched.load(Ordering::Relaxed),
+        load(&client.queued_bytes),
         u8::from(output > 0),
         client.memory_bytes(),
         if output > 0 { "rw" } else { "r" },
@@ -221,7 +227,7 @@ async fn pause(request: &mut Request) -> Outcome {
         return Err(CommandError::fixed("ERR timeout is out of range"));
     };
     request.server.pause.begin(what, until);
-    tell_all_shards(&request.server, Controlled::ConfirmPause).await;
+    ask_all_shards(request, Controlled::ConfirmPause).await;
     request.reply.ok();
     Ok(())
 }

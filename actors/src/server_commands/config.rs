@@ -6,14 +6,14 @@ use skuld::commands::context::CommandError;
 use skuld::config::rewrite::Additions;
 use skuld::config::{Config, ProtectedAction, SetError, SetGuard, SetOutcome};
 
-use super::{Outcome, Request, tell_all_shards};
+use super::{Outcome, Request, ask_all_shards};
 use crate::batch::Batch;
 use crate::configure::os_text;
 use crate::envelope::tell;
 use crate::listener::Rebind;
 use crate::server::{Server, ServerRef};
 use crate::shard::Controlled;
-use crate::{configure, crash, log, memory, proc_title, process};
+use crate::{client_eviction, configure, crash, log, memory, proc_title, process};
 
 /// Runs the subcommand.
 pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
@@ -32,7 +32,7 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
         "config|rewrite" => rewrite_file(request, Additions::Changed),
         "config|resetstat" => {
             request.server.stats.reset_shared();
-            tell_all_shards(&request.server, Controlled::ResetCounters).await;
+            ask_all_shards(request, Controlled::ResetCounters).await;
             request.reply.ok();
             Ok(())
         }
@@ -109,9 +109,13 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
         server.access.set_default_password(outcome.config.requirepass.as_bytes());
     }
     let import_mode = outcome.config.import_mode;
+    let limits_clients = outcome.changes("maxmemory-clients") || outcome.changes("maxmemory");
     server.config.store(Arc::new(outcome.config));
     if import_mode != old.import_mode {
         crate::import_mode::announce(&server, import_mode);
+    }
+    if limits_clients {
+        client_eviction::enforce(&server);
     }
     request.reply.ok();
     Ok(())

@@ -12,7 +12,7 @@ use skuld::resp::decode::parse_integer;
 
 use super::actor::describe_shards;
 use super::config::is_allowed;
-use super::{Outcome, Request, config, debug_keys, tell_all_shards};
+use super::{Outcome, Request, ask_all_shards, config, debug_keys};
 use crate::batch::Batch;
 use crate::shard::Controlled;
 use crate::{clock, start};
@@ -62,7 +62,7 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("sleep", 3) => {
             let seconds = skuld::config::values::parse_fraction(&request.args[2]).unwrap_or(0.0);
             let time = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
-            tell_all_shards(&request.server, Controlled::Sleep(time)).await;
+            ask_all_shards(request, Controlled::Sleep(time)).await;
             request.reply.ok();
         }
         ("set-active-expire", 3) => {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use skuld::config::Config;
 
-use super::actor::describe_shards;
 use super::{Outcome, Request, info_server, info_stats};
 use crate::server::Server;
 use crate::shard::ShardDescription;
@@ -112,8 +111,8 @@ pub fn render(view: &View<'_>, words: &[Vec<u8>]) -> String {
 
 /// INFO [section ...].
 pub async fn run(request: &mut Request) -> Outcome {
-    let shards = describe_shards(&request.server).await;
-    if let Some(cluster) = &request.server.cluster {
+    let shards = request.describe_shards().await;
+    if let (Some(cluster), None) = (&request.server.cluster, &request.inside) {
         cluster.renew_info().await;
     }
     let config = request.server.config.load_full();

@@ -104,9 +104,10 @@ pub fn clients(view: &View<'_>, out: &mut Lines) {
     out.add("blocked_clients", paused + blocked.clients() as u64);
     out.add("tracking_clients", 0);
     out.add("pubsub_clients", view.server.subscriptions.clients());
-    out.add("watching_clients", 0);
+    let (watched_keys, watching_clients) = view.server.watches.counts();
+    out.add("watching_clients", watching_clients);
     out.add("clients_in_timeout_table", blocked.timed());
-    out.add("total_watched_keys", 0);
+    out.add("total_watched_keys", watched_keys);
     out.add("total_blocking_keys", blocking_keys);
     out.add("total_blocking_keys_on_nokey", blocking_keys_on_loss);
     let (reason, actions, left) = match view.server.pause.state() {

@@ -2,7 +2,6 @@
 
 use skuld::commands::context::CommandError;
 
-use super::actor::describe_shards;
 use super::info::View;
 use super::info_server::{MemoryFigures, memory_figures, percent, ratio};
 use super::{Outcome, Request};
@@ -31,7 +30,7 @@ pub async fn run(request: &mut Request) -> Outcome {
 }
 
 async fn view(request: &Request) -> View<'_> {
-    let shards = describe_shards(&request.server).await;
+    let shards = request.describe_shards().await;
     View { server: &request.server, config: request.server.config.load_full(), shards }
 }
 

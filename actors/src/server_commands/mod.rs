@@ -27,6 +27,7 @@ pub use actor::{describe_shards, rows as actor_rows};
 
 use std::future::Future;
 use std::pin::Pin;
+use std::task::{Context as Task, Poll, Waker};
 
 use skuld::commands::Command;
 use skuld::commands::context::CommandError;
@@ -38,8 +39,9 @@ use crate::command_log::command_ended;
 use crate::envelope::tell;
 use crate::executor::settle_reply_mode;
 use crate::migration;
+use crate::monitor::{self, Runner};
 use crate::server::ServerRef;
-use crate::shard::{Control, Controlled};
+use crate::shard::{Control, Controlled, ShardDescription};
 
 /// How far a server command got.
 pub enum Ran {
@@ -57,6 +59,16 @@ pub struct Request {
     pub reply: Reply,
     /// Where the command's own reply begins in `reply`.
     from: usize,
+    /// Runs inside a transaction or a script: nothing can be waited for. The figures of the shards concerned.
+    inside: Option<Vec<ShardDescription>>,
+}
+
+/// A server command of a transaction or a script.
+pub struct Inside {
+    pub command: &'static Command,
+    pub args: Vec<Vec<u8>>,
+    /// The figures of the shards whose tables are at hand.
+    pub shards: Vec<ShardDescription>,
 }
 
 /// The result of a server command: its reply is in the request's writer, or it is refused.
@@ -71,6 +83,14 @@ impl Request {
         self.reply.raw(&earlier.split_off(self.from));
         self.from = 0;
         earlier
+    }
+
+    /// The figures of all shards, as far as they can be had without waiting if nothing can be waited for.
+    async fn describe_shards(&self) -> Vec<ShardDescription> {
+        match &self.inside {
+            Some(shards) => shards.clone(),
+            None => describe_shards(&self.server).await,
+        }
     }
 
     /// Argument `index` in lower case, for subcommand dispatch.
@@ -89,7 +109,7 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
     };
     let from = batch.output.len();
     let reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
-    let request = Request { server, command, args, reply, from };
+    let request = Request { server, command, args, reply, from, inside: None };
     let start = clock::tick();
     // CLIENT LIST shows what a client is running, itself included.
     batch.shared.last_command.store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
@@ -117,6 +137,10 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
             request.server.stats.count_error(&batch.output[from + 1..]);
             batch.note_import_error(from, request.command.name);
         }
+        if request.server.monitors.any() {
+            let words: Vec<&[u8]> = request.args.iter().map(Vec::as_slice).collect();
+            monitor::tell_of(&request.server, Runner::Client(&batch.session), request.command, &words);
+        }
         let unwanted_from =
             if pubsub::replies_are_pushes(request.command) { batch.output.len() } else { from };
         settle_reply_mode(&mut batch.output, unwanted_from, &mut batch.session);
@@ -124,18 +148,57 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
     }))
 }
 
+/// Runs a server command at once, where it runs: inside a transaction or a script, on the thread of a shard. Nearly all of
+/// them need nobody else for their reply; one that does is refused. The reply, or the error, is appended to `reply`. The caller
+/// counts the command and checks whether it is allowed there.
+pub fn run_inside(server: &ServerRef, batch: &mut Batch, inside: Inside, reply: &mut Reply) {
+    let Inside { command, args, shards } = inside;
+    let from = reply.len();
+    let reply_so_far = std::mem::replace(reply, Reply::new(batch.session.protocol));
+    let mut request =
+        Request { server: server.clone(), command, args, reply: reply_so_far, from, inside: Some(shards) };
+    let outcome = {
+        let mut future = std::pin::pin!(dispatch(&mut request, batch));
+        match future.as_mut().poll(&mut Task::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => Err(CommandError::text(format!(
+                "ERR Command '{}' waits for other parts of the server and cannot run inside a transaction or a script",
+                command.name
+            ))),
+        }
+    };
+    if let Err(error) = &outcome {
+        request.reply.truncate(from);
+        error.write_to(&mut request.reply);
+    }
+    *reply = request.reply;
+    reply.set_protocol(batch.session.protocol);
+}
+
 /// Has every shard do something, and waits until all have done it.
 pub async fn tell_all_shards(server: &ServerRef, what: Controlled) {
-    let mut waiting = Vec::new();
-    for shard in server.shards() {
-        let (done, answer) = tokio::sync::oneshot::channel();
-        tell(shard, Control { what, done });
-        waiting.push(answer);
-    }
-    for answer in waiting {
+    for answer in send_to_all_shards(server, what) {
         // A shard ends only with the process.
         let _ = answer.await;
     }
+}
+
+/// Like [`tell_all_shards`] for a command; inside a transaction or a script, where a shard runs it, it does not wait.
+async fn ask_all_shards(request: &Request, what: Controlled) {
+    if request.inside.is_some() {
+        send_to_all_shards(&request.server, what);
+    } else {
+        tell_all_shards(&request.server, what).await;
+    }
+}
+
+fn send_to_all_shards(server: &ServerRef, what: Controlled) -> Vec<tokio::sync::oneshot::Receiver<()>> {
+    let send = |shard| {
+        let (done, answer) = tokio::sync::oneshot::channel();
+        tell(shard, Control { what, done });
+        answer
+    };
+    server.shards().iter().map(send).collect()
 }
 
 async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
@@ -155,6 +218,7 @@ async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
         "bgsave" => persistence::background_save(request).await,
         "save" => persistence::save(request).await,
         "lastsave" => persistence::last_save(request),
+        "monitor" => begin_monitoring(request, batch),
         "latency" => latency::run(request),
         "memory" => memory::run(request).await,
         "migrate" => migrate::run(request, batch).await,
@@ -164,4 +228,17 @@ async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
         _ if pubsub::is_one(request.command) => pubsub::run(request, batch).await,
         _ => Err(CommandError::text(format!("ERR the command '{name}' is not connected to the server yet"))),
     }
+}
+
+/// MONITOR. Asked for once more it says nothing.
+fn begin_monitoring(request: &mut Request, batch: &mut Batch) -> Outcome {
+    if request.inside.is_some() {
+        return Err(CommandError::fixed("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+    }
+    if !batch.session.monitoring {
+        batch.session.monitoring = true;
+        request.server.monitors.add(&batch.shared);
+        request.reply.ok();
+    }
+    Ok(())
 }

@@ -63,6 +63,7 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
 
 /// RESET of a client that has subscriptions.
 pub async fn reset(request: &mut Request, batch: &mut Batch) -> Outcome {
+    request.server.monitors.remove(&batch.shared);
     batch.subscribed.clear();
     pass_messages(batch).await;
     batch.transaction.queue = None;

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use actix::prelude::*;
 use skuld::commands::waiting::restricted;
 use skuld::effects::Wait;
-use skuld::keyspace::Keyspace;
+use skuld::keyspace::{Keyspace, Type};
 use skuld::slot::{Slot, slot_of};
 
 use super::units::{Again, Slots};
@@ -112,27 +112,35 @@ impl Shard {
                 self.server.blocked.is_awaited(*db, key) && seen.insert((*db, key.clone()))
             });
             for (db, key) in ready {
-                for waiter in self.server.blocked.queue(db, &key) {
-                    if !self.may_be_served(&waiter, &key, unit.as_ref()) {
-                        continue;
-                    }
-                    if let Served::KeyIsPromised = self.serve(&waiter, &key, unit.as_mut(), ctx) {
-                        break;
-                    }
-                }
+                self.serve_key(db, &key, &mut unit, ctx);
             }
         }
     }
 
-    fn may_be_served(&self, waiter: &Waiter, key: &[u8], unit: Option<&UnitKeys<'_>>) -> bool {
+    /// Serves those who wait for one key. Who comes to wait again meanwhile has had its turn.
+    fn serve_key(&mut self, db: u32, key: &[u8], unit: &mut Option<UnitKeys<'_>>, ctx: &mut Context<Self>) {
+        let Some(last) = self.server.blocked.last_of(db, key) else { return };
+        let mut after = None;
+        while let Some(waiter) = self.server.blocked.next_of(db, key, after, last) {
+            after = Some(waiter.number);
+            let kind = self.kind_of(db, key, unit.as_ref());
+            if kind.is_none() && !self.server.blocked.any_on_loss() {
+                return;
+            }
+            if (waiter.until_loss || kind.is_some_and(|kind| waiter.wants(kind)))
+                && let Served::KeyIsPromised = self.serve(&waiter, key, unit.as_mut(), ctx)
+            {
+                return;
+            }
+        }
+    }
+
+    /// The type of a key that is there and has not expired.
+    fn kind_of(&self, db: u32, key: &[u8], unit: Option<&UnitKeys<'_>>) -> Option<Type> {
         let keyspace = unit.map_or(&self.keyspace, |u| &*u.keyspace);
         let slot = slot_of(key);
-        let entry = keyspace
-            .part(slot)
-            .database(waiter.db)
-            .and_then(|database| database.find(slot, skuld::hash::hash(key), key))
-            .filter(|entry| entry.expiry().is_none_or(|deadline| clock::unix_ms() <= deadline));
-        waiter.until_loss || entry.is_some_and(|entry| waiter.wants(entry.kind()))
+        let entry = keyspace.part(slot).database(db)?.find(slot, skuld::hash::hash(key), key)?;
+        entry.expiry().is_none_or(|deadline| clock::unix_ms() <= deadline).then(|| entry.kind())
     }
 
     /// Whether a slot's keys are within reach of what runs now.
@@ -203,7 +211,9 @@ impl Shard {
         };
         self.executor.forget_window();
         let at = clock::tick();
+        self.executor.runs_again = true;
         self.executor.run(keyspace, &mut batch, command, at);
+        self.executor.runs_again = false;
         if let Some(original) = original {
             batch.restore_args(batch.next, original);
         }

@@ -209,7 +209,9 @@ impl Shard {
             return;
         }
         let at = clock::tick();
+        self.executor.runs_again = again.is_some();
         let end = self.executor.run(&mut keyspace, &mut batch, command, at);
+        self.executor.runs_again = false;
         crate::envelope::set_recent(end);
         let mut batch = match self.executor.effects.wait.take() {
             Some(wait) => {

@@ -135,7 +135,7 @@ pub static ROWS: &[CommandSpec] = &[
     command("monitor", 1, Group::Server, "1.0.0")
         .summary("Shows every command the server runs as it happens.")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("psync", -3, Group::Server, "2.8.0")
         .summary("Starts replication, from an offset if possible; sent by replicas.")
         .flags(ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI)
