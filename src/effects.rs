@@ -52,6 +52,8 @@ pub enum Garbage {
     Tables(Vec<Table<Entry>>),
     /// A database that an export has not finished with, and the index of its part.
     Exporting(u16, Box<Database>),
+    /// Anything else.
+    Other(Box<dyn std::any::Any + Send>),
     /// What the configuration wants freed by the command itself: freed like the rest, but in no counter.
     Uncounted(Box<Garbage>),
 }

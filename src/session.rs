@@ -54,6 +54,23 @@ impl Origin {
     }
 }
 
+/// What CLIENT TRACKING and CLIENT CACHING asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tracking {
+    pub on: bool,
+    /// BCAST: by prefix instead of by what was read.
+    pub broadcast: bool,
+    pub opt_in: bool,
+    pub opt_out: bool,
+    pub no_loop: bool,
+    /// CLIENT CACHING: the next command is an exception.
+    pub caching: bool,
+    /// The client that gets the messages; 0 for this one.
+    pub redirect: u64,
+    /// Sorted.
+    pub prefixes: Vec<Vec<u8>>,
+}
+
 /// A client's session.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -86,6 +103,7 @@ pub struct Session {
     pub capa_redirect: bool,
     /// MONITOR: the client is shown all commands, and may not touch keys itself.
     pub monitoring: bool,
+    pub tracking: Tracking,
     /// READONLY on a cluster replica.
     pub readonly: bool,
     /// ASKING: the next command may use a slot being imported.
@@ -122,6 +140,7 @@ impl Session {
             import_source: false,
             capa_redirect: false,
             monitoring: false,
+            tracking: Tracking::default(),
             readonly: false,
             asking: false,
             close_after_reply: false,

@@ -16,6 +16,7 @@ use crate::envelope::Traced;
 use crate::migration::ImportLink;
 use crate::server::Server;
 use crate::subscriptions::Subscribed;
+use crate::tracking::Tracked;
 use crate::transaction::Transaction;
 
 /// The commands of one read, how far they have been executed, and the replies so far.
@@ -36,6 +37,8 @@ pub struct Batch {
     pub transaction: Transaction,
     /// What the client is subscribed to; `session.subscriptions` is its length.
     pub subscribed: Subscribed,
+    /// The client's part in client-side caching; `session.tracking` says what it asked for.
+    pub tracked: Tracked,
     /// Encoded replies that come before `output`, in chunks: so that large ones are neither copied nor grown.
     pub finished: Vec<Vec<u8>>,
     /// Encoded replies.
@@ -69,7 +72,7 @@ pub enum Stop {
     Done,
     /// Request `next` needs server state; the connection runs it and sends the batch on.
     NeedsServer,
-    /// A command of a subscriber has run: its reply goes out before the messages it may have caused, then the batch goes on.
+    /// A command of a subscriber or of a client that tracks has run: its reply goes out before the messages it may have caused, then the batch goes on.
     Turn,
     /// The client was killed meanwhile.
     Killed,
@@ -90,6 +93,7 @@ impl Batch {
             next: 0,
             transaction: Transaction::default(),
             subscribed: Subscribed::default(),
+            tracked: Tracked::default(),
             finished: Vec::new(),
             output: Vec::new(),
             last_command: u16::MAX,

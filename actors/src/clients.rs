@@ -61,6 +61,10 @@ pub struct ClientShared {
     pub traced: AtomicBool,
     /// Set by CLIENT KILL and limits; every shard looks before each command.
     pub killed: AtomicBool,
+    /// Who gets this client's invalidation messages; 0 for the client itself.
+    pub redirect: AtomicU64,
+    /// The one who should get them is gone.
+    pub redirect_broken: AtomicBool,
     /// What changes rarely.
     pub names: Mutex<ClientNames>,
     pub connection: Addr<Connection>,
@@ -85,6 +89,10 @@ pub mod flag {
     pub const AUTHENTICATED: u32 = 32;
     /// CLIENT CAPA redirect.
     pub const CAPA_REDIRECT: u32 = 64;
+    /// CLIENT TRACKING.
+    pub const TRACKING: u32 = 128;
+    pub const TRACKING_BROADCAST: u32 = 256;
+    pub const TRACKING_NO_LOOP: u32 = 512;
 }
 
 impl ClientShared {
@@ -124,6 +132,8 @@ impl ClientShared {
             blocked: AtomicBool::new(false),
             traced: AtomicBool::new(false),
             killed: AtomicBool::new(false),
+            redirect: AtomicU64::new(0),
+            redirect_broken: AtomicBool::new(false),
             names: Mutex::new(ClientNames { user: session.user.name.clone(), ..ClientNames::default() }),
             connection,
         }
@@ -143,6 +153,9 @@ impl ClientShared {
             (session.close_after_reply, flag::CLOSE_AFTER_REPLY),
             (session.authenticated, flag::AUTHENTICATED),
             (session.capa_redirect, flag::CAPA_REDIRECT),
+            (session.tracking.on, flag::TRACKING),
+            (session.tracking.broadcast, flag::TRACKING_BROADCAST),
+            (session.tracking.no_loop, flag::TRACKING_NO_LOOP),
         ] {
             if set {
                 flags |= bit;
@@ -154,6 +167,16 @@ impl ClientShared {
     /// Whether the client's commands wait: for a key, for something else, or for the end of CLIENT PAUSE.
     pub fn is_waiting(&self) -> bool {
         self.blocked.load(Ordering::Relaxed) || self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Whether one of the bits of [`flag`] is set.
+    pub fn has(&self, bit: u32) -> bool {
+        self.flags.load(Ordering::Relaxed) & bit != 0
+    }
+
+    /// Whether the client wants to hear when keys it has read change.
+    pub fn tracks(&self) -> bool {
+        self.has(flag::TRACKING)
     }
 
     /// Whether the client is subscribed to anything.
@@ -207,6 +230,10 @@ impl Clients {
 
     pub fn remove(&self, id: u64) {
         self.map.remove(&id);
+    }
+
+    pub fn get(&self, id: u64) -> Option<Arc<ClientShared>> {
+        self.map.get(&id).map(|client| client.clone())
     }
 
     pub fn len(&self) -> usize {

@@ -32,6 +32,7 @@ use crate::migration::{ImportLink, import};
 use crate::server::ServerRef;
 use crate::server_commands::{self, Ran};
 use crate::shard::{ExecuteBatch, Shard};
+use crate::tls::stream::TlsStream;
 
 /// Bytes read from a socket at once, into a buffer that all connections of a thread share.
 const READ_BYTES: usize = 64 * 1024;
@@ -66,6 +67,11 @@ pub struct Waits {
     pub appended: u64,
 }
 
+/// Bytes that belong behind the replies that have arrived here and before all others (client-side caching).
+pub struct Invalidate {
+    pub bytes: Vec<u8>,
+}
+
 /// Say when everything delivered before is on its way to the socket.
 pub struct Fence {
     pub done: tokio::sync::oneshot::Sender<()>,
@@ -79,19 +85,45 @@ pub struct Kill {
 /// Look whether output has waited too long; sent now and then while some waits.
 pub struct CheckOutput;
 
-crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2, CheckOutput = 3, Fence = 4, Waits = 5);
+crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2, CheckOutput = 3, Fence = 4, Waits = 5,
+    Invalidate = 6);
 
 /// A client's socket.
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
+    /// Whether bytes were taken that are not sent.
+    fn has_unsent(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(s) => s.has_unsent(),
+        }
+    }
+
+    /// Sends what was taken, or watches for the socket to take it.
+    fn poll_flush(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(s) => s.poll_flush(cx),
+        }
+    }
+
+    /// Says good-bye, where there is a form for it.
+    fn close(&mut self) {
+        if let Self::Tls(s) = self {
+            s.close();
+        }
+    }
+
     fn poll_read(&mut self, cx: &mut std::task::Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
             Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Tls(s) => s.poll_read(cx, buf),
         }
     }
 
@@ -99,13 +131,15 @@ impl Stream {
         match self {
             Self::Tcp(s) => Pin::new(s).poll_write(cx, bytes),
             Self::Unix(s) => Pin::new(s).poll_write(cx, bytes),
+            Self::Tls(s) => s.poll_write(cx, bytes),
         }
     }
 
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(s) => s.try_write(bytes),
             Self::Unix(s) => s.try_write(bytes),
+            Self::Tls(s) => s.try_write(bytes),
         }
     }
 }
@@ -188,6 +222,7 @@ impl Connection {
             if let Some(link) = &self.import {
                 tell(&link.job, import::LinkLost);
             }
+            self.stream.close();
             self.server.clients.remove(self.shared.id);
             // In this order: a shard that lets the client wait meanwhile looks whether it was killed.
             self.shared.killed.store(true, Ordering::SeqCst);
@@ -320,6 +355,11 @@ impl Connection {
                 }
             }
         }
+        if self.stream.has_unsent()
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
+        }
         if done < bytes.len() {
             self.unwritten += bytes.len() - done;
             match self.output.back_mut() {
@@ -368,7 +408,7 @@ impl Connection {
     }
 
     fn output_is_empty(&self) -> bool {
-        self.output.is_empty()
+        self.output.is_empty() && !self.stream.has_unsent()
     }
 
     /// Writes what the socket takes, up to a turn's worth.
@@ -394,6 +434,9 @@ impl Connection {
                     }
                 }
             }
+        }
+        if !self.closed && matches!(self.stream.poll_flush(task), Poll::Ready(Err(_))) {
+            self.close(ctx);
         }
         if self.unwritten == 0 {
             self.over_soft_since = None;
@@ -516,7 +559,7 @@ impl Connection {
             }
         }
         let goes_on = batch.next < batch.requests.len() && !batch.session.close_after_reply;
-        if batch.session.subscriptions > 0 {
+        if batch.session.subscriptions > 0 || batch.session.tracking.on {
             // Behind the messages it has caused, which then follow its reply.
             let stop = if goes_on { Stop::Turn } else { Stop::Done };
             let own = batch.connection.clone();
@@ -613,6 +656,14 @@ impl Receive<Deliver> for Connection {
         // Written once the mailbox is empty, together with what else is in it.
         if !self.closed {
             self.held.push(bytes);
+        }
+    }
+}
+
+impl Receive<Invalidate> for Connection {
+    fn receive(&mut self, Invalidate { mut bytes }: Invalidate, ctx: &mut Context<Self>) {
+        if !self.closed {
+            self.send(&mut bytes, ctx);
         }
     }
 }

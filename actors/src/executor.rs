@@ -6,12 +6,14 @@ use std::sync::Arc;
 use skuld::acl::log::Context as RefusalContext;
 use skuld::commands::Command;
 use skuld::commands::context::{CommandError, Context};
+use skuld::commands::keys::{KeyList, keys_of};
 use skuld::commands::spec::{
-    ARBITRARY_KEYS, BLOCKING, DENYOOM, MAY_REPLICATE, NO_MULTI, READONLY, SKIP_MONITOR, WRITE,
+    ARBITRARY_KEYS, BLOCKING, Categories, DENYOOM, MAY_REPLICATE, NO_MULTI, NOT_KEY, READONLY, SKIP_MONITOR,
+    WRITE,
 };
 use skuld::commands::{EngineFn, Handler, check};
 use skuld::config::Config;
-use skuld::effects::{DatabaseChange, Effects, Grouping};
+use skuld::effects::{DatabaseChange, Effects, Freeing, Garbage, Grouping, Modified};
 use skuld::eviction::Chooser;
 use skuld::expiry::rules::Situation;
 use skuld::expiry::wheel::Popped;
@@ -37,6 +39,7 @@ use crate::server::ServerRef;
 use crate::server_commands::{self, pubsub};
 use crate::shard::ShardDescription;
 use crate::stats::CommandStats;
+use crate::tracking::{self, Writer};
 use crate::transaction::{Queue, Seen, Transaction};
 
 /// Requests whose keys are loaded ahead together.
@@ -47,6 +50,14 @@ pub struct Executor {
     pub server: ServerRef,
     pub config: Arc<Config>,
     users: access::gate::Known,
+    /// Somebody caches what it reads.
+    tracks: bool,
+    /// What the command being run has changed so far, for those who track by prefix.
+    changed: Vec<Modified>,
+    /// The command being run has emptied a database.
+    flushed: bool,
+    /// What the command being run has to tell its own client, behind its reply.
+    pushes: Vec<u8>,
     pub effects: Effects,
     pub rng: Rng,
     pub commands: Arc<[CommandStats]>,
@@ -99,6 +110,10 @@ impl Executor {
             server,
             config,
             users,
+            tracks: false,
+            changed: Vec::new(),
+            flushed: false,
+            pushes: Vec::new(),
             effects: Effects::default(),
             rng: Rng::new(seed),
             commands,
@@ -125,7 +140,8 @@ impl Executor {
         self.effects.listening.propagation = self.exporting || Replication::records_effects(flags);
         let record = flags & bit::TESTS != 0;
         self.is_replica = flags & bit::REPLICA != 0;
-        self.effects.listening.modified = self.server.watches.any();
+        self.tracks = self.server.tracking.any();
+        self.effects.listening.modified = self.tracks || self.server.watches.any();
         self.monitoring = self.server.monitors.any();
         self.effects.listening.waiting = self.server.blocked.any_on_keys();
         self.effects.listening.waiting_for_loss = self.server.blocked.any_on_loss();
@@ -310,7 +326,9 @@ impl Executor {
                 // Its subscriptions end with it.
                 Ok(command)
                     if command.name == "reset"
-                        && (batch.session.subscriptions > 0 || batch.session.monitoring) =>
+                        && (batch.session.subscriptions > 0
+                            || batch.session.monitoring
+                            || batch.session.tracking.on) =>
                 {
                     Resolved::Server(command)
                 }
@@ -477,6 +495,9 @@ impl Executor {
         if batch.session.reply_mode != ReplyMode::On {
             settle_reply_mode(&mut batch.output, from, &mut batch.session);
         }
+        if self.tracks {
+            self.settle_tracking(batch, command);
+        }
         end
     }
 }
@@ -494,6 +515,8 @@ impl Executor {
         if self.server.watches.any() {
             self.server.watches.tell_databases(&self.effects.databases, keyspace);
         }
+        let swapped = |change: &DatabaseChange| matches!(change, DatabaseChange::Swapped(..));
+        self.flushed |= self.tracks && !self.effects.databases.iter().all(swapped);
         self.effects.databases.clear();
     }
 }
@@ -613,6 +636,63 @@ impl Executor {
             reply.truncate(from);
             error.write_to(reply);
         }
+        if self.tracks {
+            self.track(session, command, args);
+        }
+    }
+
+    /// Client-side caching: tells who has read what the command changed, then remembers what it read.
+    fn track(&mut self, session: &Session, command: &'static Command, args: &[&[u8]]) {
+        self.tell_modified(session.id);
+        let reads = command.flags.has(READONLY) && !command.categories.contains(Categories::SCRIPTING);
+        if reads && tracking::remembers(session) {
+            let mut keys = KeyList::new();
+            if keys_of(command, args, &mut keys).is_ok() {
+                let keys = keys.iter().filter(|key| !key.flags.has(NOT_KEY));
+                self.server.tracking.remember(session.id, keys.map(|key| args[key.position as usize]));
+            }
+        }
+    }
+
+    /// Tells who watches or has read what was changed since the last call. What client `own` is to hear waits in
+    /// `pushes`.
+    fn tell_modified(&mut self, own: u64) {
+        if !self.effects.modified.is_empty() {
+            self.server.watches.tell(&self.effects.modified);
+            let writer = Some(Writer { id: own, pushes: &mut self.pushes });
+            self.server.tracking.tell_readers(&self.server.clients, &self.effects.modified, writer);
+            // Who tracks by prefix gets one message for all that the command changes.
+            self.changed.append(&mut self.effects.modified);
+        }
+    }
+
+    fn tell_flushed(&mut self, own: u64) {
+        if std::mem::take(&mut self.flushed) {
+            let writer = Some(Writer { id: own, pushes: &mut self.pushes });
+            let old = self.server.tracking.flushed(&self.server.clients, writer);
+            let old = old.into_iter().map(|part| Freeing::Uncounted.apply(Garbage::Other(part)));
+            self.effects.garbage.extend(old);
+        }
+    }
+
+    /// What is left to do when a command of a server where somebody tracks has been answered.
+    fn settle_tracking(&mut self, batch: &mut Batch, command: &'static Command) {
+        self.tell_modified(batch.session.id);
+        if !self.changed.is_empty() {
+            let writer = Some(Writer { id: batch.session.id, pushes: &mut self.pushes });
+            self.server.tracking.tell_prefixes(&self.server.clients, &self.changed, writer);
+            self.changed.clear();
+        }
+        self.tell_flushed(batch.session.id);
+        batch.output.append(&mut self.pushes);
+        if batch.session.tracking.caching
+            && !batch.transaction.is_queueing()
+            && !command.name.starts_with("client|")
+        {
+            batch.session.tracking.caching = false;
+        }
+        let max = usize::try_from(self.config.tracking_table_max_keys).unwrap_or(usize::MAX);
+        self.server.tracking.shrink(&self.server.clients, max);
     }
 
     /// EVAL and all that concerns scripts. What a script did takes effect together.

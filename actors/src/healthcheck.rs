@@ -3,9 +3,14 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use skuld::config::Config;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConnection, StreamOwned};
+
+use crate::tls;
 
 /// Longest wait for each step.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -22,11 +27,19 @@ pub fn check(config: &Config) -> Result<(), String> {
         patient.map_err(|e| e.to_string())?;
         return ping(socket);
     }
-    let address = SocketAddr::new(address_of(config), config.port);
+    let encrypted = config.port == 0 && config.tls_port != 0;
+    let port = if encrypted { config.tls_port } else { config.port };
+    let address = SocketAddr::new(address_of(config), port);
     let socket = TcpStream::connect_timeout(&address, PATIENCE).map_err(|e| format!("{address}: {e}"))?;
     let patient = socket.set_read_timeout(Some(PATIENCE)).and(socket.set_write_timeout(Some(PATIENCE)));
     patient.map_err(|e| e.to_string())?;
-    ping(socket)
+    if !encrypted {
+        return ping(socket);
+    }
+    let settings = Arc::new(tls::client_settings(config)?);
+    let session =
+        ClientConnection::new(settings, ServerName::from(address.ip())).map_err(|e| e.to_string())?;
+    ping(StreamOwned::new(session, socket))
 }
 
 /// An address of this machine that the server listens on.

@@ -78,6 +78,7 @@ impl Receive<LookAround> for Janitor {
         self.looks += 1;
         if self.looks.is_multiple_of(LOOKS_PER_CLIENT_CHECK) {
             self.look_at_clients();
+            self.server.tls.reload_if_due(&self.server.config.load(), clock::unix_ms());
         }
     }
 }

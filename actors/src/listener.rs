@@ -12,14 +12,18 @@ use skuld::session::Session;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio_rustls::rustls::ServerConnection;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::gate::Asker;
 use crate::clients::ClientShared;
 use crate::clock;
 use crate::configure::os_text;
 use crate::connection::{Connection, Stream};
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
 use crate::server::ServerRef;
+use crate::tls::handshake;
+use crate::tls::stream::TlsStream;
 
 /// A socket was accepted.
 pub struct Accepted {
@@ -29,6 +33,14 @@ pub struct Accepted {
 /// What was accepted.
 pub enum AcceptedSocket {
     Tcp(TcpStream, SocketAddr),
+    /// The handshake is done.
+    Tls {
+        socket: std::net::TcpStream,
+        session: Box<ServerConnection>,
+        peer: SocketAddr,
+        /// Whom the client's certificate names, if that is asked for.
+        user: Option<Vec<u8>>,
+    },
     Unix(UnixStream),
 }
 
@@ -50,6 +62,7 @@ crate::receives!(Listener: Accepted = 0, StopAccepting = 1, Rebind = 2);
 #[derive(Default)]
 pub struct Bound {
     pub tcp: Vec<std::net::TcpListener>,
+    pub tls: Vec<std::net::TcpListener>,
     pub unix: Option<std::os::unix::net::UnixListener>,
 }
 
@@ -58,20 +71,20 @@ pub struct Bound {
 /// # Errors
 /// The text to log when the server cannot listen as configured.
 pub fn bind(config: &Config) -> Result<Bound, String> {
-    let mut bound = Bound { tcp: bind_tcp(config)?, unix: None };
-    if config.tls_port != 0 {
-        tracing::warn!("TLS is not available yet in this version of Skuld.");
-        return Err(format!("Failed listening on port {} (tls), aborting.", config.tls_port));
-    }
+    let mut bound = Bound {
+        tcp: bind_port(config, config.port, "tcp")?,
+        tls: bind_port(config, config.tls_port, "tls")?,
+        unix: None,
+    };
     if !config.unixsocket.is_empty() {
         bound.unix = Some(bind_unix(config)?);
     }
     Ok(bound)
 }
 
-fn bind_tcp(config: &Config) -> Result<Vec<std::net::TcpListener>, String> {
+fn bind_port(config: &Config, port: u16, kind: &str) -> Result<Vec<std::net::TcpListener>, String> {
     let mut tcp = Vec::new();
-    if config.port != 0 {
+    if port != 0 {
         let mut last_error = None;
         for address in &config.bind {
             let address = address.to_str();
@@ -79,26 +92,24 @@ fn bind_tcp(config: &Config) -> Result<Vec<std::net::TcpListener>, String> {
                 Some(rest) => (true, rest),
                 None => (false, &*address),
             };
-            match listen_tcp(host, config.port, config) {
+            match listen_tcp(host, port, config) {
                 Ok(socket) => tcp.push(socket),
                 Err(e) if optional => last_error = Some((address.clone().into_owned(), e)),
                 Err(e) => {
                     tracing::warn!(
-                        "Warning: Could not create server TCP listening socket {host}:{}: bind: {}",
-                        config.port,
+                        "Warning: Could not create server TCP listening socket {host}:{port}: bind: {}",
                         os_text(&e)
                     );
-                    return Err(format!("Failed listening on port {} (tcp), aborting.", config.port));
+                    return Err(format!("Failed listening on port {port} ({kind}), aborting."));
                 }
             }
         }
         if let (true, Some((address, e))) = (tcp.is_empty(), last_error) {
             tracing::warn!(
-                "Warning: Could not create server TCP listening socket {address}:{}: bind: {}",
-                config.port,
+                "Warning: Could not create server TCP listening socket {address}:{port}: bind: {}",
                 os_text(&e)
             );
-            return Err(format!("Failed listening on port {} (tcp), aborting.", config.port));
+            return Err(format!("Failed listening on port {port} ({kind}), aborting."));
         }
     }
     Ok(tcp)
@@ -220,7 +231,12 @@ impl Listener {
         }
     }
 
-    fn accept_tcp(&mut self, sockets: Vec<std::net::TcpListener>, ctx: &mut Context<Self>) -> io::Result<()> {
+    fn accept_tcp(
+        &mut self,
+        sockets: Vec<std::net::TcpListener>,
+        encrypted: bool,
+        ctx: &mut Context<Self>,
+    ) -> io::Result<()> {
         let id = self.id;
         for std in sockets {
             let listener = TcpListener::from_std(std)?;
@@ -234,13 +250,23 @@ impl Listener {
                     match listener.accept().await {
                         Ok((stream, peer)) => {
                             in_a_row += 1;
-                            if in_a_row >= server.config.load().max_new_connections_per_cycle {
+                            let config = server.config.load();
+                            let most = if encrypted {
+                                config.max_new_tls_connections_per_cycle
+                            } else {
+                                config.max_new_connections_per_cycle
+                            };
+                            if in_a_row >= most {
                                 // A flood of new clients must not keep those there are waiting.
                                 in_a_row = 0;
                                 tokio::task::yield_now().await;
                             }
                             outside_event(id, clock::tick());
-                            tell(&address, Accepted { socket: AcceptedSocket::Tcp(stream, peer) });
+                            if encrypted {
+                                handshake::begin(&server, stream, peer, address.clone());
+                            } else {
+                                tell(&address, Accepted { socket: AcceptedSocket::Tcp(stream, peer) });
+                            }
                         }
                         Err(e) => pause_after_accept_error(e).await,
                     }
@@ -262,15 +288,20 @@ impl Listener {
     fn listen_tcp_again(&mut self, config: &Config, ctx: &mut Context<Self>) -> bool {
         self.stop_tcp = CancellationToken::new();
         self.tcp_loops = Some(mpsc::channel(1));
-        match bind_tcp(config) {
-            Ok(sockets) => self.accept_tcp(sockets, ctx).is_ok(),
-            Err(_) => false,
+        let plain = bind_port(config, config.port, "tcp");
+        let encrypted = bind_port(config, config.tls_port, "tls");
+        match (plain, encrypted) {
+            (Ok(plain), Ok(encrypted)) => {
+                self.accept_tcp(plain, false, ctx).is_ok() && self.accept_tcp(encrypted, true, ctx).is_ok()
+            }
+            _ => false,
         }
     }
 
     fn accept_loops(&mut self, bound: Bound, ctx: &mut Context<Self>) -> io::Result<()> {
         let id = self.id;
-        self.accept_tcp(bound.tcp, ctx)?;
+        self.accept_tcp(bound.tcp, false, ctx)?;
+        self.accept_tcp(bound.tls, true, ctx)?;
         if let Some(std) = bound.unix {
             let listener = UnixListener::from_std(std)?;
             let address = ctx.address();
@@ -300,7 +331,7 @@ impl Listener {
         if self.server.clients.len() >= config.maxclients as usize {
             return Some(b"-ERR max number of clients reached\r\n");
         }
-        if let AcceptedSocket::Tcp(_, peer) = socket {
+        if let AcceptedSocket::Tcp(_, peer) | AcceptedSocket::Tls { peer, .. } = socket {
             let loopback = match peer.ip() {
                 std::net::IpAddr::V4(ip) => ip.is_loopback(),
                 std::net::IpAddr::V6(ip) => {
@@ -392,6 +423,8 @@ impl Receive<Accepted> for Listener {
             let _ = match &socket {
                 AcceptedSocket::Tcp(s, _) => s.try_write(line),
                 AcceptedSocket::Unix(s) => s.try_write(line),
+                // There is no telling it in a record that may have to wait.
+                AcceptedSocket::Tls { .. } => Ok(0),
             };
             return;
         }
@@ -403,6 +436,9 @@ impl Receive<Accepted> for Listener {
         let unregistered = match socket {
             AcceptedSocket::Tcp(s, peer) => s.into_std().map(|s| Unregistered::Tcp(s, peer)),
             AcceptedSocket::Unix(s) => s.into_std().map(Unregistered::Unix),
+            AcceptedSocket::Tls { socket, session, peer, user } => {
+                Ok(Unregistered::Tls { socket, session, peer, user })
+            }
         };
         match unregistered {
             Ok(socket) => {
@@ -415,6 +451,12 @@ impl Receive<Accepted> for Listener {
 
 enum Unregistered {
     Tcp(std::net::TcpStream, SocketAddr),
+    Tls {
+        socket: std::net::TcpStream,
+        session: Box<ServerConnection>,
+        peer: SocketAddr,
+        user: Option<Vec<u8>>,
+    },
     Unix(std::os::unix::net::UnixStream),
 }
 
@@ -422,20 +464,27 @@ enum Unregistered {
 fn place(server: ServerRef, worker: u16, socket: Unregistered) {
     let id = next_actor(ActorKind::Connection);
     let config = server.config.load_full();
+    let mut certified = None;
     let (stream, peer, local, fd, unix_socket) = match socket {
         Unregistered::Tcp(s, peer) => {
-            let _ = s.set_nodelay(true);
-            if config.tcp_keepalive > 0 {
-                let idle = std::time::Duration::from_secs(config.tcp_keepalive as u64);
-                let third = std::time::Duration::from_secs((config.tcp_keepalive as u64 / 3).max(1));
-                let _ = SockRef::from(&s).set_tcp_keepalive(
-                    &TcpKeepalive::new().with_time(idle).with_interval(third).with_retries(3),
-                );
-            }
+            prepare(&s, &config);
             let local = s.local_addr().map(text_of).unwrap_or_default();
             let fd = s.as_raw_fd();
             match TcpStream::from_std(s) {
                 Ok(s) => (Stream::Tcp(s), text_of(peer), local, fd, false),
+                Err(_) => return,
+            }
+        }
+        Unregistered::Tls { socket: s, session, peer, user } => {
+            prepare(&s, &config);
+            certified = user;
+            let local = s.local_addr().map(text_of).unwrap_or_default();
+            let fd = s.as_raw_fd();
+            match TcpStream::from_std(s) {
+                Ok(s) => {
+                    let stream = Stream::Tls(Box::new(TlsStream::new(s, session)));
+                    (stream, text_of(peer), local, fd, false)
+                }
                 Err(_) => return,
             }
         }
@@ -454,12 +503,33 @@ fn place(server: ServerRef, worker: u16, socket: Unregistered) {
     session.peer = peer.into();
     session.local = local.into();
     session.unix_socket = unix_socket;
+    let known =
+        certified.as_ref().map(|name| server.access.current().get(name).filter(|user| user.enabled).cloned());
+    if let Some(Some(user)) = &known {
+        session.user = user.clone();
+        session.authenticated = true;
+    }
     let shard = server.shard(worker).clone();
     Connection::create(move |ctx| {
         let shared = Arc::new(ClientShared::new(&session, fd, ctx.address()));
         server.clients.insert(shared.clone());
+        if let (Some(None), Some(name)) = (&known, &certified) {
+            let asker = Asker { server: &server, session: &session, shared: &shared };
+            asker.certificate_refused(name.clone());
+        }
         Connection::new(id, server, shared, shard, stream, session, ctx.address())
     });
+}
+
+/// Options of an accepted TCP socket.
+fn prepare(socket: &std::net::TcpStream, config: &Config) {
+    let _ = socket.set_nodelay(true);
+    if config.tcp_keepalive > 0 {
+        let idle = std::time::Duration::from_secs(config.tcp_keepalive as u64);
+        let third = std::time::Duration::from_secs((config.tcp_keepalive as u64 / 3).max(1));
+        let _ = SockRef::from(socket)
+            .set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(third).with_retries(3));
+    }
 }
 
 /// An address as Valkey prints it: IPv6 in brackets.

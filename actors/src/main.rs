@@ -75,7 +75,9 @@ mod start;
 mod stats;
 mod subscriptions;
 mod telemetry;
+mod tls;
 mod trace;
+mod tracking;
 mod transaction;
 
 #[global_allocator]

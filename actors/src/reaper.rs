@@ -56,7 +56,7 @@ fn weigh(item: Garbage, freeing: Freeing) -> Weighed {
     /// Elements of a collection that are looked at.
     const SAMPLES: usize = 5;
     let bytes_each = match &item {
-        Garbage::Uncounted(_) | Garbage::Exporting(..) => 0,
+        Garbage::Uncounted(_) | Garbage::Exporting(..) | Garbage::Other(_) => 0,
         Garbage::Entry(entry) => bytes_of(entry, SAMPLES),
         Garbage::Value(value) => bytes_of_value(value, SAMPLES),
         Garbage::Tables(tables) => {

@@ -35,6 +35,8 @@ use crate::shard::Shard;
 use crate::snapshotter::Snapshotter;
 use crate::stats::Stats;
 use crate::subscriptions::Subscriptions;
+use crate::tls::Tls;
+use crate::tracking::Tracking;
 use crate::transaction::Watches;
 
 /// The process-wide state, one per server.
@@ -88,6 +90,10 @@ pub struct Server {
     pub import_mode: ImportMode,
     /// Who watches which keys.
     pub watches: Arc<Watches>,
+    /// Certificates and keys, if TLS is wanted.
+    pub tls: Tls,
+    /// Who has read which keys and caches them.
+    pub tracking: Arc<Tracking>,
     /// Who is subscribed to which channels.
     pub subscriptions: Arc<Subscriptions>,
     /// Slot migrations: the log of jobs and those that run.
@@ -138,6 +144,8 @@ impl Server {
             persistence: Persistence::default(),
             import_mode: ImportMode::default(),
             watches: Arc::default(),
+            tls: Tls::default(),
+            tracking: Arc::default(),
             subscriptions: Arc::default(),
             migrations: Migrations::default(),
             replication: Replication::default(),

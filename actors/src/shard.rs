@@ -315,7 +315,8 @@ impl Shard {
             if batch.next == batch.requests.len() || batch.session.close_after_reply {
                 return self.finish(batch, Stop::Done);
             }
-            if batch.session.subscriptions > 0 && !(batch.output.is_empty() && batch.finished.is_empty()) {
+            let takes_turns = batch.session.subscriptions > 0 || batch.session.tracking.on;
+            if takes_turns && !(batch.output.is_empty() && batch.finished.is_empty()) {
                 return self.finish(batch, Stop::Turn);
             }
             if clock::micros_between(started, at) > SLICE_US_MAX && at != started {
@@ -499,6 +500,9 @@ impl Shard {
             }
         }
         self.server.watches.tell(&effects.modified);
+        if self.server.tracking.any() {
+            self.server.tracking.invalidate(&self.server.clients, &effects.modified);
+        }
         effects.modified.clear();
         effects.databases.clear();
         if !effects.garbage.is_empty() {

@@ -24,7 +24,7 @@ use crate::server::{Server, ServerRef};
 use crate::shard::Shard;
 use crate::snapshotter::Snapshotter;
 use crate::{
-    admin, banner, crash, healthcheck, import_mode, memory, persistence, proc_title, shutdown, telemetry,
+    admin, banner, crash, healthcheck, import_mode, memory, persistence, proc_title, shutdown, telemetry, tls,
 };
 
 static COMMAND_LINE: OnceLock<(String, Vec<Vec<u8>>)> = OnceLock::new();
@@ -299,7 +299,7 @@ fn bind_or_exit(config: &Config) -> Bound {
             std::process::exit(1);
         }
     };
-    if bound.tcp.is_empty() && bound.unix.is_none() {
+    if bound.tcp.is_empty() && bound.tls.is_empty() && bound.unix.is_none() {
         tracing::warn!("Configured to not listen anywhere, exiting.");
         std::process::exit(1);
     }
@@ -407,6 +407,13 @@ fn run(
     });
     let server: ServerRef = Arc::new(server);
     crash::set_server(&server);
+    if tls::is_wanted(&server.config.load())
+        && let Err(reason) = server.tls.load(&server.config.load())
+    {
+        tracing::warn!("{reason}");
+        tracing::warn!("Failed to configure TLS. Check logs for more info.");
+        std::process::exit(1);
+    }
     if let Err(line) = server.access.load(&server.config.load()) {
         tracing::warn!("{line}");
         std::process::exit(1);
@@ -421,6 +428,8 @@ fn run(
         let handles: Vec<ArbiterHandle> =
             arbiters.iter().map(|a| a.as_ref().map_or_else(|| here.clone(), Arbiter::handle)).collect();
         let reaper_arbiter = named_arbiter("reaper".into(), bio_cpulist);
+        let tls_arbiter = named_arbiter("tls".into(), String::new());
+        assert!(server.tls.thread.set(tls_arbiter.handle()).is_ok(), "set once");
         let for_reaper = server.clone();
         let reaper = Reaper::start_in_arbiter(&reaper_arbiter.handle(), move |_| Reaper::new(for_reaper));
         let log = ReplicationLog::new(server.clone()).start();
@@ -474,7 +483,7 @@ fn run(
             }
         });
         shutdown::wait_for_signals(&server).await;
-        drop((arbiters, reaper_arbiter));
+        drop((arbiters, reaper_arbiter, tls_arbiter));
     });
 }
 
@@ -482,11 +491,12 @@ fn run(
 struct Ready {
     tcp: bool,
     unix: bool,
+    tls: bool,
 }
 
 impl Ready {
     fn of(bound: &Bound) -> Self {
-        Self { tcp: !bound.tcp.is_empty(), unix: bound.unix.is_some() }
+        Self { tcp: !bound.tcp.is_empty(), unix: bound.unix.is_some(), tls: !bound.tls.is_empty() }
     }
 
     /// One line per kind of listener, however many addresses it has.
@@ -496,6 +506,9 @@ impl Ready {
         }
         if self.unix {
             tracing::info!("Ready to accept connections unix");
+        }
+        if self.tls {
+            tracing::info!("Ready to accept connections tls");
         }
     }
 }

@@ -104,6 +104,40 @@ pub fn capa(ctx: &mut Context<'_>) -> Outcome {
     Ok(())
 }
 
+/// `CLIENT CACHING YES | NO`: makes the next command an exception from what tracking does otherwise.
+pub fn caching(ctx: &mut Context<'_>) -> Outcome {
+    let tracking = &mut ctx.session.tracking;
+    if !tracking.on {
+        return Err(CommandError::fixed(
+            "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
+        ));
+    }
+    match ctx.args[2].to_ascii_lowercase().as_slice() {
+        b"yes" if tracking.opt_in => tracking.caching = true,
+        b"no" if tracking.opt_out => tracking.caching = true,
+        b"yes" => {
+            return Err(CommandError::fixed(
+                "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.",
+            ));
+        }
+        b"no" => {
+            return Err(CommandError::fixed(
+                "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.",
+            ));
+        }
+        _ => return Err(CommandError::Syntax),
+    }
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// `CLIENT GETREDIR`: -1 without tracking, 0 without redirection.
+pub fn getredir(ctx: &mut Context<'_>) -> Outcome {
+    let tracking = &ctx.session.tracking;
+    ctx.reply.integer(if tracking.on { tracking.redirect as i64 } else { -1 });
+    Ok(())
+}
+
 /// `CLIENT IMPORT-SOURCE ON | OFF` (spec page key-lifetime.md, 1.1).
 pub fn import_source(ctx: &mut Context<'_>) -> Outcome {
     if !ctx.config.import_mode && !ctx.is_word(2, "off") {

@@ -158,6 +158,11 @@ impl Asker<'_> {
         self.add(Denial::Login, context, word, user);
     }
 
+    /// A client's certificate names a user that there is not, or that is off.
+    pub fn certificate_refused(&self, name: Vec<u8>) {
+        self.add(Denial::Certificate, Context::Toplevel, name.clone(), name);
+    }
+
     fn add(&self, denial: Denial, context: Context, object: Vec<u8>, user: Vec<u8>) {
         bump(&self.server.stats.acl_access_denied[denial as usize], 1);
         // The entry shows the client as it is, not as it was after its last batch.

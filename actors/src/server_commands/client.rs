@@ -8,7 +8,7 @@ use skuld::commands::context::CommandError;
 use skuld::resp::decode::parse_integer;
 
 use super::client_filter::{self, Filter};
-use super::{Outcome, Request, ask_all_shards};
+use super::{Outcome, Request, ask_all_shards, tracking};
 use crate::batch::Batch;
 use crate::blocked::{self, Ended, UNBLOCKED_BY_CLIENT};
 use crate::clients::{ClientShared, flag};
@@ -29,6 +29,8 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
             Ok(())
         }
         "client|kill" => kill(request, batch),
+        "client|tracking" => tracking::tracking(request, batch),
+        "client|trackinginfo" => tracking::info(request, batch),
         "client|pause" => pause(request).await,
         "client|unpause" => {
             request.server.pause.end();
@@ -67,6 +69,9 @@ pub fn letters(client: &ClientShared) -> String {
         (client.is_subscriber(), 'P'),
         (client.in_transaction.load(Ordering::Relaxed), 'x'),
         (client.is_waiting(), 'b'),
+        (client.tracks(), 't'),
+        (client.redirect_broken.load(Ordering::Relaxed), 'R'),
+        (flags & flag::TRACKING_BROADCAST != 0, 'B'),
         (client.dirty.load(Ordering::Relaxed), 'd'),
         (client.killed.load(Ordering::Relaxed), 'A'),
         (flags & flag::CLOSE_AFTER_REPLY != 0, 'c'),
@@ -100,7 +105,7 @@ pub fn line(client: &ClientShared, now_ms: i64) -> String {
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={capa} db={} sub={} psub={} ssub={} \
          multi={} watch={} qbuf={query} qbuf-free={free} argv-mem={arguments} multi-mem={} rbs=0 rbp=0 obl=0 oll={} \
-         omem={output} tot-mem={} events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
+         omem={output} tot-mem={} events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} \
          tot-net-out={} tot-cmds={}",
         client.id,
         client.peer,
@@ -122,6 +127,7 @@ pub fn line(client: &ClientShared, now_ms: i64) -> String {
         if output > 0 { "rw" } else { "r" },
         last_command(client),
         text(&names.user),
+        if client.tracks() { client.redirect.load(Ordering::Relaxed) as i64 } else { -1 },
         client.resp.load(Ordering::Relaxed),
         text(&names.lib_name),
         text(&names.lib_ver),

@@ -13,7 +13,7 @@ use crate::envelope::tell;
 use crate::listener::Rebind;
 use crate::server::{Server, ServerRef};
 use crate::shard::Controlled;
-use crate::{client_eviction, configure, crash, log, memory, proc_title, process};
+use crate::{client_eviction, configure, crash, log, memory, proc_title, process, tls};
 
 /// Runs the subcommand.
 pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
@@ -144,8 +144,16 @@ async fn apply(
             ),
         ));
     }
-    if outcome.changes("tls-port") && new.tls_port != 0 {
-        return Err(("tls-port", "Unable to listen on this port. Check server logs.".to_owned()));
+    let tls_changed = skuld::config::TABLE
+        .iter()
+        .find(|row| row.name.starts_with("tls-") && row.name != "tls-port" && outcome.changes(row.name));
+    let tls_begins = tls::is_wanted(new) && server.tls.current().is_none();
+    if (tls::is_wanted(new) && tls_changed.is_some()) || tls_begins {
+        server.tls.load(new).map_err(|reason| {
+            tracing::warn!("{reason}");
+            let name = tls_changed.map_or("tls-port", |row| row.name);
+            (name, "Unable to update TLS configuration. Check server logs.".to_owned())
+        })?;
     }
     let before_dir = std::env::current_dir().ok();
     if outcome.changes("dir")
@@ -165,7 +173,7 @@ async fn apply(
         let name = if outcome.changes("oom-score-adj") { "oom-score-adj" } else { "oom-score-adj-values" };
         return Err((name, "Failed to apply new oom_score_adj configuration, check server logs.".to_owned()));
     }
-    if outcome.changes("port") || outcome.changes("bind") {
+    if outcome.changes("port") || outcome.changes("bind") || outcome.changes("tls-port") {
         let (reply, answer) = tokio::sync::oneshot::channel();
         let (new, old) = (Arc::new(new.clone()), old.clone());
         tell(server.listener(), Rebind { new, old: old.clone(), reply });
@@ -176,6 +184,8 @@ async fn apply(
             undo_dir();
             return Err(if outcome.changes("bind") {
                 ("bind", "Failed to bind to specified addresses.".to_owned())
+            } else if outcome.changes("tls-port") {
+                ("tls-port", "Unable to listen on this port. Check server logs.".to_owned())
             } else {
                 ("port", "Unable to listen on this port. Check server logs.".to_owned())
             });

@@ -83,10 +83,15 @@ fn supervised(config: &skuld::config::Config) -> &'static str {
     }
 }
 
-pub fn tls(_: &View<'_>, out: &mut Lines) {
-    for certificate in ["server", "client", "ca"] {
-        out.add(&format!("tls_{certificate}_cert_serial"), "none");
-        out.add(&format!("tls_{certificate}_cert_expires_in_seconds"), 0);
+pub fn tls(view: &View<'_>, out: &mut Lines) {
+    let settings = view.server.tls.current();
+    let now = crate::clock::unix_ms() / 1000;
+    for (at, certificate) in ["server", "client", "ca"].into_iter().enumerate() {
+        let facts = settings.as_ref().and_then(|settings| settings.shown[at].as_ref());
+        let serial = facts.map_or("none", |facts| &facts.serial);
+        out.add(&format!("tls_{certificate}_cert_serial"), serial);
+        let left = facts.map_or(0, |facts| facts.not_after - now);
+        out.add(&format!("tls_{certificate}_cert_expires_in_seconds"), left);
     }
 }
 
@@ -102,7 +107,7 @@ pub fn clients(view: &View<'_>, out: &mut Lines) {
     let paused = view.shards.iter().map(|s| s.paused).sum::<u64>();
     let (blocking_keys, blocking_keys_on_loss) = blocked.key_counts();
     out.add("blocked_clients", paused + blocked.clients() as u64);
-    out.add("tracking_clients", 0);
+    out.add("tracking_clients", view.server.tracking.clients());
     out.add("pubsub_clients", view.server.subscriptions.clients());
     let (watched_keys, watching_clients) = view.server.watches.counts();
     out.add("watching_clients", watching_clients);

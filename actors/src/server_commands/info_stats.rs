@@ -67,12 +67,13 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
         "active_defrag_key_misses",
         "total_active_defrag_time",
         "current_active_defrag_time",
-        "tracking_total_keys",
-        "tracking_total_items",
-        "tracking_total_prefixes",
     ] {
         out.add(name, 0);
     }
+    let tracking = &view.server.tracking;
+    out.add("tracking_total_keys", tracking.keys());
+    out.add("tracking_total_items", tracking.items());
+    out.add("tracking_total_prefixes", tracking.prefixes());
     out.add("unexpected_error_replies", load(&stats.unexpected_error_replies));
     out.add("total_error_replies", load(&stats.total_error_replies));
     out.add("dump_payload_sanitizations", load(&stats.dump_payload_sanitizations));

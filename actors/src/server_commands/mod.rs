@@ -22,6 +22,7 @@ mod module;
 mod persistence;
 pub mod pubsub;
 mod slot_stats;
+mod tracking;
 
 pub use actor::{describe_shards, rows as actor_rows};
 
@@ -128,6 +129,9 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
         let id = request.command.id;
         let tracked = config.latency_tracking;
         request.server.stats.record_server_command(usize::from(id), nanos, errors > 0, tracked);
+        if batch.session.tracking.caching && !request.command.name.starts_with("client|") {
+            batch.session.tracking.caching = false;
+        }
         batch.last_command = id;
         batch.commands_run += 1;
         let words = || request.args.clone();

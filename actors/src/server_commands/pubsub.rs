@@ -65,6 +65,7 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
 pub async fn reset(request: &mut Request, batch: &mut Batch) -> Outcome {
     request.server.monitors.remove(&batch.shared);
     batch.subscribed.clear();
+    super::tracking::stop(batch);
     pass_messages(batch).await;
     batch.transaction.queue = None;
     batch.transaction.unwatch();

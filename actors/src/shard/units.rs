@@ -7,7 +7,7 @@ use skuld::slot::Slot;
 
 use super::serving::UnitKeys;
 use super::{CollectNames, Shard, Task};
-use crate::batch::Batch;
+use crate::batch::{Batch, Stop};
 use crate::clock;
 use crate::envelope::{Receive, tell};
 
@@ -227,6 +227,10 @@ impl Shard {
         self.serve_ready(Some(UnitKeys { keyspace: &mut keyspace, slots: &slots }), ctx);
         let garbage = std::mem::take(&mut self.executor.effects.garbage);
         self.perform_effects();
+        if let Some(tracking) = batch.take_if(|b| b.session.tracking.on && !b.session.await_reaper) {
+            // Once the tables are home, others may change what was read: the reply must be on its way then.
+            self.finish(tracking, Stop::Turn);
+        }
         for (index, part) in keyspace.into_parts().into_iter().enumerate() {
             if involved[index] {
                 tell(self.server.shard(index as u16), Return { unit, part, names: None });

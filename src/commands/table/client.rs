@@ -18,7 +18,7 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 21] = [
         .flags(NOSCRIPT | LOADING | STALE | ALLOW_BUSY)
         .acl(Categories::CONNECTION)
         .arguments(&[one_of("mode", &[keyword("yes", "YES"), keyword("no", "NO")])])
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(client::caching)),
     command("client|capa", -3, Group::Connection, "8.0.0")
         .summary("States what the client can deal with.")
         .complexity("O(1)")
@@ -37,7 +37,7 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 21] = [
         .complexity("O(1)")
         .flags(NOSCRIPT | LOADING | STALE | ALLOW_BUSY)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Engine(client::getredir)),
     command("client|help", 2, Group::Connection, "5.0.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -296,13 +296,13 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 21] = [
             keyword("optout", "OPTOUT").optional(),
             keyword("noloop", "NOLOOP").optional(),
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("client|trackinginfo", 2, Group::Connection, "6.2.0")
         .summary("Describes the tracking of this connection.")
         .complexity("O(1)")
         .flags(NOSCRIPT | LOADING | STALE)
         .acl(Categories::CONNECTION)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("client|trace", 3, Group::Connection, "9.1.0")
         .summary("Records what the client's own requests cause, for ACTOR TRACE GET.")
         .complexity("O(1)")

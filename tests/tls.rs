@@ -1,0 +1,293 @@
+//! TLS: servers and clients with certificates made here, redis-cli and Python's own TLS as foreign clients.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use support::client::Client;
+use support::server::{Launch, Server, TempDir, free_port, skuld_binary};
+use support::text::words;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+/// An authority and the certificates it has signed, as files.
+struct Authority {
+    dir: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "authority");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        let dir = TempDir::new();
+        std::fs::write(dir.path().join("ca.crt"), certificate.pem()).expect("written");
+        Self { dir, issuer: Issuer::new(params, key) }
+    }
+
+    /// Signs a certificate for `name`, valid for 127.0.0.1 and localhost.
+    fn sign(&self, file: &str, name: &str, serial: u64) {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("params");
+        params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
+        params.subject_alt_names.push(SanType::URI(format!("urn:user:{name}").try_into().expect("ascii")));
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.serial_number = Some(serial.into());
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
+        std::fs::write(self.path(&format!("{file}.crt")), certificate.pem()).expect("written");
+        std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).expect("written");
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.dir.path().join(file)
+    }
+
+    fn text(&self, file: &str) -> String {
+        self.path(file).display().to_string()
+    }
+
+    fn launch(&self, workers: usize, tls_port: u16) -> Launch {
+        Launch::skuld(workers)
+            .option("tls-port", &tls_port.to_string())
+            .option("tls-cert-file", &self.text("server.crt"))
+            .option("tls-key-file", &self.text("server.key"))
+            .option("tls-ca-cert-file", &self.text("ca.crt"))
+    }
+
+    /// A client that trusts this authority; `own` is the certificate it shows.
+    fn client(&self, own: Option<&str>) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(self.path("ca.crt")).expect("a certificate"))
+            .expect("a root");
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
+        Arc::new(match own {
+            None => builder.with_no_client_auth(),
+            Some(file) => {
+                let chain =
+                    CertificateDer::from_pem_file(self.path(&format!("{file}.crt"))).expect("a certificate");
+                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{file}.key"))).expect("a key");
+                builder.with_client_auth_cert(vec![chain], key).expect("a pair")
+            }
+        })
+    }
+}
+
+type Secure = StreamOwned<ClientConnection, TcpStream>;
+
+fn connect(port: u16, config: &Arc<ClientConfig>) -> Secure {
+    let socket = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    let name = ServerName::try_from("localhost").expect("a name");
+    StreamOwned::new(ClientConnection::new(config.clone(), name).expect("a session"), socket)
+}
+
+fn ask(stream: &mut Secure, line: &str) -> std::io::Result<String> {
+    stream.write_all(format!("{line}\r\n").as_bytes())?;
+    let mut answer = vec![0; 1 << 16];
+    let count = stream.read(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..count]).into_owned())
+}
+
+fn raw(client: &mut Client, line: &str) -> String {
+    let frame = client.call(&words(line)).expect("an answer");
+    String::from_utf8_lossy(&frame.raw).into_owned()
+}
+
+fn wait_for(what: &str, mut fact: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !fact() {
+        assert!(Instant::now() < deadline, "{what}: it does not happen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn clients_with_certificates_are_served() {
+    let authority = Authority::new();
+    authority.sign("server", "server", 0x1234);
+    authority.sign("client", "client", 2);
+    for workers in [1, 3] {
+        let port = free_port();
+        let server = authority.launch(workers, port).start();
+        assert!(server.log().contains("Ready to accept connections tls"), "{}", server.log());
+        let config = authority.client(Some("client"));
+        let mut stream = connect(port, &config);
+        assert_eq!(ask(&mut stream, "PING").expect("served"), "+PONG\r\n");
+        assert!(ask(&mut stream, "CLIENT INFO").expect("served").contains(&format!(":{port} ")));
+        let info = ask(&mut stream, "INFO tls").expect("served");
+        assert!(info.contains("tls_server_cert_serial:1234\r\n"), "{info}");
+        // Large values, in both directions, through records of 16 KiB and sockets that fill.
+        let value = "x".repeat(3 << 20);
+        write!(stream, "*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n${}\r\n{value}\r\n", value.len()).expect("sent");
+        let mut ok = [0; 5];
+        stream.read_exact(&mut ok).expect("an answer");
+        assert_eq!(&ok, b"+OK\r\n");
+        for _ in 0..3 {
+            stream.write_all(b"GET big\r\n").expect("sent");
+        }
+        let frame = format!("${}\r\n{value}\r\n", value.len());
+        let mut all = vec![0; frame.len() * 3];
+        stream.read_exact(&mut all).expect("three values");
+        assert!(all == frame.repeat(3).into_bytes());
+        // Without a certificate there is no session.
+        let mut stranger = connect(port, &authority.client(None));
+        assert!(ask(&mut stranger, "PING").is_err());
+        // The plain port is there too, and the server goes on.
+        assert_eq!(server.connect().ask("PING").text(), "PONG");
+        assert_eq!(ask(&mut stream, "PING").expect("served"), "+PONG\r\n");
+        assert_eq!(ask(&mut stream, "QUIT").expect("served"), "+OK\r\n");
+        assert_eq!(stream.read(&mut ok).expect("closed properly"), 0);
+    }
+}
+
+#[test]
+fn certificates_may_be_optional_and_name_users() {
+    let authority = Authority::new();
+    authority.sign("server", "server", 1);
+    authority.sign("alice", "alice", 2);
+    authority.sign("mallory", "mallory", 3);
+    let port = free_port();
+    let server = authority
+        .launch(1, port)
+        .option("tls-auth-clients", "optional")
+        .option("tls-auth-clients-user", "CN")
+        .option("requirepass", "secret")
+        .start();
+    let mut admin = server.connect();
+    admin.ask("AUTH secret");
+    admin.ask("ACL SETUSER alice on +@all ~*");
+    let mut nobody = connect(port, &authority.client(None));
+    assert!(ask(&mut nobody, "PING").expect("an answer").starts_with("-NOAUTH"));
+    let mut alice = connect(port, &authority.client(Some("alice")));
+    assert_eq!(ask(&mut alice, "ACL WHOAMI").expect("served"), "$5\r\nalice\r\n");
+    let mut mallory = connect(port, &authority.client(Some("mallory")));
+    assert!(ask(&mut mallory, "PING").expect("an answer").starts_with("-NOAUTH"));
+    assert!(admin.ask("INFO stats").text().contains("acl_access_denied_tls_cert:1\r\n"));
+    assert_eq!(admin.ask("CONFIG SET tls-auth-clients-user URI").text(), "OK");
+    admin.ask("ACL SETUSER urn:user:alice on +@all");
+    let mut alice = connect(port, &authority.client(Some("alice")));
+    assert!(ask(&mut alice, "ACL WHOAMI").expect("served").contains("urn:user:alice"));
+}
+
+#[test]
+fn settings_change_while_the_server_runs() {
+    let authority = Authority::new();
+    authority.sign("server", "server", 1);
+    authority.sign("other", "server", 0xabc);
+    let server = Launch::skuld(1).start();
+    let mut admin = server.connect();
+    let port = free_port();
+    let refusal = "Unable to update TLS configuration. Check server logs.";
+    assert!(raw(&mut admin, &format!("CONFIG SET tls-port {port}")).contains(refusal));
+    let set = format!(
+        "CONFIG SET tls-port {port} tls-cert-file {} tls-key-file {} tls-auth-clients no",
+        authority.text("server.crt"),
+        authority.text("server.key")
+    );
+    assert_eq!(admin.ask(&set).text(), "OK");
+    let config = authority.client(None);
+    let mut before = connect(port, &config);
+    assert_eq!(ask(&mut before, "PING").expect("served"), "+PONG\r\n");
+    // Another certificate, by CONFIG SET; what is connected goes on.
+    let set = format!(
+        "CONFIG SET tls-cert-file {} tls-key-file {}",
+        authority.text("other.crt"),
+        authority.text("other.key")
+    );
+    assert_eq!(admin.ask(&set).text(), "OK");
+    assert!(admin.ask("INFO tls").text().contains("tls_server_cert_serial:0ABC\r\n"));
+    assert_eq!(ask(&mut before, "PING").expect("served"), "+PONG\r\n");
+    assert!(raw(&mut admin, "CONFIG SET tls-cert-file /nonexistent").contains(refusal));
+    assert!(admin.ask("CONFIG SET tls-ciphers RC4-MD5").is_error());
+    assert!(admin.ask("CONFIG SET tls-protocols SSLv3").is_error());
+    assert_eq!(
+        admin.ask("CONFIG SET tls-protocols TLSv1.2 tls-ciphers ECDHE-ECDSA-AES128-GCM-SHA256").text(),
+        "OK"
+    );
+    let mut old = connect(port, &config);
+    assert_eq!(ask(&mut old, "PING").expect("served"), "+PONG\r\n");
+    assert_eq!(old.conn.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_2));
+    // By interval: the same path, another file.
+    assert_eq!(admin.ask("CONFIG SET tls-auto-reload-interval 1").text(), "OK");
+    authority.sign("other", "server", 0xdef);
+    wait_for("reload", || admin.ask("INFO tls").text().contains("tls_server_cert_serial:0DEF\r\n"));
+    // Elsewhere, and nowhere.
+    let elsewhere = free_port();
+    assert_eq!(admin.ask(&format!("CONFIG SET tls-port {elsewhere}")).text(), "OK");
+    assert_eq!(ask(&mut connect(elsewhere, &config), "PING").expect("served"), "+PONG\r\n");
+    assert_eq!(admin.ask("CONFIG SET tls-port 0").text(), "OK");
+    assert!(TcpStream::connect(("127.0.0.1", elsewhere)).is_err());
+}
+
+#[test]
+fn foreign_clients_and_the_health_check_are_served() {
+    let authority = Authority::new();
+    authority.sign("server", "server", 1);
+    authority.sign("client", "client", 2);
+    let port = free_port();
+    let server: Server = authority.launch(1, port).start();
+    let run = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output().ok()?;
+        let text = [output.stdout, output.stderr].concat();
+        Some(String::from_utf8_lossy(&text).into_owned())
+    };
+    let (ca, certificate, key) =
+        (authority.text("ca.crt"), authority.text("client.crt"), authority.text("client.key"));
+    let number = port.to_string();
+    let cli = ["-p", &number, "--tls", "--cacert", &ca, "--cert", &certificate, "--key", &key, "PING"];
+    match run("redis-cli", &cli) {
+        Some(answer) => assert_eq!(answer.trim(), "PONG"),
+        None => eprintln!("SKIPPED: redis-cli is not installed"),
+    }
+    let script = "import socket, ssl, sys\n\
+                  c = ssl.create_default_context(cafile=sys.argv[1]); c.load_cert_chain(sys.argv[2], sys.argv[3])\n\
+                  s = c.wrap_socket(socket.create_connection(('127.0.0.1', int(sys.argv[4]))), server_hostname='localhost')\n\
+                  s.sendall(b'ECHO from-python\\r\\n'); print(s.recv(100).decode())\n";
+    match run("python3", &["-c", script, &ca, &certificate, &key, &number]) {
+        Some(answer) => assert!(answer.contains("from-python"), "{answer}"),
+        None => eprintln!("SKIPPED: python3 is not installed"),
+    }
+    drop(server);
+    // Without any plain port: the binary asks itself in TLS.
+    let port = free_port();
+    let arguments = |check: bool| {
+        let mut all: Vec<String> = Vec::new();
+        if check {
+            all.push("--healthcheck".into());
+        }
+        for (name, value) in [
+            ("--port", "0"),
+            ("--tls-port", &port.to_string()),
+            ("--tls-cert-file", &authority.text("server.crt")),
+            ("--tls-key-file", &authority.text("server.key")),
+            ("--tls-ca-cert-file", &authority.text("ca.crt")),
+            ("--dir", &Path::new(&authority.text("")).display().to_string()),
+            ("--save", ""),
+        ] {
+            all.extend([name.to_owned(), value.to_owned()]);
+        }
+        all
+    };
+    let mut child = Command::new(skuld_binary()).args(arguments(false)).spawn().expect("started");
+    wait_for("health", || {
+        Command::new(skuld_binary()).args(arguments(true)).status().is_ok_and(|status| status.success())
+    });
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+}
