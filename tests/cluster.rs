@@ -96,7 +96,7 @@ fn transcript(node: &Server, protocol: u8, script: &str) -> Vec<String> {
     client.ask(&format!("HELLO {protocol}"));
     let id = client.ask("CLUSTER MYID").text();
     let shard = client.ask("CLUSTER MYSHARDID").text();
-    let (id, shard) = (id.trim_matches('"').to_owned(), shard.trim_matches('"').to_owned());
+    let bus = bus_port(node);
     let mut lines = Vec::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         client.send_raw(&encode(&words(&line.replace("MYSELF", &id))));
@@ -104,6 +104,7 @@ fn transcript(node: &Server, protocol: u8, script: &str) -> Vec<String> {
         let text = String::from_utf8_lossy(&reply.raw)
             .replace(&id, "<id>")
             .replace(&shard, "<shard>")
+            .replace(&format!("@{bus}"), "@<bus>")
             .replace(&node.port.to_string(), "<port>");
         lines.push(format!("{line} -> {text:?}"));
     }
@@ -395,7 +396,10 @@ fn slots_are_moved_key_by_key_between_both_kinds() {
     }
     for (from, to) in [(1, 0), (0, 1)] {
         let (source, target) = (&nodes[from], &nodes[to]);
-        let order = |node: &Server, line: &str| assert_eq!(ask(node, line), "OK", "{line}");
+        let order = |node: &Server, line: &str| {
+            let reply = node.connect().ask(line);
+            assert_eq!(reply.text(), "OK", "{line}: {reply}");
+        };
         order(target, &format!("CLUSTER SETSLOT 12182 IMPORTING {}", ids[from]));
         order(source, &format!("CLUSTER SETSLOT 12182 MIGRATING {}", ids[to]));
         order(source, &format!("MIGRATE 127.0.0.1 {} foo 0 5000", target.port));
@@ -406,8 +410,11 @@ fn slots_are_moved_key_by_key_between_both_kinds() {
         let mut client = target.connect();
         assert_eq!(client.ask("ASKING").text(), "OK");
         assert_eq!(client.ask("GET foo").text(), "bar");
-        let keys: Vec<String> = (0..20).map(|number| format!("{{foo}}{number}")).collect();
-        order(source, &format!("MIGRATE 127.0.0.1 {} \"\" 0 5000 KEYS {}", target.port, keys.join(" ")));
+        let mut migrate = words(&format!("MIGRATE 127.0.0.1 {} x 0 5000 KEYS", target.port));
+        migrate[3].clear();
+        migrate.extend((0..20).map(|number| format!("{{foo}}{number}").into_bytes()));
+        let reply = source.connect().call(&migrate).expect("a reply");
+        assert_eq!(reply.value.text(), "OK", "{}", reply.value);
         assert_eq!(source.connect().ask("CLUSTER COUNTKEYSINSLOT 12182").integer(), Some(0));
         order(target, &format!("CLUSTER SETSLOT 12182 NODE {}", ids[to]));
         order(source, &format!("CLUSTER SETSLOT 12182 NODE {}", ids[to]));
