@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, 
 
 use actix::Addr;
 use dashmap::DashMap;
-use skuld::session::Session;
+use skuld::session::{Origin, Session};
 
 use crate::clock;
 use crate::connection::Connection;
@@ -93,6 +93,8 @@ pub mod flag {
     pub const TRACKING: u32 = 128;
     pub const TRACKING_BROADCAST: u32 = 256;
     pub const TRACKING_NO_LOOP: u32 = 512;
+    /// The link of a slot import.
+    pub const SLOT_IMPORT: u32 = 1 << 16;
 }
 
 impl ClientShared {
@@ -156,6 +158,7 @@ impl ClientShared {
             (session.tracking.on, flag::TRACKING),
             (session.tracking.broadcast, flag::TRACKING_BROADCAST),
             (session.tracking.no_loop, flag::TRACKING_NO_LOOP),
+            (session.origin == Origin::Import, flag::SLOT_IMPORT),
         ] {
             if set {
                 flags |= bit;

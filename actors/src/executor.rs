@@ -508,6 +508,9 @@ impl Executor {
         if self.effects.databases.is_empty() {
             return;
         }
+        if self.effects.databases.iter().any(|d| !matches!(d, DatabaseChange::Swapped(..))) {
+            self.server.migrations.flushed();
+        }
         if self.effects.listening.waiting {
             let keys = self.server.blocked.keys_of(&self.effects.databases);
             self.effects.ready.extend(keys);

@@ -52,7 +52,6 @@ mod latency_monitor;
 mod listener;
 mod log;
 mod memory;
-#[allow(dead_code)] // most of it waits for cluster mode
 mod migration;
 mod monitor;
 mod names;

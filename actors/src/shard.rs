@@ -483,9 +483,6 @@ impl Shard {
         for (lane, chunk) in effects.exports.drain() {
             self.server.exports.send(lane, chunk);
         }
-        if !effects.databases.is_empty() {
-            self.server.migrations.flushed();
-        }
         if self.executor.exporting {
             self.forward_effects();
         }

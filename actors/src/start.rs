@@ -466,6 +466,7 @@ fn run(
             shared.set_gossip(gossip);
             arbiter
         });
+        actix_rt::spawn(crate::migration::cluster::watch(server.clone()));
         tracing::info!("Server initialized");
         admin::start(&server, admin_sockets);
         server.stats.startup_memory.store(memory::used(), Ordering::Relaxed);

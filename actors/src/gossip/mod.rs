@@ -38,7 +38,6 @@ use crate::subscriptions::Kind;
 
 use file::NodesFile;
 pub use settings::{bus_port, check};
-#[allow(unused_imports)] // for slot migrations
 pub use shared::ClusterEvent;
 pub use shared::ClusterShared;
 use shared::events_between;
@@ -92,7 +91,6 @@ pub struct WithMachine {
 }
 
 /// Take slots that an atomic migration has brought.
-#[allow(dead_code)] // for slot migrations
 pub struct ClaimSlots {
     pub slots: Vec<Slot>,
     /// The epoch of the claim, or why there is none.
@@ -100,7 +98,6 @@ pub struct ClaimSlots {
 }
 
 /// Let another node have slots whatever its epoch, or, with nobody, no longer.
-#[allow(dead_code)] // for slot migrations
 pub struct GrantSlots {
     pub slots: Vec<Slot>,
     pub to: Option<NodeId>,

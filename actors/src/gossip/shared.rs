@@ -99,7 +99,6 @@ impl ClusterShared {
     }
 
     /// Events from now on, in order.
-    #[allow(dead_code)] // for slot migrations
     pub fn subscribe(&self) -> mpsc::UnboundedReceiver<ClusterEvent> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);

@@ -717,7 +717,6 @@ impl Receive<ClusterChanged> for MigrationExport {
             Change::Promoted => {}
             Change::NodeFailed(node) if node == self.target => self.happen(ExportEvent::TargetFailed, ctx),
             Change::NodeFailed(_) => {}
-            Change::Reset => self.happen(ExportEvent::ClusterReset, ctx),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::connection::{Deliver, Kill};
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
 use crate::replication_log::Append;
 use crate::server::ServerRef;
-use crate::shard::migration::MigrationOrder;
+use crate::shard::migration::{MigrationOrder, Strays};
 
 /// How often a job looks at the clock.
 const TICK: Duration = Duration::from_millis(100);
@@ -163,12 +163,9 @@ impl MigrationImport {
         });
         server.migrations.began(name, Job::Import(address));
         cluster::count_jobs(server);
-        let strays = order_all(server, |done| MigrationOrder::Hide { slots: slots.clone(), done }).await;
+        let strays = if is_ours { Strays::Delete } else { Strays::Keep };
+        order_all(server, |done| MigrationOrder::Hide { slots: slots.clone(), strays, done }).await;
         if is_ours {
-            if strays > 0 {
-                // Left over from an earlier owner: they would be mixed with what comes.
-                delete_keys(server, slots.iter().collect()).await;
-            }
             let mut out = Vec::new();
             establish.encode(&mut out);
             replicate(server, &out);
@@ -475,7 +472,6 @@ impl Receive<ClusterChanged> for MigrationImport {
             Change::Demoted => self.happen(ImportEvent::Demoted, ctx),
             Change::Promoted => self.happen(ImportEvent::Promoted, ctx),
             Change::NodeFailed(_) => {}
-            Change::Reset => self.happen(ImportEvent::ClusterReset, ctx),
         }
     }
 }

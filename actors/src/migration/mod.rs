@@ -117,6 +117,13 @@ impl Migrations {
         }
     }
 
+    /// For how many more milliseconds slots are frozen at the most, if any are.
+    pub fn pause(&self) -> Option<i64> {
+        let until = self.frozen_until_ms.load(Ordering::Relaxed) as i64;
+        let frozen = self.frozen.load(Ordering::Relaxed) > 0;
+        frozen.then(|| (until - crate::clock::unix_ms()).max(1))
+    }
+
     /// Cancels all running exports; false if there is none.
     pub fn cancel_exports(&self) -> bool {
         let mut any = false;

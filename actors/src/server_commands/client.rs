@@ -80,6 +80,7 @@ pub fn letters(client: &ClientShared) -> String {
         (flags & flag::NO_EVICT != 0, 'e'),
         (flags & flag::NO_TOUCH != 0, 'T'),
         (flags & flag::IMPORT_SOURCE != 0, 'I'),
+        (flags & flag::SLOT_IMPORT != 0, 'i'),
     ] {
         if set {
             out.push(letter);

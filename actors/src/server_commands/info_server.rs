@@ -116,7 +116,11 @@ pub fn clients(view: &View<'_>, out: &mut Lines) {
     out.add("total_blocking_keys", blocking_keys);
     out.add("total_blocking_keys_on_nokey", blocking_keys_on_loss);
     let (reason, actions, left) = match view.server.pause.state() {
-        None => ("none", "none", 0),
+        None => view
+            .server
+            .migrations
+            .pause()
+            .map_or(("none", "none", 0), |left| ("slot_migration_in_progress", "write", left)),
         Some((Paused::Writes, left)) => ("client_pause", "write", left),
         Some((Paused::All, left)) => ("client_pause", "all", left),
     };

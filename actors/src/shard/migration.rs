@@ -42,8 +42,9 @@ pub enum MigrationOrder {
     Thaw { job: JobName },
     /// Forget the export.
     End { job: JobName },
-    /// Hide these slots, as far as they are ours, and say how many keys they hold.
-    Hide { slots: Arc<SlotSet>, done: tokio::sync::oneshot::Sender<u64> },
+    /// Hide these slots, as far as they are ours, and say how many keys they hold. `strays` says what becomes of keys
+    /// that are there already.
+    Hide { slots: Arc<SlotSet>, strays: Strays, done: tokio::sync::oneshot::Sender<u64> },
     /// Show them again.
     Show { slots: Arc<SlotSet>, done: tokio::sync::oneshot::Sender<u64> },
     /// Delete their keys in all databases, and say how many there were. The tables are taken out whole and freed
@@ -51,6 +52,14 @@ pub enum MigrationOrder {
     Delete { slots: Arc<SlotSet>, done: tokio::sync::oneshot::Sender<u64> },
     /// How many keys they hold.
     Count { slots: Arc<SlotSet>, done: tokio::sync::oneshot::Sender<u64> },
+}
+
+/// Keys in slots about to be imported, left over from an earlier owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strays {
+    Delete,
+    /// They belong to a job that another node runs.
+    Keep,
 }
 
 /// Go on sending keys.
@@ -294,7 +303,12 @@ impl Receive<MigrationOrder> for Shard {
                 self.note_migrations();
                 self.retry_migrations(ctx);
             }
-            MigrationOrder::Hide { slots, done } => {
+            MigrationOrder::Hide { slots, strays, done } => {
+                if strays == Strays::Delete {
+                    // What an earlier deletion has not got to yet is gone now; it must not find what comes next.
+                    self.delete_slots(&slots);
+                    self.forget_purges(&slots);
+                }
                 for slot in self.own_slots(&slots) {
                     self.keyspace.parts_mut()[0].hide_slot(slot);
                 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use skuld::effects::{Freeing, Grouping};
+use skuld::migration::SlotSet;
 use skuld::slot::Slot;
 
 use super::{SLICE_US_MAX, Shard};
@@ -63,6 +64,11 @@ impl Shard {
         if !self.purges.is_empty() {
             continue_later(self, ContinuePurge, ctx);
         }
+    }
+
+    /// Leaves these slots to whoever imports them.
+    pub(super) fn forget_purges(&mut self, slots: &SlotSet) {
+        self.purges.iter_mut().for_each(|purge| purge.slots.retain(|slot| !slots.contains(*slot)));
     }
 
     /// Deletes some keys of a slot; false if there are none left.

@@ -50,6 +50,10 @@ const ACL: Lines = &[
 const ACTOR: Lines = &[
     ("LIST", "List the actors of this server."),
     ("INFO <actor>", "Describe the state of an actor."),
+    (
+        "MIGRATION [<job> [HOLD|RESUME|RATE <bytes-per-second>]]",
+        "List slot migrations, show how one went, or steer it.",
+    ),
     ("HISTOGRAM [<actor> [<message>]]", "Show how long messages waited and how long they ran."),
     (
         "TRACE START [<filter> <value> ...]",

@@ -69,7 +69,7 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
         .summary("Cancels all slot migrations that are running.")
         .complexity("O(N), N being the number of migrations cancelled")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING | ALL_DBS)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|count-failure-reports", 3, Group::Cluster, "3.0.0")
         .summary("Counts the reports that a node has failed.")
         .complexity("O(N), N being the number of reports")
@@ -139,7 +139,7 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
         .summary("Lists slot migrations, running and recent.")
         .complexity("O(N), N being the number of migrations")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|help", 2, Group::Cluster, "5.0.0")
         .summary("Describes the subcommands.")
         .complexity("O(1)")
@@ -184,7 +184,7 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
             ],
         )
         .multiple()])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("cluster|myid", 2, Group::Cluster, "3.0.0")
         .summary("Tells the ID of this node.")
         .complexity("O(1)")
@@ -310,5 +310,5 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 34] = [
         .complexity("Depends on subcommand.")
         .flags(ADMIN | STALE | NO_ASYNC_LOADING)
         .system()
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
 ];

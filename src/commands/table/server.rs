@@ -566,7 +566,7 @@ static SLOWLOG_SUBCOMMANDS: [CommandSpec; 4] = [
 ];
 
 /// Our own: what the actors of this server do.
-static ACTOR_SUBCOMMANDS: [CommandSpec; 8] = [
+static ACTOR_SUBCOMMANDS: [CommandSpec; 9] = [
     command("actor|effects", 2, Group::Server, "9.1.0")
         .summary("Takes the propagated commands collected since the last call.")
         .complexity("O(1)")
@@ -598,6 +598,19 @@ static ACTOR_SUBCOMMANDS: [CommandSpec; 8] = [
         .summary("Lists the actors.")
         .complexity("O(N), N being the number of actors")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE)
+        .handler(Handler::Server),
+    command("actor|migration", -2, Group::Server, "9.1.0")
+        .summary("Lists slot migrations, shows the transitions and figures of one, or steers it.")
+        .complexity("O(N), N being the number of migrations or transitions")
+        .flags(ADMIN | NOSCRIPT | LOADING | STALE)
+        .arguments(&[
+            string("job").optional(),
+            one_of(
+                "action",
+                &[keyword("hold", "HOLD"), keyword("resume", "RESUME"), integer("rate").token("RATE")],
+            )
+            .optional(),
+        ])
         .handler(Handler::Server),
     command("actor|slow", -2, Group::Server, "9.1.0")
         .summary("Lists the messages that took longest.")
