@@ -107,7 +107,6 @@ impl Batch {
     /// An empty batch of a stream of commands without a connection: `feeder` gets it back when its requests are
     /// executed ([`Stop::Done`]) or when it must run one itself ([`Stop::NeedsServer`], see
     /// [`crate::server_commands::run`]). It is in no list of clients.
-    #[allow(dead_code)] // for the append-only file and import links
     pub fn of_stream(server: &Server, origin: Origin, feeder: Recipient<Traced<BatchExecuted>>) -> Self {
         let mut session = Session::new(server.clients.next_id());
         session.origin = origin;

@@ -63,7 +63,6 @@ pub struct Deliver {
 pub struct Waits {
     pub replies: Vec<Vec<u8>>,
     /// What the log must have before they may leave, as [`Batch::appended`].
-    #[allow(dead_code, reason = "for appendfsync always")]
     pub appended: u64,
 }
 
@@ -71,6 +70,9 @@ pub struct Waits {
 pub struct Invalidate {
     pub bytes: Vec<u8>,
 }
+
+/// What the connection waits for is on the disk (`appendfsync always`).
+pub struct Durable;
 
 /// Say when everything delivered before is on its way to the socket.
 pub struct Fence {
@@ -86,7 +88,7 @@ pub struct Kill {
 pub struct CheckOutput;
 
 crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2, CheckOutput = 3, Fence = 4, Waits = 5,
-    Invalidate = 6);
+    Invalidate = 6, Durable = 7);
 
 /// A client's socket.
 pub enum Stream {
@@ -164,6 +166,14 @@ pub struct Connection {
     output: VecDeque<Vec<u8>>,
     /// What was delivered while a batch is away: it may follow from what that batch does, and then comes after its reply.
     held: Vec<Arc<[u8]>>,
+    /// A batch whose replies wait for the disk.
+    undurable: Option<(Box<Batch>, Stop)>,
+    /// Replies of a batch that goes on waiting, which wait for the disk themselves.
+    undurable_replies: Option<Waits>,
+    /// What belongs behind those replies.
+    behind_undurable: Vec<u8>,
+    /// What is held shows nothing later than this `Append`.
+    held_until: u64,
     /// Bytes of the first chunk that are written, and of all chunks that are not.
     written: usize,
     unwritten: usize,
@@ -205,6 +215,10 @@ impl Connection {
             batch: Some(batch),
             output: VecDeque::new(),
             held: Vec::new(),
+            undurable: None,
+            undurable_replies: None,
+            behind_undurable: Vec::new(),
+            held_until: 0,
             written: 0,
             unwritten: 0,
             over_soft_since: None,
@@ -522,8 +536,19 @@ impl Connection {
         self.release_held(ctx);
     }
 
+    /// Whether what was executed up to this `Append` is not on the disk yet; then [`Durable`] comes when it is.
+    fn waits_for_disk(&self, sequence: u64, ctx: &Context<Self>) -> bool {
+        !self.server.persistence.aof.pass_or_wait(&self.server, sequence, &ctx.address())
+    }
+
     /// Queues what was delivered while the batch was away.
     fn release_held(&mut self, ctx: &mut Context<Self>) {
+        if !self.held.is_empty()
+            && self.server.persistence.aof.is_always()
+            && self.waits_for_disk(self.held_until, ctx)
+        {
+            return;
+        }
         if !self.held.is_empty() {
             let mut bytes = self.held.concat();
             self.held.clear();
@@ -647,7 +672,37 @@ impl ActorFuture<Connection> for SocketFuture {
 
 impl Receive<BatchExecuted> for Connection {
     fn receive(&mut self, BatchExecuted { batch, stop }: BatchExecuted, ctx: &mut Context<Self>) {
+        let always = self.server.persistence.aof.is_always();
+        if always && (self.undurable_replies.is_some() || self.waits_for_disk(batch.appended, ctx)) {
+            self.undurable = Some((batch, stop));
+            return;
+        }
         self.resume(batch, stop, ctx);
+    }
+}
+
+impl Receive<Durable> for Connection {
+    fn receive(&mut self, _: Durable, ctx: &mut Context<Self>) {
+        if let Some(waits) = self.undurable_replies.take() {
+            self.receive(waits, ctx);
+            if self.undurable_replies.is_some() {
+                return;
+            }
+        }
+        if let Some((batch, stop)) = self.undurable.take() {
+            if self.server.persistence.aof.is_always() && self.waits_for_disk(batch.appended, ctx) {
+                self.undurable = Some((batch, stop));
+            } else {
+                self.resume(batch, stop, ctx);
+            }
+        }
+        if self.undurable.is_none() && !self.behind_undurable.is_empty() && !self.closed {
+            let mut bytes = std::mem::take(&mut self.behind_undurable);
+            self.send(&mut bytes, ctx);
+        }
+        if self.batch.is_some() {
+            self.release_held(ctx);
+        }
     }
 }
 
@@ -656,20 +711,30 @@ impl Receive<Deliver> for Connection {
         // Written once the mailbox is empty, together with what else is in it.
         if !self.closed {
             self.held.push(bytes);
+            if self.server.persistence.aof.is_always() {
+                self.held_until = self.server.replication.issued();
+            }
         }
     }
 }
 
 impl Receive<Invalidate> for Connection {
     fn receive(&mut self, Invalidate { mut bytes }: Invalidate, ctx: &mut Context<Self>) {
-        if !self.closed {
+        if self.undurable.is_some() || self.undurable_replies.is_some() {
+            // Behind the replies that wait for the disk.
+            self.behind_undurable.extend_from_slice(&bytes);
+        } else if !self.closed {
             self.send(&mut bytes, ctx);
         }
     }
 }
 
 impl Receive<Waits> for Connection {
-    fn receive(&mut self, Waits { replies, .. }: Waits, ctx: &mut Context<Self>) {
+    fn receive(&mut self, Waits { replies, appended }: Waits, ctx: &mut Context<Self>) {
+        if self.server.persistence.aof.is_always() && self.waits_for_disk(appended, ctx) {
+            self.undurable_replies = Some(Waits { replies, appended });
+            return;
+        }
         for mut chunk in replies {
             self.send(&mut chunk, ctx);
         }

@@ -32,10 +32,11 @@ pub enum ActorKind {
     MigrationExport,
     MigrationImport,
     Gossip,
+    AppendOnlyFile,
 }
 
 impl ActorKind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Outside,
         Self::Listener,
         Self::Connection,
@@ -49,6 +50,7 @@ impl ActorKind {
         Self::MigrationExport,
         Self::MigrationImport,
         Self::Gossip,
+        Self::AppendOnlyFile,
     ];
 
     pub fn name(self) -> &'static str {
@@ -66,6 +68,7 @@ impl ActorKind {
             Self::MigrationExport => "migration-export",
             Self::MigrationImport => "migration-import",
             Self::Gossip => "gossip",
+            Self::AppendOnlyFile => "append-only-file",
         }
     }
 }

@@ -11,7 +11,7 @@
 //! - [`envelope`], [`telemetry`], [`trace`], [`slow`]: the envelope around messages, what it measures, records and their filters, the longest waits
 //! - [`connection`], [`batch`], [`listener`], [`clients`], [`subscriptions`]: clients
 //! - [`shard`], [`executor`], [`routing`], [`names`]: keys
-//! - [`export`], [`snapshotter`], [`persistence`]: saving and loading
+//! - [`export`], [`snapshotter`], [`append_only`], [`persistence`], [`check`]: saving, loading and checking
 //! - [`reaper`], [`expiry_scanner`], [`evictor`], [`janitor`], [`replication`], [`replication_log`]: what happens behind the clients' backs
 //! - [`migration`]: slot migrations, one actor per job
 //! - [`gossip`], [`gate`]: the node of a cluster, and which commands may run where
@@ -26,9 +26,11 @@
 
 mod access;
 mod admin;
+mod append_only;
 mod banner;
 mod batch;
 mod blocked;
+mod check;
 mod client_eviction;
 mod clients;
 mod clock;

@@ -29,7 +29,6 @@ pub struct Replication {
     /// Bytes of the stream so far, as of the last message the log has handled.
     pub offset: AtomicI64,
     /// Everything up to this `Append` is on the disk (set by the append-only file).
-    #[allow(dead_code)] // for the append-only file and import links
     pub durable: AtomicU64,
     /// Memory of the backlog and of what waits to be sent to replicas, bytes.
     pub buffer_bytes: AtomicU64,
@@ -74,7 +73,6 @@ impl Replication {
 
 /// Has all shards record effects from now on. When this returns no slice that began without is left, and every later
 /// unit records: a cut made after it loses nothing.
-#[allow(dead_code)] // for the append-only file and import links
 pub async fn listen(server: &ServerRef, bits: u8) {
     server.replication.set(bits);
     tell_all_shards(server, Controlled::ConfirmFlags).await;

@@ -87,7 +87,6 @@ struct HandOut;
 pub type CommandConsumer = Box<dyn FnMut(CommandPiece) + Send>;
 
 /// Commands in the form of the stream, with SELECT and MULTI/EXEC of their own (no PING, no GETACK).
-#[allow(dead_code)] // for the append-only file and import links
 #[derive(Clone, Debug)]
 pub struct CommandPiece {
     pub bytes: Bytes,
@@ -140,6 +139,8 @@ struct Commands {
     framer: Framer,
     framed: Vec<u8>,
     consumer: CommandConsumer,
+    /// The sequence of the last piece.
+    told: u64,
 }
 
 /// What ACTOR EFFECTS and EVENTS take.
@@ -250,7 +251,10 @@ impl ReplicationLog {
 
     fn hand_out_commands(&mut self) {
         let (sequence, offset) = (self.frontier.reached, self.history.offset);
-        if let Some(commands) = self.commands.as_mut().filter(|c| !c.framed.is_empty()) {
+        // A piece without bytes says that what it numbers had nothing for the file.
+        let new = |c: &&mut Commands| !c.framed.is_empty() || c.told < sequence;
+        if let Some(commands) = self.commands.as_mut().filter(new) {
+            commands.told = sequence;
             let bytes = Bytes::from(std::mem::take(&mut commands.framed));
             (commands.consumer)(CommandPiece { bytes, sequence, offset });
         }
@@ -307,7 +311,9 @@ impl Receive<HandOut> for ReplicationLog {
 impl Receive<AttachCommands> for ReplicationLog {
     fn receive(&mut self, AttachCommands { consumer, reply }: AttachCommands, _: &mut Context<Self>) {
         self.hand_out();
-        self.commands = Some(Commands { framer: Framer::default(), framed: Vec::new(), consumer });
+        self.commands = Some(Commands { framer: Framer::default(), framed: Vec::new(), consumer, told: 0 });
+        // Says what has been before.
+        self.hand_out_commands();
         // Who asked may have gone.
         let _ = reply.send(self.position());
     }

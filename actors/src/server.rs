@@ -11,6 +11,7 @@ use skuld::commands::Table;
 use skuld::config::Config;
 
 use crate::access::Access;
+use crate::append_only::AppendOnlyFile;
 use crate::blocked::Blocked;
 use crate::clients::Clients;
 use crate::clock;
@@ -59,6 +60,7 @@ pub struct Server {
     pub snapshotter: OnceLock<Addr<Snapshotter>>,
     pub expiry_scanner: OnceLock<Addr<ExpiryScanner>>,
     pub evictor: OnceLock<Addr<Evictor>>,
+    pub append_only: OnceLock<Addr<AppendOnlyFile>>,
     /// Held while a unit's `Reserve` messages are enqueued, so that every shard sees units in the same order.
     pub unit_order: Mutex<()>,
     pub run_id: String,
@@ -126,6 +128,7 @@ impl Server {
             snapshotter: OnceLock::new(),
             expiry_scanner: OnceLock::new(),
             evictor: OnceLock::new(),
+            append_only: OnceLock::new(),
             unit_order: Mutex::new(()),
             run_id: crate::start::random_hex(20),
             replication_id: ArcSwap::from_pointee(crate::start::random_hex(20)),
@@ -178,6 +181,10 @@ impl Server {
 
     pub fn listener(&self) -> &Addr<Listener> {
         self.listener.get().expect("set before the first connection")
+    }
+
+    pub fn append_only(&self) -> &Addr<AppendOnlyFile> {
+        self.append_only.get().expect("set before the first connection")
     }
 
     pub fn snapshotter(&self) -> &Addr<Snapshotter> {

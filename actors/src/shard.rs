@@ -94,7 +94,6 @@ pub enum Controlled {
     /// Block the thread (DEBUG SLEEP).
     Sleep(std::time::Duration),
     /// Confirm that what runs from now on heeds the flags of [`crate::replication::Replication`].
-    #[allow(dead_code)] // for the append-only file and import links
     ConfirmFlags,
     /// Confirm that no command that the pause holds back is running here.
     ConfirmPause,

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use skuld::commands::context::CommandError;
 use skuld::config::ShutdownFlags;
 
+use crate::append_only::SyncAof;
+use crate::envelope::tell;
 use crate::persistence::loader::run_over_all;
 use crate::persistence::save::{remove_temporary, save_at_once};
 use crate::server::ServerRef;
@@ -91,7 +93,19 @@ pub async fn finish(server: &ServerRef, saving: Saving, force: bool) {
         Saving::Unwanted => false,
         Saving::AsConfigured => !config.save.is_empty(),
     };
-    if !saves || server.persistence.is_loading() {
+    if server.persistence.is_loading() {
+        end(server);
+    }
+    if server.persistence.aof.enabled.load(Ordering::Relaxed) {
+        // Writes are refused from here on; what ran before is on its way to the file.
+        server.shutting_down.store(true, Ordering::SeqCst);
+        run_over_all(server, |_, _| ()).await;
+        tracing::info!("Calling fsync() on the AOF file.");
+        let (reply, synced) = tokio::sync::oneshot::channel();
+        tell(server.append_only(), SyncAof { reply });
+        let _ = synced.await;
+    }
+    if !saves {
         end(server);
     }
     // Nobody is served any more from here on, unless saving fails.
@@ -112,6 +126,7 @@ pub async fn finish(server: &ServerRef, saving: Saving, force: bool) {
         }
     })
     .await;
+    server.shutting_down.store(false, Ordering::SeqCst);
     tracing::warn!("Errors trying to shut down the server. Check the logs for more information.");
 }
 

@@ -159,7 +159,7 @@ impl Snapshotter {
     }
 
     fn is_rewriting(&self) -> bool {
-        false
+        self.server.persistence.aof.rewriting.load(Ordering::Relaxed)
     }
 
     fn begin(&mut self, wait: Wait, reply: oneshot::Sender<Answer>, ctx: &mut Context<Self>) {

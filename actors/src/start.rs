@@ -10,6 +10,7 @@ use skuld::config::{Config, Strictness, format_fatal};
 use skuld::version::VERSION;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::append_only::AppendOnlyFile;
 use crate::configure::{self, Configured, Failure, os_text};
 use crate::evictor::Evictor;
 use crate::expiry_scanner::ExpiryScanner;
@@ -24,7 +25,8 @@ use crate::server::{Server, ServerRef};
 use crate::shard::Shard;
 use crate::snapshotter::Snapshotter;
 use crate::{
-    admin, banner, crash, healthcheck, import_mode, memory, persistence, proc_title, shutdown, telemetry, tls,
+    admin, banner, check, crash, healthcheck, import_mode, memory, persistence, proc_title, shutdown,
+    telemetry, tls,
 };
 
 static COMMAND_LINE: OnceLock<(String, Vec<Vec<u8>>)> = OnceLock::new();
@@ -91,8 +93,12 @@ fn act_by_name(program: &str) {
     if name.contains("sentinel") {
         refuse_sentinel();
     }
-    if name.contains("check-rdb") || name.contains("check-aof") {
-        fail(&format!("{name}: checking data files is not available yet in this version of Skuld."));
+    let arguments = || std::env::args().skip(1).collect::<Vec<_>>();
+    if name.contains("check-rdb") {
+        std::process::exit(check::rdb(program, &arguments()));
+    }
+    if name.contains("check-aof") {
+        std::process::exit(check::aof(program, &arguments()));
     }
 }
 
@@ -127,8 +133,12 @@ fn flags(program: &str, arguments: &[Vec<u8>]) -> Flags {
         }
         Some(b"--test-memory") => fail("--test-memory is not supported; use memtest86 or memtester."),
         Some(b"--check-system") => fail("--check-system is not supported."),
-        Some(b"--check-rdb" | b"--check-aof") => {
-            fail("Checking data files is not available yet in this version of Skuld.")
+        Some(flag @ (b"--check-rdb" | b"--check-aof")) => {
+            let rest: Vec<String> =
+                arguments[1..].iter().map(|a| String::from_utf8_lossy(a).into_owned()).collect();
+            let program = format!("{program} {}", String::from_utf8_lossy(flag));
+            let check = if flag == b"--check-rdb" { check::rdb } else { check::aof };
+            std::process::exit(check(&program, &rest));
         }
         _ => {}
     }
@@ -157,6 +167,8 @@ fn usage(program: &str) -> String {
          \x20 -v, --version     print the version\n\
          \x20 -h, --help        print this\n\
          \x20 --check-config    check the configuration, list all problems, exit 1 if there are any\n\
+         \x20 --check-rdb FILE  tell what is in an RDB file and whether it is sound\n\
+         \x20 --check-aof [--fix] FILE  the same for an append-only file or its manifest, cutting off a broken end\n\
          \x20 --healthcheck     ask the server that this configuration describes; exit 0 if it answers\n\
          With serving:\n\
          \x20 --lenient-config  start although the configuration has unknown directives\n\
@@ -312,6 +324,8 @@ fn ignore_signals() {
     unsafe {
         libc::signal(libc::SIGHUP, libc::SIG_IGN);
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        // A file that may not grow is an error to report, not the end.
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
     }
 }
 
@@ -446,6 +460,7 @@ fn run(
         let set = server.shards.set(shards).is_ok()
             && server.reaper.set(reaper).is_ok()
             && server.replication_log.set(log).is_ok()
+            && server.append_only.set(AppendOnlyFile::new(server.clone()).start()).is_ok()
             && server.snapshotter.set(Snapshotter::new(server.clone()).start()).is_ok();
         assert!(set, "addresses are set once");
         let set = server.expiry_scanner.set(ExpiryScanner::new(server.clone()).start()).is_ok()

@@ -9,6 +9,7 @@
 //! - [`packed`][]: listpacks, integer sets, HyperLogLogs and compressed bytes from outside
 //! - [`payloads`][]: DUMP payloads of every type
 //! - [`migrations`][]: arguments of CLUSTER MIGRATESLOTS and SYNCSLOTS
+//! - [`files`][]: RDB files in pieces, append-only files, manifests
 //! - [`numbers`][]: numbers and their texts
 //! - [`scripting`][]: what the libraries of scripts read, first lines of scripts, payloads of libraries, replies
 //!
@@ -19,6 +20,7 @@ pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod digest;
+pub mod files;
 pub mod glob;
 pub mod grammar;
 pub mod keeper;
@@ -54,6 +56,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "packed", run: packed::run, make: packed::make, words: packed::words },
     Target { name: "payloads", run: payloads::run, make: payloads::make, words: payloads::words },
     Target { name: "migrations", run: migrations::run, make: migrations::make, words: migrations::words },
+    Target { name: "files", run: files::run, make: files::make, words: files::words },
     Target { name: "numbers", run: numbers::run, make: numbers::make, words: numbers::words },
     Target { name: "scripting", run: scripting::run, make: scripting::make, words: scripting::words },
     Target {

@@ -159,6 +159,11 @@ fn migrations() {
 }
 
 #[test]
+fn files() {
+    fuzz("files");
+}
+
+#[test]
 fn numbers() {
     fuzz("numbers");
 }

@@ -18,9 +18,14 @@ const SNAPSHOTS_FAIL: CommandError = CommandError::fixed(
 
 /// The refusal of a write (or of PING, so that health checks notice), if there is one.
 pub fn refusal(server: &Server, config: &Config, command: &Command) -> Option<CommandError> {
-    if !server.persistence.last_save_failed.load(Ordering::Relaxed) {
+    let (snapshots, appending) =
+        (server.persistence.last_save_failed.load(Ordering::Relaxed), server.persistence.aof.has_failed());
+    if !(snapshots || appending) || !(command.flags.has(WRITE) || command.name == "ping") {
         return None;
     }
-    let concerned = command.flags.has(WRITE) || command.name == "ping";
-    (concerned && config.stop_writes_on_bgsave_error && !config.save.is_empty()).then_some(SNAPSHOTS_FAIL)
+    if snapshots && config.stop_writes_on_bgsave_error && !config.save.is_empty() {
+        return Some(SNAPSHOTS_FAIL);
+    }
+    let reason = server.persistence.aof.failure()?;
+    Some(CommandError::text(format!("MISCONF Errors writing to the AOF file: {reason}")))
 }

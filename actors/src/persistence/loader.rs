@@ -63,7 +63,6 @@ pub struct Loaded {
     /// Bytes that were read behind the end of the file.
     pub rest: Vec<u8>,
     /// Length of the file itself, bytes.
-    #[allow(dead_code)] // for the append-only file
     pub length: u64,
 }
 
@@ -111,6 +110,26 @@ pub async fn run_over_all<T: Send + 'static>(
     });
     tell(server.shard(0), RunOverAll { task });
     answer.await.expect("a shard ends only with the process")
+}
+
+/// Empties all databases.
+pub async fn clear(server: &ServerRef) {
+    let workers = server.workers;
+    let parts = (0..workers).map(|index| Part::for_loading(index, workers, 0)).collect();
+    let empty = Loaded {
+        parts,
+        functions: Vec::new(),
+        aux: Vec::new(),
+        slot_imports: Vec::new(),
+        keys_loaded: 0,
+        keys_expired: 0,
+        keys_skipped: 0,
+        hashes_expired: 0,
+        rest: Vec::new(),
+        length: 0,
+    };
+    // Nothing is there that could be in the way.
+    let _ = install(server, empty, Install::Replace).await;
 }
 
 /// Entries that travel together to a builder.

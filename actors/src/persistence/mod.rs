@@ -11,6 +11,8 @@ pub mod start;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use crate::append_only::state::AofState;
+
 /// State of saving and loading that commands and INFO read.
 pub struct Persistence {
     /// Data is being loaded: most commands are refused.
@@ -34,6 +36,7 @@ pub struct Persistence {
     pub save_scheduled: AtomicBool,
     /// DEBUG SET-SKIP-CHECKSUM-VALIDATION.
     pub skip_checksums: AtomicBool,
+    pub aof: AofState,
 }
 
 impl Default for Persistence {
@@ -53,6 +56,7 @@ impl Default for Persistence {
             last_save_held: AtomicU64::new(0),
             save_scheduled: AtomicBool::new(false),
             skip_checksums: AtomicBool::new(false),
+            aof: AofState::default(),
         }
     }
 }

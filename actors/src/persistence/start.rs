@@ -12,6 +12,7 @@ use skuld::rdb::file::FileError;
 
 use super::loader::{self, Install, InstallError, LoadError, LoadRules, Loaded};
 use super::save::{save_at_once, snapshot_path};
+use crate::append_only;
 use crate::clock;
 use crate::configure::os_text;
 use crate::memory;
@@ -20,6 +21,10 @@ use crate::server::ServerRef;
 /// Loads what the configuration says there is; ends the process if it cannot be loaded.
 pub async fn load_at_start(server: &ServerRef) {
     let started = Instant::now();
+    if append_only::open_at_start(server).await {
+        server.stats.startup_memory.store(memory::used(), Ordering::Relaxed);
+        return;
+    }
     let config = server.config.load_full();
     let path = snapshot_path(&config);
     let file = match File::open(&path) {

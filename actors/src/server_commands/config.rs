@@ -110,12 +110,21 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     }
     let import_mode = outcome.config.import_mode;
     let limits_clients = outcome.changes("maxmemory-clients") || outcome.changes("maxmemory");
+    let appendonly = outcome.changes("appendonly").then_some(outcome.config.appendonly);
     server.config.store(Arc::new(outcome.config));
     if import_mode != old.import_mode {
         crate::import_mode::announce(&server, import_mode);
     }
     if limits_clients {
         client_eviction::enforce(&server);
+    }
+    if let Some(on) = appendonly
+        && let Err(reason) = super::persistence::switch_aof(&server, on).await
+    {
+        let mut restored = Config::clone(&server.config.load());
+        restored.appendonly = !on;
+        server.config.store(Arc::new(restored));
+        return Err(refused(SetError::Refused { name: b"appendonly".to_vec(), reason }));
     }
     request.reply.ok();
     Ok(())

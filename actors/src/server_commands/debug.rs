@@ -40,8 +40,7 @@ const MEANINGLESS: &[(&str, &str)] = &[
 ];
 
 /// Names that will have a meaning once their area is built.
-const NOT_YET: &[&str] =
-    &["aof-flush-sleep", "loadaof", "replicate", "set-disable-deny-scripts", "delay-rdb-client-free-second"];
+const NOT_YET: &[&str] = &["replicate", "set-disable-deny-scripts", "delay-rdb-client-free-second"];
 
 /// Runs DEBUG.
 pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
@@ -68,6 +67,12 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("set-active-expire", 3) => {
             let on = parse_integer(&request.args[2]).unwrap_or(0) != 0;
             request.server.active_expire.store(on, Ordering::Relaxed);
+            request.reply.ok();
+        }
+        ("loadaof", 2) => return super::persistence::load_aof(request).await,
+        ("aof-flush-sleep", 3) => {
+            let micros = parse_integer(&request.args[2]).unwrap_or(0).max(0) as u64;
+            request.server.persistence.aof.write_delay_us.store(micros, Ordering::Relaxed);
             request.reply.ok();
         }
         ("reload", 2..) => return super::persistence::reload(request).await,

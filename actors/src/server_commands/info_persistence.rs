@@ -50,19 +50,30 @@ pub fn persistence(view: &View<'_>, out: &mut Lines) {
     out.add("rdb_last_cow_size", load(&state.last_save_held));
     out.add("rdb_last_load_keys_expired", load(&state.keys_expired));
     out.add("rdb_last_load_keys_loaded", load(&state.keys_loaded));
-    out.add("aof_enabled", 0);
-    out.add("aof_rewrite_in_progress", 0);
-    out.add("aof_rewrite_scheduled", 0);
-    out.add("aof_last_rewrite_time_sec", -1);
-    out.add("aof_current_rewrite_time_sec", -1);
-    out.add("aof_last_bgrewrite_status", "ok");
-    out.add("aof_rewrites", 0);
-    out.add("aof_rewrites_consecutive_failures", 0);
-    out.add("aof_last_write_status", "ok");
-    out.add("aof_last_cow_size", 0);
+    let aof = &state.aof;
+    let rewriting = flag(&aof.rewriting);
+    out.add("aof_enabled", u8::from(flag(&aof.enabled)));
+    out.add("aof_rewrite_in_progress", u8::from(rewriting));
+    out.add("aof_rewrite_scheduled", u8::from(flag(&aof.rewrite_scheduled)));
+    out.add("aof_last_rewrite_time_sec", signed(&aof.last_rewrite_seconds) - 1);
+    let since = if rewriting { (clock::unix_ms() - signed(&aof.rewrite_started_ms)) / 1000 } else { -1 };
+    out.add("aof_current_rewrite_time_sec", since);
+    out.add("aof_last_bgrewrite_status", status(flag(&aof.last_rewrite_failed)));
+    out.add("aof_rewrites", load(&aof.rewrites));
+    out.add("aof_rewrites_consecutive_failures", load(&aof.failures_in_a_row));
+    out.add("aof_last_write_status", status(aof.has_failed()));
+    out.add("aof_last_cow_size", load(&aof.last_rewrite_held));
     out.add("module_fork_in_progress", 0);
     out.add("module_fork_last_cow_size", 0);
     out.add("slot_migration_fork_in_progress", 0);
+    if flag(&aof.enabled) {
+        out.add("aof_current_size", load(&aof.current_bytes));
+        out.add("aof_base_size", load(&aof.base_bytes));
+        out.add("aof_pending_rewrite", 0);
+        out.add("aof_buffer_length", load(&aof.buffered_bytes));
+        out.add("aof_pending_bio_fsync", 0);
+        out.add("aof_delayed_fsync", load(&aof.delayed_fsyncs));
+    }
     if state.is_loading() {
         loading(view, out);
     }

@@ -219,6 +219,7 @@ async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
         "config" => config::run(request, batch).await,
         "debug" => debug::run(request, batch).await,
         "info" => info::run(request).await,
+        "bgrewriteaof" => persistence::rewrite_aof(request).await,
         "bgsave" => persistence::background_save(request).await,
         "save" => persistence::save(request).await,
         "lastsave" => persistence::last_save(request),

@@ -6,6 +6,7 @@ use skuld::commands::context::CommandError;
 use tokio::sync::oneshot;
 
 use super::{Outcome, Request};
+use crate::append_only::{DisableAof, EnableAof, ReloadAof, RewriteAnswer, RewriteAof};
 use crate::envelope::tell;
 use crate::persistence::loader::Install;
 use crate::persistence::start::{self, Reload, ReloadError};
@@ -65,6 +66,58 @@ pub async fn background_save(request: &mut Request) -> Outcome {
         }
         _ => return Err(CommandError::fixed("ERR")),
     }
+    Ok(())
+}
+
+/// `BGREWRITEAOF`
+pub async fn rewrite_aof(request: &mut Request) -> Outcome {
+    let (reply, answer) = oneshot::channel();
+    tell(request.server.append_only(), RewriteAof { reply });
+    match answer.await {
+        Ok(RewriteAnswer::Started) => {
+            request.reply.simple("Background append only file rewriting started");
+            Ok(())
+        }
+        Ok(RewriteAnswer::Scheduled) => {
+            request.reply.simple("Background append only file rewriting scheduled");
+            Ok(())
+        }
+        Ok(RewriteAnswer::InProgress) => {
+            Err(CommandError::fixed("ERR Background append only file rewriting already in progress"))
+        }
+        Err(_) => Err(CommandError::fixed(
+            "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.",
+        )),
+    }
+}
+
+/// `DEBUG LOADAOF`
+pub async fn load_aof(request: &mut Request) -> Outcome {
+    let (reply, answer) = oneshot::channel();
+    tell(request.server.append_only(), ReloadAof { reply });
+    if answer.await.is_ok_and(|result| result.is_ok()) {
+        tracing::info!("Append Only File loaded by DEBUG LOADAOF");
+        request.reply.ok();
+        return Ok(());
+    }
+    Err(CommandError::fixed("ERR Error trying to load the AOF files, check server logs."))
+}
+
+/// What a changed `appendonly` means; answered when appending has begun or ended.
+pub async fn switch_aof(server: &ServerRef, on: bool) -> Result<(), String> {
+    if on {
+        let (reply, answer) = oneshot::channel();
+        tell(server.append_only(), EnableAof { reply });
+        let started = answer.await.unwrap_or_else(|_| Err("the append-only file is gone".into()));
+        return started.map_err(|reason| {
+            tracing::warn!("Unable to turn on AOF: {reason}");
+            "Unable to turn on AOF. Check server logs.".into()
+        });
+    }
+    let (reply, answer) = oneshot::channel();
+    tell(server.append_only(), DisableAof { reply });
+    // The actor ends only with the process.
+    let _ = answer.await;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ pub static ROWS: &[CommandSpec] = &[
         .summary("Rewrites the append-only file in the background.")
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | NO_ASYNC_LOADING)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("bgsave", -1, Group::Server, "1.0.0")
         .summary("Saves the data to disk in the background.")
         .complexity("O(1)")

@@ -1,0 +1,584 @@
+//! The append-only file: an actor that owns the manifest, decides about rewrites, and a thread that writes.
+//!
+//! ```text
+//!   off --CONFIG SET appendonly yes--> waiting for the first rewrite --ended--> on
+//!    ^                                        |                                  |
+//!    +------------- CONFIG SET appendonly no -+----------------------------------+
+//!
+//!   a rewrite (on): new incremental file in the manifest --> cut: the log's commands go there from now on
+//!     --> thread writes the base --> base and manifest in place, older parts are history and deleted
+//! ```
+//!
+//! Invariant: at any time the files named by the manifest on the disk make the data set (up to what is not forced to the
+//! disk yet): a base is put in its place only after the commands that follow its cut are on the disk.
+
+pub mod files;
+pub mod load;
+mod rewrite;
+pub mod state;
+mod writer;
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use actix::prelude::*;
+use skuld::aof::manifest::Manifest;
+use skuld::config::AppendFsync;
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::configure::os_text;
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
+use crate::export::Stopper;
+use crate::replication::{self, bit};
+use crate::replication_log::{AttachCommands, DescribePosition, DetachCommands};
+use crate::server::ServerRef;
+use files::Directory;
+use rewrite::{Rewritten, Target};
+use writer::ToWriter;
+
+/// Begin to append (`appendonly yes` at run time). Answered when the first rewrite has begun.
+pub struct EnableAof {
+    pub reply: oneshot::Sender<Result<(), String>>,
+}
+
+/// Append no more. Answered when everything is on the disk.
+pub struct DisableAof {
+    pub reply: oneshot::Sender<()>,
+}
+
+/// BGREWRITEAOF.
+pub struct RewriteAof {
+    pub reply: oneshot::Sender<RewriteAnswer>,
+}
+
+/// What becomes of a BGREWRITEAOF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RewriteAnswer {
+    Started,
+    Scheduled,
+    InProgress,
+}
+
+/// Force everything that was executed so far to the disk (the end of the process, DEBUG LOADAOF).
+pub struct SyncAof {
+    pub reply: oneshot::Sender<()>,
+}
+
+/// Load everything again from the files (DEBUG LOADAOF).
+pub struct ReloadAof {
+    pub reply: oneshot::Sender<Result<(), load::Refused>>,
+}
+
+/// The parts as they are after the start; appending begins.
+pub struct Opened {
+    pub manifest: Manifest,
+    pub reply: oneshot::Sender<()>,
+}
+
+/// A rewrite has made its cut.
+struct RewriteBegan {
+    stopper: Stopper,
+}
+
+/// A rewrite is over.
+struct RewriteEnded {
+    result: Result<Rewritten, rewrite::Failed>,
+    held_bytes_max: u64,
+}
+
+/// Time to look whether the file has grown too large.
+struct Beat;
+
+crate::receives!(AppendOnlyFile:
+    EnableAof = 0,
+    DisableAof = 1,
+    RewriteAof = 2,
+    SyncAof = 3,
+    Opened = 4,
+    RewriteBegan = 5,
+    RewriteEnded = 6,
+    Beat = 7,
+    ReloadAof = 8,
+);
+
+const BEAT: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Off,
+    /// Commands go to a file that is not in the manifest yet.
+    WaitingForBase,
+    On,
+}
+
+struct Rewrite {
+    started_ms: i64,
+    stopper: Option<Stopper>,
+    cancelled: bool,
+}
+
+/// The actor.
+pub struct AppendOnlyFile {
+    id: ActorId,
+    server: ServerRef,
+    state: State,
+    manifest: Manifest,
+    writer: Option<Sender<ToWriter>>,
+    rewrite: Option<Rewrite>,
+    /// Size after the last rewrite or the start, bytes: growth is measured against it.
+    measured_bytes: u64,
+    /// After failures: not before this time, Unix milliseconds.
+    retry_ms: i64,
+}
+
+impl AppendOnlyFile {
+    pub fn new(server: ServerRef) -> Self {
+        Self {
+            id: next_actor(ActorKind::AppendOnlyFile),
+            server,
+            state: State::Off,
+            manifest: Manifest::default(),
+            writer: None,
+            rewrite: None,
+            measured_bytes: 0,
+            retry_ms: 0,
+        }
+    }
+
+    fn set_state(&mut self, state: State) {
+        self.state = state;
+        self.server.persistence.aof.enabled.store(state != State::Off, Ordering::Relaxed);
+        self.follow_policy();
+    }
+
+    /// `appendfsync` may have been changed.
+    fn follow_policy(&self) {
+        let always = self.state == State::On && self.server.config.load().appendfsync == AppendFsync::Always;
+        let state = &self.server.persistence.aof;
+        if always && !state.is_always() {
+            // What was issued before is not promised; from here on everything passes the writer.
+            state.set_always(true);
+        } else if !always {
+            state.set_always(false);
+        }
+    }
+
+    fn writer(&mut self) -> Sender<ToWriter> {
+        self.writer.get_or_insert_with(|| writer::start(self.server.clone())).clone()
+    }
+
+    /// Begins a rewrite; false if its files cannot be made.
+    fn start_rewrite(&mut self, enabling: bool, ctx: &mut Context<Self>) -> Result<(), String> {
+        let config = self.server.config.load_full();
+        let directory = Directory::of(&config);
+        directory.create().map_err(|e| os_text(&e))?;
+        let target = if enabling {
+            let temporary = format!("temp-{}.incr", directory.name);
+            tracing::info!("Creating AOF incr file {temporary} on background rewrite");
+            // What an earlier attempt left there is in no manifest.
+            let _ = std::fs::remove_file(directory.file(&temporary));
+            let (file, bytes) = directory.open(&temporary).map_err(|e| os_text(&e))?;
+            let number = self.manifest.incremental_sequence + 1;
+            let writer = self.writer();
+            let _ = writer.send(ToWriter::Open(number, file, bytes));
+            Target { number: Some(number), temporary: Some(temporary), writer: Some(writer) }
+        } else if self.state == State::On {
+            let mut manifest = self.manifest.clone();
+            let part = manifest.next_incremental(&directory.name);
+            tracing::info!("Creating AOF incr file {} on background rewrite", part.name);
+            let (file, bytes) = directory.open(&part.name).map_err(|e| os_text(&e))?;
+            directory.write_manifest(&manifest).map_err(|e| os_text(&e))?;
+            self.manifest = manifest;
+            let writer = self.writer();
+            let _ = writer.send(ToWriter::Open(part.sequence, file, bytes));
+            Target { number: Some(part.sequence), temporary: None, writer: Some(writer) }
+        } else {
+            Target { number: None, temporary: None, writer: None }
+        };
+        let shown = &self.server.persistence.aof;
+        let started_ms = clock::unix_ms();
+        shown.rewriting.store(true, Ordering::Relaxed);
+        shown.rewrite_scheduled.store(false, Ordering::Relaxed);
+        shown.rewrite_started_ms.store(started_ms, Ordering::Relaxed);
+        shown.rewrites.fetch_add(1, Ordering::Relaxed);
+        tracing::info!("Background append only file rewriting started by pid {}", std::process::id());
+        self.rewrite = Some(Rewrite { started_ms, stopper: None, cancelled: false });
+        let (server, own, manifest) = (self.server.clone(), ctx.address(), self.manifest.clone());
+        actix::spawn(async move {
+            if enabling {
+                replication::listen(&server, bit::COMMANDS).await;
+            }
+            rewrite::run(server, directory, manifest, target, own).await;
+        });
+        Ok(())
+    }
+
+    fn is_saving(&self) -> bool {
+        self.server.persistence.saving.load(Ordering::Relaxed)
+    }
+
+    fn look_at_growth(&mut self, ctx: &mut Context<Self>) {
+        self.follow_policy();
+        if self.rewrite.is_some() || self.is_saving() || self.server.persistence.is_loading() {
+            return;
+        }
+        let shown = &self.server.persistence.aof;
+        if shown.rewrite_scheduled.load(Ordering::Relaxed) {
+            if let Err(reason) = self.start_rewrite(self.state == State::WaitingForBase, ctx) {
+                tracing::warn!("Can't rewrite append only file in background: {reason}");
+                self.server.persistence.aof.rewrite_scheduled.store(false, Ordering::Relaxed);
+            }
+            return;
+        }
+        let config = self.server.config.load();
+        let now = shown.current_bytes.load(Ordering::Relaxed);
+        let percentage = u64::from(config.auto_aof_rewrite_percentage);
+        if self.state != State::On
+            || percentage == 0
+            || now <= config.auto_aof_rewrite_min_size.max(0) as u64
+            || clock::unix_ms() < self.retry_ms
+        {
+            return;
+        }
+        let growth = (now * 100 / self.measured_bytes.max(1)).saturating_sub(100);
+        if growth >= percentage {
+            tracing::info!("Starting automatic rewriting of AOF on {growth}% growth");
+            if let Err(reason) = self.start_rewrite(false, ctx) {
+                tracing::warn!("Can't rewrite append only file in background: {reason}");
+                self.count_failure();
+            }
+        }
+    }
+
+    fn count_failure(&mut self) {
+        const WAIT_MS_MAX: i64 = 60 * 60_000;
+        let shown = &self.server.persistence.aof;
+        shown.last_rewrite_failed.store(true, Ordering::Relaxed);
+        let failures = shown.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        if failures > 2 {
+            let wait = (60_000i64 << (failures - 3).min(10)).min(WAIT_MS_MAX);
+            self.retry_ms = clock::unix_ms() + wait;
+            tracing::warn!(
+                "Background AOF rewrite has repeatedly failed and triggered the limit, will retry in {} minutes",
+                wait / 60_000
+            );
+        }
+    }
+
+    /// Gives what was executed so far to the writer and forces it to the disk; a future, since the log must have its turn.
+    fn sync(&self) -> impl Future<Output = ()> + use<> {
+        let (server, writer) = (self.server.clone(), self.writer.clone());
+        async move {
+            let Some(writer) = writer else { return };
+            let (reply, position) = oneshot::channel();
+            tell(server.replication_log(), DescribePosition { reply });
+            // Answered behind the hand-out of everything before.
+            let _ = position.await;
+            sync_writer(writer).await;
+        }
+    }
+}
+
+async fn sync_writer(writer: Sender<ToWriter>) {
+    let (done, synced) = channel();
+    if writer.send(ToWriter::Sync(done)).is_ok() {
+        // The thread answers or has ended, having synchronised.
+        let _ = tokio::task::spawn_blocking(move || synced.recv()).await;
+    }
+}
+
+impl Actor for AppendOnlyFile {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let id = self.id;
+        ctx.run_interval(BEAT, move |_, ctx| {
+            outside_event(id, clock::tick());
+            tell(&ctx.address(), Beat);
+        });
+    }
+}
+
+impl TracedActor for AppendOnlyFile {
+    const KIND: ActorKind = ActorKind::AppendOnlyFile;
+
+    fn id(&self) -> ActorId {
+        self.id
+    }
+}
+
+impl Receive<Opened> for AppendOnlyFile {
+    fn receive(&mut self, Opened { manifest, reply }: Opened, ctx: &mut Context<Self>) {
+        let directory = Directory::of(&self.server.config.load());
+        let bytes = directory.bytes(&manifest);
+        let shown = &self.server.persistence.aof;
+        shown.current_bytes.store(bytes, Ordering::Relaxed);
+        shown.base_bytes.store(bytes, Ordering::Relaxed);
+        self.measured_bytes = bytes;
+        self.manifest = manifest;
+        let Some(part) = self.manifest.incremental.last().cloned() else { return };
+        let Ok((file, length)) = directory.open(&part.name) else { std::process::exit(1) };
+        let writer = self.writer();
+        let _ = writer.send(ToWriter::Open(part.sequence, file, length));
+        self.set_state(State::On);
+        let server = self.server.clone();
+        let attach = async move {
+            replication::listen(&server, bit::COMMANDS).await;
+            let consumer = writer::consumer(&server, &writer, part.sequence);
+            let (attached, position) = oneshot::channel();
+            tell(server.replication_log(), AttachCommands { consumer, reply: attached });
+            let _ = position.await;
+            // Who asked may have gone.
+            let _ = reply.send(());
+        };
+        ctx.spawn(attach.into_actor(self));
+    }
+}
+
+impl Receive<EnableAof> for AppendOnlyFile {
+    fn receive(&mut self, EnableAof { reply }: EnableAof, ctx: &mut Context<Self>) {
+        let answer = if self.state != State::Off {
+            Ok(())
+        } else if self.rewrite.is_some() {
+            tracing::info!(
+                "AOF was enabled but there is already an AOF rewriting in background. Stopping background AOF and \
+                 starting a rewrite now."
+            );
+            if let Some(rewrite) = &mut self.rewrite {
+                rewrite.cancelled = true;
+                rewrite.stopper.iter().for_each(Stopper::stop);
+            }
+            self.set_state(State::WaitingForBase);
+            self.server.persistence.aof.rewrite_scheduled.store(true, Ordering::Relaxed);
+            Ok(())
+        } else if self.is_saving() {
+            tracing::info!(
+                "AOF was enabled but there is already another background operation. An AOF background was scheduled to \
+                 start when possible."
+            );
+            self.set_state(State::WaitingForBase);
+            self.server.persistence.aof.rewrite_scheduled.store(true, Ordering::Relaxed);
+            Ok(())
+        } else {
+            let started = self.start_rewrite(true, ctx);
+            if started.is_ok() {
+                self.set_state(State::WaitingForBase);
+            }
+            started
+        };
+        // Who asked may have gone.
+        let _ = reply.send(answer);
+    }
+}
+
+impl Receive<DisableAof> for AppendOnlyFile {
+    fn receive(&mut self, DisableAof { reply }: DisableAof, ctx: &mut Context<Self>) {
+        if self.state == State::Off {
+            let _ = reply.send(());
+            return;
+        }
+        if self.server.persistence.aof.rewrite_scheduled.swap(false, Ordering::Relaxed) {
+            tracing::info!("AOF was disabled but there is a scheduled AOF background, cancel it.");
+        }
+        if let Some(rewrite) = &mut self.rewrite {
+            tracing::info!("Killing running AOF rewrite child: {}", std::process::id());
+            rewrite.cancelled = true;
+            rewrite.stopper.iter().for_each(Stopper::stop);
+        }
+        let synced = self.sync();
+        self.set_state(State::Off);
+        self.writer = None;
+        let server = self.server.clone();
+        let end = async move {
+            synced.await;
+            tell(server.replication_log(), DetachCommands);
+            server.persistence.aof.set_failure(None);
+            // Who asked may have gone.
+            let _ = reply.send(());
+        };
+        ctx.spawn(end.into_actor(self));
+    }
+}
+
+impl Receive<RewriteAof> for AppendOnlyFile {
+    fn receive(&mut self, RewriteAof { reply }: RewriteAof, ctx: &mut Context<Self>) {
+        let answer = if self.rewrite.is_some() {
+            RewriteAnswer::InProgress
+        } else if self.is_saving() {
+            self.server.persistence.aof.rewrite_scheduled.store(true, Ordering::Relaxed);
+            self.server.persistence.aof.failures_in_a_row.store(0, Ordering::Relaxed);
+            tracing::info!("Background append only file rewriting scheduled.");
+            RewriteAnswer::Scheduled
+        } else {
+            match self.start_rewrite(self.state == State::WaitingForBase, ctx) {
+                Ok(()) => RewriteAnswer::Started,
+                Err(reason) => {
+                    tracing::warn!("Can't rewrite append only file in background: {reason}");
+                    self.count_failure();
+                    return;
+                }
+            }
+        };
+        // Who asked may have gone.
+        let _ = reply.send(answer);
+    }
+}
+
+impl Receive<SyncAof> for AppendOnlyFile {
+    fn receive(&mut self, SyncAof { reply }: SyncAof, ctx: &mut Context<Self>) {
+        let synced = self.sync();
+        let answer = async move {
+            synced.await;
+            // Who asked may have gone.
+            let _ = reply.send(());
+        };
+        ctx.spawn(answer.into_actor(self));
+    }
+}
+
+impl Receive<ReloadAof> for AppendOnlyFile {
+    fn receive(&mut self, ReloadAof { reply }: ReloadAof, ctx: &mut Context<Self>) {
+        let synced = self.sync();
+        let server = self.server.clone();
+        let manifest = match self.state {
+            State::Off => Directory::of(&server.config.load()).read_manifest().unwrap_or_default(),
+            _ => self.manifest.clone(),
+        };
+        let writer = self.writer.clone();
+        let reload = async move {
+            server.persistence.begin_loading(0);
+            synced.await;
+            // What is loaded must not be appended once more.
+            tell(server.replication_log(), DetachCommands);
+            crate::persistence::loader::clear(&server).await;
+            let directory = Directory::of(&server.config.load());
+            let result = load::load(&server, &directory, &manifest).await;
+            if let (Some(writer), Some(part)) = (writer, manifest.incremental.last()) {
+                replication::listen(&server, bit::COMMANDS).await;
+                let consumer = writer::consumer(&server, &writer, part.sequence);
+                let (attached, position) = oneshot::channel();
+                tell(server.replication_log(), AttachCommands { consumer, reply: attached });
+                let _ = position.await;
+            }
+            server.persistence.end_loading();
+            // Who asked may have gone.
+            let _ = reply.send(result);
+        };
+        ctx.spawn(reload.into_actor(self));
+    }
+}
+
+impl Receive<RewriteBegan> for AppendOnlyFile {
+    fn receive(&mut self, RewriteBegan { stopper }: RewriteBegan, _: &mut Context<Self>) {
+        let Some(rewrite) = &mut self.rewrite else { return };
+        if rewrite.cancelled {
+            stopper.stop();
+        }
+        rewrite.stopper = Some(stopper);
+    }
+}
+
+impl Receive<RewriteEnded> for AppendOnlyFile {
+    fn receive(&mut self, RewriteEnded { result, held_bytes_max }: RewriteEnded, _: &mut Context<Self>) {
+        let Some(rewrite) = self.rewrite.take() else { return };
+        let shown = &self.server.persistence.aof;
+        shown.rewriting.store(false, Ordering::Relaxed);
+        let seconds = (clock::unix_ms() - rewrite.started_ms) / 1000;
+        shown.last_rewrite_seconds.store(seconds + 1, Ordering::Relaxed);
+        shown.last_rewrite_held.store(held_bytes_max, Ordering::Relaxed);
+        match result {
+            Ok(rewritten) if !rewrite.cancelled => {
+                shown.last_rewrite_failed.store(false, Ordering::Relaxed);
+                shown.failures_in_a_row.store(0, Ordering::Relaxed);
+                self.retry_ms = 0;
+                self.manifest = rewritten.manifest;
+                let bytes = Directory::of(&self.server.config.load()).bytes(&self.manifest);
+                shown.current_bytes.store(bytes, Ordering::Relaxed);
+                shown.base_bytes.store(bytes, Ordering::Relaxed);
+                self.measured_bytes = bytes;
+                tracing::info!("Background AOF rewrite terminated with success");
+                tracing::info!("Background AOF rewrite finished successfully");
+                if self.state == State::WaitingForBase {
+                    self.set_state(State::On);
+                }
+            }
+            Ok(_) | Err(rewrite::Failed::Stopped) => {
+                tracing::warn!("Background AOF rewrite terminated by signal 10");
+            }
+            Err(rewrite::Failed::Logged) => {
+                tracing::warn!("Background AOF rewrite terminated with error");
+                self.count_failure();
+                if self.state == State::WaitingForBase {
+                    self.server.persistence.aof.rewrite_scheduled.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+impl Receive<Beat> for AppendOnlyFile {
+    fn receive(&mut self, _: Beat, ctx: &mut Context<Self>) {
+        self.look_at_growth(ctx);
+    }
+}
+
+/// Loads or makes the files at the start of the process, if `appendonly` says so. False if it does not.
+pub async fn open_at_start(server: &ServerRef) -> bool {
+    let config = server.config.load_full();
+    if !config.appendonly {
+        return false;
+    }
+    let directory = Directory::of(&config);
+    let manifest = match directory.read_manifest() {
+        Some(manifest) => Some(manifest),
+        None => match directory.adopt_old_file(&config) {
+            Ok(manifest) => manifest,
+            Err(_) => std::process::exit(1),
+        },
+    };
+    let mut manifest = manifest.unwrap_or_default();
+    if load::load(server, &directory, &manifest).await.is_err() {
+        tracing::warn!("Fatal error loading the DB, check server logs. Exiting.");
+        std::process::exit(1);
+    }
+    if let Err(e) = make_missing_parts(server, &directory, &mut manifest).await {
+        tracing::warn!("Can't open the append-only file: {}", os_text(&e));
+        std::process::exit(1);
+    }
+    let (reply, opened) = oneshot::channel();
+    tell(server.append_only(), Opened { manifest, reply });
+    let _ = opened.await;
+    server.persistence.end_loading();
+    true
+}
+
+async fn make_missing_parts(
+    server: &ServerRef,
+    directory: &Directory,
+    manifest: &mut Manifest,
+) -> std::io::Result<()> {
+    directory.create()?;
+    let mut changed = false;
+    if manifest.is_empty() {
+        rewrite::write_empty_base(server, directory, manifest)?;
+        changed = true;
+    }
+    match manifest.incremental.last() {
+        Some(part) => tracing::info!("Opening AOF incr file {} on server start", part.name),
+        None => {
+            let part = manifest.next_incremental(&directory.name);
+            tracing::info!("Creating AOF incr file {} on server start", part.name);
+            directory.open(&part.name)?;
+            changed = true;
+        }
+    }
+    if changed {
+        directory.write_manifest(manifest)?;
+    }
+    if !server.config.load().aof_disable_auto_gc {
+        directory.delete_history(manifest)?;
+    }
+    Ok(())
+}
