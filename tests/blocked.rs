@@ -372,3 +372,33 @@ fn nothing_is_lost_or_given_twice_over_several_shards() {
     all.sort_unstable();
     assert_eq!(all, (0..ELEMENTS).collect::<Vec<_>>());
 }
+
+/// A reader of two streams on different shards that is looked at in vain for one of them does not miss the other, and its
+/// time does not begin anew.
+#[test]
+fn a_reader_looked_at_in_vain_keeps_all_its_keys_and_its_deadline() {
+    for workers in [1, 3] {
+        let server = Launch::skuld(workers).start();
+        let mut control = server.connect();
+        let (mut reader, id) =
+            blocked_client(&server, &mut control, "XREAD BLOCK 0 STREAMS a b c 9-0 9-0 9-0");
+        for key in ["a", "b", "c", "a"] {
+            control.ask(&format!("XADD {key} 1-* f v"));
+            wait_until_blocked(&mut control, id);
+        }
+        control.ask("XADD b 9-1 f v");
+        let reply = String::from_utf8_lossy(&reader.read_frame().expect("served").raw).into_owned();
+        assert!(reply.starts_with("*1\r\n*2\r\n$1\r\nb\r\n"), "{reply}");
+        let started = Instant::now();
+        let (mut timed, id) =
+            blocked_client(&server, &mut control, "XREAD BLOCK 400 STREAMS a b c 99-0 99-0 99-0");
+        let mut looks = 0;
+        while started.elapsed() < Duration::from_millis(300) {
+            control.ask("XADD c 9-* f v");
+            looks += 1;
+        }
+        assert_eq!(timed.read_frame().expect("over").raw, b"*-1\r\n");
+        let took = started.elapsed();
+        assert!(took < Duration::from_millis(650), "client {id} waited {took:?} after {looks} looks");
+    }
+}

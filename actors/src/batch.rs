@@ -43,6 +43,8 @@ pub struct Batch {
     pub finished: Vec<Vec<u8>>,
     /// Encoded replies.
     pub output: Vec<u8>,
+    /// The next request waited and runs again: its wait still ends at this time (Unix milliseconds; 0: never).
+    pub wait_ends_ms: Option<i64>,
     /// The last command run: its id in the command table, or `u16::MAX`.
     pub last_command: u16,
     /// Commands run since the session was last published.
@@ -96,6 +98,7 @@ impl Batch {
             tracked: Tracked::default(),
             finished: Vec::new(),
             output: Vec::new(),
+            wait_ends_ms: None,
             last_command: u16::MAX,
             commands_run: 0,
             import: None,

@@ -46,6 +46,9 @@ impl Shard {
     /// Lets the client wait whose command has just found nothing. Whoever holds the slots of its keys calls this before
     /// giving them up.
     pub(super) fn block(&mut self, mut batch: Box<Batch>, mut wait: Wait, ctx: &mut Context<Self>) {
+        if let Some(deadline_ms) = batch.wait_ends_ms.take() {
+            wait.deadline_ms = deadline_ms;
+        }
         let rewritten = std::mem::take(&mut wait.rewritten);
         if !rewritten.is_empty() {
             let mut words = batch.owned_args(batch.next);
@@ -167,9 +170,11 @@ impl Shard {
             // Its connection is closing and waits for nothing.
             return Served::Done;
         }
+        batch.wait_ends_ms = Some(waiter.deadline_ms);
         let keyspace = unit.as_deref().map_or(&self.keyspace, |unit| &*unit.keyspace);
         let command = match self.executor.resolve(keyspace, &mut batch) {
             Resolved::Run(command) if self.server.pause.holds(command) => {
+                batch.wait_ends_ms = None;
                 self.hold_back(batch, ctx);
                 return Served::Done;
             }
@@ -214,12 +219,17 @@ impl Shard {
         self.executor.runs_again = true;
         self.executor.run(keyspace, &mut batch, command, at);
         self.executor.runs_again = false;
+        let was_restricted = original.is_some();
         if let Some(original) = original {
             batch.restore_args(batch.next, original);
         }
         match self.executor.effects.wait.take() {
-            // Somebody was faster, or it is not what this client waits for. It keeps its deadline.
-            Some(wait) => self.block(batch, Wait { deadline_ms: waiter.deadline_ms, ..wait }, ctx),
+            // It is not what this client waits for. While it was not waiting, its other keys may have become ready where
+            // nobody could see that it wants them: it looks at all of them once more.
+            Some(_) if was_restricted => {
+                self.start_unit(batch, command, Slots::Some(waiter.slots.clone()), ctx);
+            }
+            Some(wait) => self.block(batch, wait, ctx),
             None => {
                 batch.next += 1;
                 self.go_on(batch, ctx);
@@ -229,7 +239,8 @@ impl Shard {
     }
 
     /// The client is not blocked any more: its reply leaves, and what it has sent behind the command runs in its turn.
-    fn go_on(&mut self, batch: Box<Batch>, ctx: &mut Context<Self>) {
+    fn go_on(&mut self, mut batch: Box<Batch>, ctx: &mut Context<Self>) {
+        batch.wait_ends_ms = None;
         if batch.next == batch.requests.len() || batch.session.close_after_reply {
             self.finish(batch, Stop::Done);
         } else {

@@ -209,7 +209,7 @@ impl Shard {
             return;
         }
         let at = clock::tick();
-        self.executor.runs_again = again.is_some();
+        self.executor.runs_again = batch.wait_ends_ms.is_some();
         let end = self.executor.run(&mut keyspace, &mut batch, command, at);
         self.executor.runs_again = false;
         crate::envelope::set_recent(end);
@@ -219,6 +219,7 @@ impl Shard {
                 None
             }
             None => {
+                batch.wait_ends_ms = None;
                 batch.next += 1;
                 Some(batch)
             }
