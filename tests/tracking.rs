@@ -145,7 +145,6 @@ fn prefixes_are_told_of_every_change() {
         "a: CLIENT REPLY SKIP; HELLO 3
          b: PING
          a: CLIENT TRACKING ON BCAST
-         a: SET zz 1
          b: MSET q2 1 q1 2
          b: MULTI; SET q1 1; SET q2 2; EXEC
          b: FLUSHALL
