@@ -41,6 +41,7 @@ fn access<'a>(keyspace: &'a mut Keyspace, effects: &'a mut Effects, db: u32) -> 
         rules: ExpiryRules::default(),
         touch: Touch::default(),
         lazy_expire: true,
+        lazy_server_del: true,
         client_no_touch: false,
         hint: None,
     }
