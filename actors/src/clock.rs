@@ -76,6 +76,12 @@ pub fn unix_us(at: Tick) -> i64 {
     base.wall_us.load(Ordering::Relaxed) + micros_between(base.start, at) as i64
 }
 
+/// The time that a command inside a transaction or script is told, Unix microseconds: `frozen_us`, but TIME tells the real
+/// one, for scripts that wait by asking for it.
+pub fn told_us(command: &skuld::commands::Command, frozen_us: i64) -> i64 {
+    if command.name == "time" { unix_us(tick()) } else { frozen_us }
+}
+
 /// Wall time in Unix milliseconds, now.
 pub fn unix_ms() -> i64 {
     unix_us(tick()) / 1000

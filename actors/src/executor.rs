@@ -809,6 +809,7 @@ impl Executor {
             }
             match command.spec.handler {
                 Handler::Engine(function) => {
+                    let now_us = clock::told_us(command, now_us);
                     self.invoke(
                         keyspace,
                         &mut batch.session,
@@ -919,9 +920,9 @@ impl Executor {
     }
 
     /// FLUSHALL ends exports that are files on their own.
-    fn note_flush(&self) {
-        if self.effects.databases.contains(&DatabaseChange::AllFlushed) {
-            self.server.flushed_all();
+    fn note_flush(&mut self) {
+        if self.effects.databases.contains(&DatabaseChange::AllFlushed) && self.server.flushed_all() {
+            self.effects.dirty = 0;
         }
     }
 

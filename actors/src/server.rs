@@ -191,12 +191,16 @@ impl Server {
         self.snapshotter.get().expect("set before the first connection")
     }
 
-    /// All databases were emptied by a command: a file of what was there before is not wanted any more.
-    pub fn flushed_all(&self) {
+    /// All databases were emptied by a command: a file of what was there before is not wanted any more. True if an empty
+    /// one is being written: then no change is left to save.
+    pub fn flushed_all(&self) -> bool {
         self.exports.flushed_all(self);
-        if !self.config.load().save.is_empty() && !self.persistence.is_loading() {
+        let saves = !self.config.load().save.is_empty() && !self.persistence.is_loading();
+        if saves {
+            self.dirty.store(0, std::sync::atomic::Ordering::Relaxed);
             tell(self.snapshotter(), crate::snapshotter::SaveAfterFlush);
         }
+        saves
     }
 
     pub fn replication_log(&self) -> &Addr<ReplicationLog> {

@@ -90,7 +90,7 @@ pub struct Context<'a> {
     /// The users of now.
     pub acl: &'a crate::acl::Acl,
     pub rng: &'a mut Rng,
-    /// The frozen clock in Unix microseconds, for TIME.
+    /// What TIME tells, Unix microseconds.
     pub now_us: i64,
 }
 

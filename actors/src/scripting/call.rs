@@ -165,6 +165,7 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
         Handler::Engine(function) => {
             let listening = executor.effects.listening.propagation;
             executor.effects.listening.propagation &= replicate != 0;
+            let now_us = clock::told_us(command, now_us);
             executor.invoke(keyspace, client.session, reply, (command, function), words, (now_us, None));
             executor.effects.listening.propagation = listening;
         }
