@@ -50,12 +50,21 @@ pub enum Garbage {
     Value(Value),
     Entry(Entry),
     Tables(Vec<Table<Entry>>),
+    /// A table of names of keys, so many of them.
+    Names(Box<dyn std::any::Any + Send>, u64),
     /// A database that an export has not finished with, and the index of its part.
     Exporting(u16, Box<Database>),
     /// Anything else.
     Other(Box<dyn std::any::Any + Send>),
     /// What the configuration wants freed by the command itself: freed like the rest, but in no counter.
     Uncounted(Box<Garbage>),
+}
+
+impl Garbage {
+    /// Whether it is in no counter.
+    pub fn is_uncounted(&self) -> bool {
+        matches!(self, Self::Uncounted(_))
+    }
 }
 
 /// Whether `lazyfree_pending_objects` and `lazyfreed_objects` count what a command drops. Large values are freed in the
@@ -102,6 +111,8 @@ pub struct Listening {
     pub events: u32,
     /// Somebody watches or tracks keys.
     pub modified: bool,
+    /// Deadlines that the command sets are this server's own business although it is a replica.
+    pub deadlines: bool,
     /// Clients are blocked on keys: record what they may be waiting for.
     pub waiting: bool,
     /// Some of them also want to know when their key is gone (XREADGROUP).
@@ -238,6 +249,8 @@ pub struct Effects {
     /// Recorded whoever listens: rare, and slot migrations care too.
     pub databases: Vec<DatabaseChange>,
     pub garbage: Vec<Garbage>,
+    /// Keys whose deadline a client of a writable replica has set: database, key, Unix milliseconds.
+    pub deadlines: Vec<(u32, Box<[u8]>, i64)>,
     pub counters: Counters,
     /// The command being run may block its client. Not inside a transaction or a script, and not in a stream of
     /// commands that comes from another server: there it does what it does when its time is over.
@@ -329,6 +342,14 @@ impl Effects {
         }
     }
 
+    /// Records that a client of a writable replica has set a key's deadline.
+    #[inline]
+    pub fn deadline_set(&mut self, db: u32, key: &[u8], deadline: i64) {
+        if self.listening.deadlines {
+            self.deadlines.push((db, key.into(), deadline));
+        }
+    }
+
     /// True if there is nothing for the shard to perform.
     pub fn is_quiet(&self) -> bool {
         self.propagation.is_empty()
@@ -336,6 +357,7 @@ impl Effects {
             && self.modified.is_empty()
             && self.databases.is_empty()
             && self.garbage.is_empty()
+            && self.deadlines.is_empty()
             && self.exports.is_empty()
     }
 }

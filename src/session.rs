@@ -117,6 +117,8 @@ pub struct Session {
     pub unix_socket: bool,
     /// Channels, patterns and shard channels the client is subscribed to.
     pub subscriptions: usize,
+    /// What a replica said about itself by REPLCONF.
+    pub replica: Option<Box<crate::replication::peer::Peer>>,
 }
 
 impl Session {
@@ -148,6 +150,7 @@ impl Session {
             local: "".into(),
             unix_socket: false,
             subscriptions: 0,
+            replica: None,
         }
     }
 

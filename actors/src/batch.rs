@@ -171,6 +171,12 @@ impl Batch {
         }
     }
 
+    /// Bytes of `input` before a request of a stream of RESP arrays.
+    pub fn bytes_before(&self, request: usize) -> usize {
+        let Some(before) = request.checked_sub(1) else { return 0 };
+        self.requests.args(before).last().map_or(0, |span| span.start + span.len + 2)
+    }
+
     /// Argument `arg` of request `request`.
     pub fn arg(&self, request: usize, arg: usize) -> &[u8] {
         let span = self.requests.args(request)[arg];

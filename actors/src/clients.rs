@@ -95,6 +95,9 @@ pub mod flag {
     pub const TRACKING_NO_LOOP: u32 = 512;
     /// The link of a slot import.
     pub const SLOT_IMPORT: u32 = 1 << 16;
+    /// The connection of a replica, and of our primary.
+    pub const REPLICA: u32 = 1 << 12;
+    pub const PRIMARY: u32 = 1 << 13;
 }
 
 impl ClientShared {
@@ -159,6 +162,8 @@ impl ClientShared {
             (session.tracking.broadcast, flag::TRACKING_BROADCAST),
             (session.tracking.no_loop, flag::TRACKING_NO_LOOP),
             (session.origin == Origin::Import, flag::SLOT_IMPORT),
+            (session.replica.as_ref().is_some_and(|peer| peer.attached), flag::REPLICA),
+            (session.origin == Origin::Primary, flag::PRIMARY),
         ] {
             if set {
                 flags |= bit;
@@ -180,6 +185,16 @@ impl ClientShared {
     /// Whether the client wants to hear when keys it has read change.
     pub fn tracks(&self) -> bool {
         self.has(flag::TRACKING)
+    }
+
+    /// Whether the connection is a replica's.
+    pub fn is_replica(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag::REPLICA != 0
+    }
+
+    /// Whether the connection carries our primary's stream.
+    pub fn is_primary(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag::PRIMARY != 0
     }
 
     /// Whether the client is subscribed to anything.

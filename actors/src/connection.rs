@@ -79,6 +79,12 @@ pub struct Fence {
     pub done: tokio::sync::oneshot::Sender<()>,
 }
 
+/// Bytes for a replica that is fed a snapshot; the sender goes on when there is room for more.
+pub struct Feed {
+    pub bytes: bytes::Bytes,
+    pub room: tokio::sync::oneshot::Sender<()>,
+}
+
 /// Close the connection, at once or after the replies due.
 pub struct Kill {
     pub after_replies: bool,
@@ -88,7 +94,7 @@ pub struct Kill {
 pub struct CheckOutput;
 
 crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2, CheckOutput = 3, Fence = 4, Waits = 5,
-    Invalidate = 6, Durable = 7);
+    Invalidate = 6, Durable = 7, Feed = 12, HoldStream = 13);
 
 /// A client's socket.
 pub enum Stream {
@@ -146,6 +152,36 @@ impl Stream {
     }
 }
 
+/// Execute nothing more of the primary's stream until released: the data is to be that of one known offset.
+pub struct HoldStream {
+    /// Told the stream's database when all that was executed has been sent to the log.
+    pub held: tokio::sync::oneshot::Sender<u32>,
+    /// Sent to, or dropped, when the stream may go on.
+    pub release: tokio::sync::oneshot::Receiver<()>,
+}
+
+/// Unwritten bytes above which whoever feeds a connection waits.
+const FED_BYTES_MAX: usize = 1 << 20;
+
+/// What a connection has beside others if its requests are our primary's stream.
+pub struct PrimaryEnd {
+    /// Told the stream's database when all that was executed of it has been sent to the log.
+    closed: Option<tokio::sync::oneshot::Sender<u32>>,
+    /// Bytes that had arrived before the connection was made.
+    first: Vec<u8>,
+    /// Bytes of a transaction whose EXEC has not come.
+    open: Vec<u8>,
+    /// Who wants the stream to stand still, and how many have been told that it does.
+    holders: Vec<HoldStream>,
+    holding: usize,
+}
+
+impl PrimaryEnd {
+    pub fn new(closed: tokio::sync::oneshot::Sender<u32>, first: Vec<u8>) -> Self {
+        Self { closed: Some(closed), first, open: Vec::new(), holders: Vec::new(), holding: 0 }
+    }
+}
+
 /// The actor.
 pub struct Connection {
     id: ActorId,
@@ -187,6 +223,9 @@ pub struct Connection {
     waker: Option<std::task::Waker>,
     /// The connection is the link of a slot import.
     import: Option<Arc<ImportLink>>,
+    primary: Option<Box<PrimaryEnd>>,
+    /// Who waits for room.
+    feeders: Vec<tokio::sync::oneshot::Sender<()>>,
 }
 
 impl Connection {
@@ -227,16 +266,64 @@ impl Connection {
             closed: false,
             waker: None,
             import: None,
+            primary: None,
+            feeders: Vec::new(),
+        }
+    }
+
+    /// Makes it the connection of our primary's stream.
+    pub fn of_primary(mut self, mut end: PrimaryEnd) -> Self {
+        self.input = std::mem::take(&mut end.first);
+        self.primary = Some(Box::new(end));
+        self
+    }
+
+    /// Passes on to the log what a batch of the primary's stream has executed. A transaction counts as a whole: it
+    /// comes again if the link is lost before its end.
+    fn relay(&mut self, batch: &mut Batch) {
+        batch.output.clear();
+        batch.finished.clear();
+        let Some(end) = &mut self.primary else { return };
+        let executed = if batch.next == batch.requests.len() {
+            batch.input.len()
+        } else {
+            batch.bytes_before(batch.next)
+        };
+        let mut bytes = std::mem::take(&mut end.open);
+        bytes.extend_from_slice(&batch.input[..executed]);
+        if batch.transaction.is_queueing() {
+            let begun = (0..batch.next).rev().find(|&n| batch.arg(n, 0).eq_ignore_ascii_case(b"multi"));
+            let whole = bytes.len() - executed;
+            let before = begun.map_or(0, |n| whole + batch.bytes_before(n));
+            end.open = bytes.split_off(before);
+        }
+        if !bytes.is_empty() {
+            self.server.replication.executed.fetch_add(bytes.len() as i64, Ordering::Relaxed);
+            tell(self.server.replication_log(), crate::replication_log::Relay { bytes });
         }
     }
 
     fn close(&mut self, ctx: &mut Context<Self>) {
+        if self.primary.is_some() && self.batch.is_none() {
+            // What is being executed must be known to have been, before anybody goes on from here.
+            self.ended = true;
+            return;
+        }
         if !self.closed {
             self.closed = true;
             if let Some(link) = &self.import {
                 tell(&link.job, import::LinkLost);
             }
             self.stream.close();
+            if let Some(closed) = self.primary.as_mut().and_then(|end| end.closed.take()) {
+                // The link may not care any more.
+                let _ = closed.send(self.batch.as_ref().map_or(0, |batch| batch.session.db));
+            }
+            if self.shared.is_replica() {
+                let client = self.shared.id;
+                tell(self.server.replication_log(), crate::replication_log::FollowerLost { client });
+            }
+            self.feeders.clear();
             self.server.clients.remove(self.shared.id);
             // In this order: a shard that lets the client wait meanwhile looks whether it was killed.
             self.shared.killed.store(true, Ordering::SeqCst);
@@ -261,9 +348,36 @@ impl Connection {
         }
     }
 
+    /// Tells those who want the primary's stream to stand still that it does.
+    fn hold_stream(&mut self, ctx: &mut Context<Self>) {
+        let Some(db) = self.batch.as_ref().map(|batch| batch.session.db) else { return };
+        while let Some(hold) = self.primary.as_mut().and_then(|end| end.holders.pop()) {
+            let HoldStream { held, release } = hold;
+            if held.send(db).is_err() {
+                continue;
+            }
+            if let Some(end) = &mut self.primary {
+                end.holding += 1;
+            }
+            let released = release.into_actor(self).map(|_, connection: &mut Self, ctx| {
+                if let Some(end) = &mut connection.primary {
+                    end.holding -= 1;
+                }
+                connection.dispatch(ctx);
+            });
+            ctx.spawn(released);
+        }
+    }
+
     /// Sends a batch on its way if none is and something is complete.
     fn dispatch(&mut self, ctx: &mut Context<Self>) {
+        if self.primary.is_some() {
+            self.hold_stream(ctx);
+        }
         if self.closing || self.batch.is_none() || self.input.is_empty() {
+            return;
+        }
+        if self.primary.as_ref().is_some_and(|end| end.holding > 0) {
             return;
         }
         let now = clock::tick();
@@ -271,13 +385,13 @@ impl Connection {
         let Some(mut batch) = self.batch.take() else { return };
         if self.protocol_error.is_none() {
             let limits = DecodeLimits {
-                bulk_max: config.proto_max_bulk_len as i64,
+                bulk_max: if self.primary.is_some() { i64::MAX } else { config.proto_max_bulk_len as i64 },
                 authenticated: batch.session.authenticated,
             };
             self.protocol_error = self.decoder.decode(&mut self.input, limits, &mut self.requests).err();
         }
         if self.requests.is_empty() && self.protocol_error.is_none() {
-            let over = self.input.len() as u64 > config.client_query_buffer_limit;
+            let over = self.primary.is_none() && self.input.len() as u64 > config.client_query_buffer_limit;
             self.batch = Some(batch);
             if over {
                 self.over_query_limit(ctx);
@@ -402,8 +516,18 @@ impl Connection {
         self.shared.output_bytes.store(waiting, Ordering::Relaxed);
         client_eviction::note(&self.server, &self.shared);
         let config = self.server.config.load();
-        let class = if self.shared.is_subscriber() { 2 } else { 0 };
-        let limit = &config.client_output_buffer_limit[class];
+        let class = match () {
+            () if self.shared.is_replica() => skuld::config::CLASS_REPLICA,
+            () if self.shared.is_subscriber() => 2,
+            () => 0,
+        };
+        let mut limit = config.client_output_buffer_limit[class];
+        if class == skuld::config::CLASS_REPLICA {
+            // What the backlog holds anyway costs nothing.
+            for bytes in [&mut limit.hard, &mut limit.soft] {
+                *bytes = if *bytes == 0 { 0 } else { (*bytes).max(config.repl_backlog_size) };
+            }
+        }
         let now = clock::tick();
         let over_soft = limit.soft > 0 && waiting > limit.soft;
         self.over_soft_since = if over_soft { self.over_soft_since.or(Some(now)) } else { None };
@@ -455,6 +579,12 @@ impl Connection {
         if self.unwritten == 0 {
             self.over_soft_since = None;
         }
+        if self.unwritten < FED_BYTES_MAX {
+            for room in self.feeders.drain(..) {
+                // Who feeds may have gone.
+                let _ = room.send(());
+            }
+        }
         if self.shared.output_bytes.swap(self.unwritten as u64, Ordering::Relaxed) != self.unwritten as u64 {
             client_eviction::note(&self.server, &self.shared);
         }
@@ -487,7 +617,11 @@ impl Connection {
                 }
                 return;
             }
-            Stop::Killed => return self.close(ctx),
+            Stop::Killed => {
+                self.relay(&mut batch);
+                self.batch = Some(batch);
+                return self.close(ctx);
+            }
             Stop::Turn => {
                 self.send_replies(&mut batch, ctx);
                 return tell(&self.shard, ExecuteBatch(batch));
@@ -510,6 +644,9 @@ impl Connection {
         if batch.session.close_after_reply {
             self.closing = true;
         }
+        if self.primary.is_some() {
+            self.relay(&mut batch);
+        }
         self.send_replies(&mut batch, ctx);
         batch.requests.clear();
         if batch.input.capacity() > KEEP_BYTES {
@@ -521,6 +658,9 @@ impl Connection {
         self.batch = Some(batch);
         self.shared.argv_bytes.store(0, Ordering::Relaxed);
         self.note_memory();
+        if self.ended && self.primary.is_some() {
+            return self.close(ctx);
+        }
         self.settle(ctx);
         self.dispatch(ctx);
     }
@@ -603,6 +743,7 @@ impl Actor for Connection {
     fn started(&mut self, ctx: &mut Context<Self>) {
         // The default of 16 only matters for `try_send`, which nobody uses here.
         ctx.spawn(SocketFuture);
+        self.dispatch(ctx);
     }
 }
 
@@ -743,6 +884,32 @@ impl Receive<Waits> for Connection {
     }
 }
 
+impl Receive<Feed> for Connection {
+    fn receive(&mut self, Feed { bytes, room }: Feed, ctx: &mut Context<Self>) {
+        if self.closed {
+            return;
+        }
+        self.release_held(ctx);
+        self.send(&mut bytes.to_vec(), ctx);
+        if self.unwritten < FED_BYTES_MAX {
+            // Who feeds may have gone.
+            let _ = room.send(());
+        } else if !self.closed {
+            self.feeders.push(room);
+        }
+    }
+}
+
+impl Receive<HoldStream> for Connection {
+    fn receive(&mut self, hold: HoldStream, ctx: &mut Context<Self>) {
+        // Dropping it says that there is no stream here any more.
+        if let Some(end) = self.primary.as_mut().filter(|_| !self.closed) {
+            end.holders.push(hold);
+            self.hold_stream(ctx);
+        }
+    }
+}
+
 impl Receive<Fence> for Connection {
     fn receive(&mut self, Fence { done }: Fence, ctx: &mut Context<Self>) {
         self.release_held(ctx);
@@ -761,6 +928,10 @@ impl Receive<CheckOutput> for Connection {
 
 impl Receive<Kill> for Connection {
     fn receive(&mut self, Kill { after_replies }: Kill, ctx: &mut Context<Self>) {
+        if self.primary.is_some() {
+            // The shard stops between two commands.
+            self.shared.killed.store(true, Ordering::Relaxed);
+        }
         if after_replies {
             self.closing = true;
             self.settle(ctx);

@@ -33,10 +33,11 @@ pub enum ActorKind {
     MigrationImport,
     Gossip,
     AppendOnlyFile,
+    ReplicaLink,
 }
 
 impl ActorKind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Outside,
         Self::Listener,
         Self::Connection,
@@ -51,6 +52,7 @@ impl ActorKind {
         Self::MigrationImport,
         Self::Gossip,
         Self::AppendOnlyFile,
+        Self::ReplicaLink,
     ];
 
     pub fn name(self) -> &'static str {
@@ -69,6 +71,7 @@ impl ActorKind {
             Self::MigrationImport => "migration-import",
             Self::Gossip => "gossip",
             Self::AppendOnlyFile => "append-only-file",
+            Self::ReplicaLink => "replica-link",
         }
     }
 }

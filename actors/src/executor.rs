@@ -12,7 +12,7 @@ use skuld::commands::spec::{
     WRITE,
 };
 use skuld::commands::{EngineFn, Handler, check};
-use skuld::config::Config;
+use skuld::config::{Config, PropagationErrorBehavior};
 use skuld::effects::{DatabaseChange, Effects, Freeing, Garbage, Grouping, Modified};
 use skuld::eviction::Chooser;
 use skuld::expiry::rules::Situation;
@@ -79,6 +79,8 @@ pub struct Executor {
     pub monitoring: bool,
     /// A blocked client's command runs again; it was shown to monitors when it blocked.
     pub runs_again: bool,
+    /// A command has emptied all databases, and nobody has acted upon it yet.
+    pub flushed_all: bool,
     chooser: Chooser,
     /// Arguments of the command being run; kept to reuse its capacity.
     args: Vec<&'static [u8]>,
@@ -125,6 +127,7 @@ impl Executor {
             scripting: crate::scripting::Engine::default(),
             monitoring: false,
             runs_again: false,
+            flushed_all: false,
             chooser: Chooser::default(),
             args: Vec::new(),
             hints: Vec::new(),
@@ -139,7 +142,7 @@ impl Executor {
         let flags = self.server.replication.flags();
         self.effects.listening.propagation = self.exporting || Replication::records_effects(flags);
         let record = flags & bit::TESTS != 0;
-        self.is_replica = flags & bit::REPLICA != 0;
+        self.is_replica = flags & (bit::REPLICA | bit::BECOMING_REPLICA) != 0;
         self.tracks = self.server.tracking.any();
         self.effects.listening.modified = self.tracks || self.server.watches.any();
         self.monitoring = self.server.monitors.any();
@@ -268,6 +271,13 @@ impl Executor {
             let asker = Asker { server: &self.server, session: &batch.session, shared: &batch.shared };
             let queue = batch.transaction.queue.as_ref();
             let admitted = admitted.and_then(|command| asker.permit(command, args, queue));
+            let admitted = admitted.and_then(|command| {
+                let (session, transaction) = (&batch.session, &batch.transaction);
+                match gate::role::redirection(&self.server, &self.config, command, session, transaction) {
+                    Some(refusal) => Err((Some(command), refusal)),
+                    None => Ok(command),
+                }
+            });
             let admitted = match admitted {
                 Ok(command) if self.cluster.is_on() && batch.session.origin.is_client() => {
                     let client = (&mut batch.session, &batch.transaction);
@@ -288,11 +298,12 @@ impl Executor {
                 other => other,
             };
             let is_client = batch.session.origin.is_client();
-            let admitted =
-                admitted.and_then(|command| match if is_client { self.gated(command) } else { None } {
+            let admitted = admitted.and_then(|command| {
+                match if is_client { self.gated(command, batch) } else { None } {
                     Some(refusal) => Err((Some(command), refusal)),
                     None => Ok(command),
-                });
+                }
+            });
             let admitted = match admitted {
                 Ok(command)
                     if batch.session.monitoring
@@ -364,9 +375,19 @@ impl Executor {
 
     /// The refusal of a command because of the server's state, if there is one.
     #[inline]
-    fn gated(&self, command: &'static Command) -> Option<CommandError> {
-        gate::disk::refusal(&self.server, &self.config, command)
-            .or_else(|| gate::loading::refusal(&self.server, command))
+    fn gated(&self, command: &'static Command, batch: &Batch) -> Option<CommandError> {
+        let (server, config) = (&*self.server, &*self.config);
+        gate::disk::refusal(server, config, command)
+            .or_else(|| gate::role::refusal_of_write(server, config, command, &batch.transaction))
+            .or_else(|| gate::role::refusal_of_stale(server, config, command))
+            .or_else(|| gate::loading::refusal(server, command))
+            .or_else(|| gate::role::refusal_of_replica(&batch.session, command))
+    }
+
+    /// Whether `maxmemory` is ours to keep: on a replica the primary's deletions do.
+    #[inline]
+    pub fn minds_memory(&self) -> bool {
+        self.config.maxmemory != 0 && !(self.is_replica && self.config.replica_ignore_maxmemory)
     }
 
     /// How expired keys look to a client now.
@@ -467,6 +488,9 @@ impl Executor {
         let config: &Config = &self.config;
         let errors = reply.take_errors();
         batch.output = reply.into_bytes();
+        if errors > 0 && batch.session.origin.errors_are_critical() {
+            say_critical(batch, command, from, config.propagation_error_behavior);
+        }
         let end = clock::tick();
         let stats = &self.commands[usize::from(command.id)];
         if errors > 0 {
@@ -603,6 +627,9 @@ impl Executor {
         let draw = if config.maxmemory_policy.is_lfu() { self.rng.next_u64() } else { 0 };
         let dirty_before = self.effects.dirty;
         let db_before = session.db;
+        // Whatever sets a deadline on a writable replica, but for its primary, makes it the replica's own business.
+        self.effects.listening.deadlines =
+            self.is_replica && !config.replica_read_only && session.origin == Origin::Client;
         let from = reply.len();
         self.effects.exports.writing = command.flags.has(WRITE);
         let mut context = Context {
@@ -828,6 +855,9 @@ impl Executor {
                         subscribed: &mut batch.subscribed,
                     };
                     pubsub::execute(&self.server, client, command, &args, reply);
+                    if pubsub::is_propagated(&self.server, command) {
+                        self.effects.also_propagate(batch.session.db, &args);
+                    }
                 }
                 Handler::Server => {
                     let shards = keyspace.parts().iter().map(|part| self.describe(part)).collect();
@@ -921,8 +951,11 @@ impl Executor {
 
     /// FLUSHALL ends exports that are files on their own.
     fn note_flush(&mut self) {
-        if self.effects.databases.contains(&DatabaseChange::AllFlushed) && self.server.flushed_all() {
-            self.effects.dirty = 0;
+        if self.effects.databases.contains(&DatabaseChange::AllFlushed) {
+            self.flushed_all = true;
+            if self.server.flushed_all() {
+                self.effects.dirty = 0;
+            }
         }
     }
 
@@ -958,6 +991,29 @@ impl Executor {
             client_no_touch: true,
             hint: None,
         })
+    }
+}
+
+/// Our data is not what the sender of a stream believes it to be.
+#[cold]
+fn say_critical(batch: &Batch, command: &'static Command, from: usize, behavior: PropagationErrorBehavior) {
+    let line = batch.output[from..].split(|b| *b == b'\r').next().unwrap_or_default();
+    let (who, to) = match batch.session.origin {
+        Origin::Aof => ("server", "AOF-loading-client"),
+        Origin::Client | Origin::Primary | Origin::Import => ("replica", "primary"),
+    };
+    tracing::warn!(
+        "== CRITICAL == This {who} is sending an error to its {to}: '{}' after processing the command '{}'",
+        String::from_utf8_lossy(line.strip_prefix(b"-").unwrap_or(line)),
+        command.name
+    );
+    let is_replica = batch.session.origin == Origin::Primary;
+    if behavior == PropagationErrorBehavior::Panic
+        || (behavior == PropagationErrorBehavior::PanicOnReplicas && is_replica)
+    {
+        panic!(
+            "This server was configured to end when a command of its primary or of its append-only file fails"
+        );
     }
 }
 

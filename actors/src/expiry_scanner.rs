@@ -140,7 +140,10 @@ impl ExpiryScanner {
             return Some(look.min(clock::unix_ms() + left_ms));
         }
         // On a replica keys go when the primary says so; what is being loaded is shown whole.
-        let kept = self.server.replication.is_replica() || self.server.persistence.is_loading();
+        // What clients of a writable replica wrote is its own business.
+        let read_only = self.server.config.load().replica_read_only;
+        let kept =
+            (self.server.replication.is_replica() && read_only) || self.server.persistence.is_loading();
         (kept || !self.server.active_expire.load(Ordering::Relaxed)).then_some(look)
     }
 

@@ -41,7 +41,7 @@ impl Janitor {
         let now = clock::unix_ms();
         for client in self.server.clients.all() {
             let idle_ms = now - client.last_interaction_ms.load(Ordering::Relaxed);
-            let is_busy = client.is_waiting();
+            let is_busy = client.is_waiting() || client.is_replica() || client.is_primary();
             if config.timeout > 0 && idle_ms / 1000 > i64::from(config.timeout) && !is_busy {
                 tracing::debug!("Closing idle client");
                 tell(&client.connection, Kill { after_replies: false });

@@ -28,7 +28,6 @@ static FILE: Mutex<String> = Mutex::new(String::new());
 static SYSLOG: AtomicBool = AtomicBool::new(false);
 
 /// Sets the role letter: `M` primary, `S` replica.
-#[expect(dead_code, reason = "for the replication link")]
 pub fn set_role(letter: u8) {
     ROLE.store(letter, Ordering::Relaxed);
 }

@@ -57,6 +57,8 @@ fn weigh(item: Garbage, freeing: Freeing) -> Weighed {
     const SAMPLES: usize = 5;
     let bytes_each = match &item {
         Garbage::Uncounted(_) | Garbage::Exporting(..) | Garbage::Other(_) => 0,
+        // A name in a table, roughly.
+        Garbage::Names(..) => 128,
         Garbage::Entry(entry) => bytes_of(entry, SAMPLES),
         Garbage::Value(value) => bytes_of_value(value, SAMPLES),
         Garbage::Tables(tables) => {
@@ -78,7 +80,7 @@ impl Weighed {
             Garbage::Tables(tables) => tables.iter().map(Table::len).sum::<usize>() as u64,
             // Counted when its tables come.
             Garbage::Exporting(..) => 0,
-            _ => 1,
+            other => objects_of(other),
         }
     }
 }
@@ -97,6 +99,10 @@ enum Work {
     Table { table: Table<Entry>, freeing: Freeing, bytes_each: u64 },
     Garbage(Weighed),
     Tell(Addr<Shard>, u64),
+}
+
+fn objects_of(garbage: &Garbage) -> u64 {
+    if let Garbage::Names(_, objects) = garbage { *objects } else { 1 }
 }
 
 /// The actor.
@@ -141,8 +147,9 @@ impl Reaper {
             None => {}
             Some(Work::Tell(shard, ticket)) => tell(&shard, Reaped { ticket }),
             Some(Work::Garbage(Weighed { garbage, freeing, bytes_each })) => {
+                let objects = objects_of(&garbage);
                 drop(garbage);
-                self.freed(1, freeing, bytes_each);
+                self.freed(objects, freeing, bytes_each);
             }
             Some(Work::Table { mut table, freeing, bytes_each }) => {
                 let mut freed = 0;

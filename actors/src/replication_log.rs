@@ -1,7 +1,7 @@
 //! The replication log: the one ordered stream of effects.
 //!
 //! ```text
-//!                      +--> framer --> stream: offsets, backlog, replicas
+//!                      +--> framer --> stream: offsets, backlog, replicas (see [`serving`])
 //! Shards --Append-->  [log]
 //!                      +--> framer --> commands: the append-only file
 //! ReplicaLink --Relay--+    (on a replica the stream is the primary's bytes, unchanged)
@@ -10,9 +10,13 @@
 //! Invariant: a shard's appends are ordered as it executed them; a unit's effects are contiguous.
 //! Invariant: whoever is told of something after a shard sent an `Append` finds the log to have handled that `Append`.
 
+mod serving;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -21,8 +25,14 @@ use skuld::replication::backlog::Backlog;
 use skuld::replication::framing::Framer;
 use skuld::replication::history::History;
 
-use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
+pub use self::serving::{
+    Acknowledged, AwaitAcknowledged, DescribeReplication, DescribeSnapshotMembers, Facts, Follow,
+    FollowerFacts, FollowerLost, Following, Member, SnapshotCut, SnapshotEnded, SnapshotSent, Want,
+};
+use crate::clock;
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
 use crate::replication::bit;
+use crate::replication::followers::Follower;
 use crate::server::ServerRef;
 
 /// Most bytes of effects kept for ACTOR EFFECTS; older ones are dropped.
@@ -80,6 +90,51 @@ pub struct DescribePosition {
     pub reply: tokio::sync::oneshot::Sender<Position>,
 }
 
+/// Bytes of the primary's stream that have been executed here.
+pub struct Relay {
+    pub bytes: Vec<u8>,
+}
+
+/// We follow a primary from now on; every shard has confirmed that it executes nothing else.
+pub struct BecomeReplica;
+
+/// We follow nobody any more. Answered when the history has its new name; then the role may change.
+pub struct BecomePrimary {
+    pub reply: tokio::sync::oneshot::Sender<()>,
+}
+
+/// The primary answered PSYNC: its stream goes on from here, under this name if it gave one.
+pub struct HistoryContinued {
+    pub name: Option<String>,
+}
+
+/// The data is about to be replaced by a primary's: what we knew is worth nothing to others.
+pub struct HistoryLost;
+
+/// A snapshot of a primary was loaded.
+pub struct HistoryAdopted {
+    pub name: String,
+    pub offset: i64,
+    pub reply: tokio::sync::oneshot::Sender<()>,
+}
+
+/// Another name for the history from now on (DEBUG CHANGE-REPL-ID), and no memory of the one before.
+pub struct RenameHistory;
+
+/// Put this command into the stream (DEBUG REPLICATE and the like).
+pub struct Inject {
+    pub words: Vec<Vec<u8>>,
+}
+
+/// The append-only file has this much of the stream on the disk.
+#[allow(dead_code)] // for the append-only file
+pub struct Fsynced {
+    pub offset: i64,
+}
+
+/// Time to look after replicas.
+pub struct Beat;
+
 /// Hand out what is framed; the log's note to itself, handled once the mailbox is empty.
 struct HandOut;
 
@@ -115,6 +170,25 @@ crate::receives!(ReplicationLog:
     ReselectCommands = 4,
     DescribePosition = 5,
     HandOut = 6,
+    Relay = 7,
+    BecomeReplica = 8,
+    BecomePrimary = 9,
+    HistoryContinued = 10,
+    HistoryLost = 11,
+    HistoryAdopted = 12,
+    RenameHistory = 13,
+    Inject = 14,
+    Fsynced = 15,
+    Beat = 16,
+    Follow = 17,
+    FollowerLost = 18,
+    Acknowledged = 19,
+    SnapshotCut = 20,
+    DescribeSnapshotMembers = 21,
+    SnapshotSent = 22,
+    SnapshotEnded = 23,
+    DescribeReplication = 24,
+    AwaitAcknowledged = 25,
 );
 
 /// Which `Append`s have come: messages of different shards may overtake each other by a little.
@@ -188,6 +262,9 @@ fn command_length(bytes: &[u8]) -> Option<usize> {
     Some(at)
 }
 
+/// A buffer larger than this is given back when it is empty.
+const KEEP_BYTES: usize = 1 << 20;
+
 /// The actor.
 pub struct ReplicationLog {
     id: ActorId,
@@ -202,7 +279,12 @@ pub struct ReplicationLog {
     commands: Option<Commands>,
     kept: Kept,
     frontier: Frontier,
+    followers: Vec<Follower>,
+    serving: serving::Serving,
 }
+
+/// Between two looks at the replicas.
+const BEAT: Duration = Duration::from_millis(100);
 
 impl ReplicationLog {
     pub fn new(server: ServerRef) -> Self {
@@ -217,6 +299,8 @@ impl ReplicationLog {
             commands: None,
             kept: Kept::default(),
             frontier: Frontier::default(),
+            followers: Vec::new(),
+            serving: serving::Serving::default(),
         }
     }
 
@@ -238,15 +322,55 @@ impl ReplicationLog {
 
     /// Gives consumers what is framed for them.
     fn hand_out(&mut self) {
+        self.ask_for_acknowledgements();
         if !self.framed.is_empty() {
             if let Some(backlog) = &mut self.backlog {
                 backlog.push(&self.framed);
-                self.server.replication.buffer_bytes.store(backlog.memory_bytes() as u64, Ordering::Relaxed);
+            }
+            if !self.followers.is_empty() {
+                let piece: Arc<[u8]> = self.framed.as_slice().into();
+                self.stream_to_followers(&piece);
             }
             self.framed.clear();
+            if self.framed.capacity() > KEEP_BYTES {
+                self.framed = Vec::new();
+            }
         }
         self.hand_out_commands();
+        self.publish();
+    }
+
+    /// Lets others see where the stream is.
+    fn publish(&self) {
         self.server.replication.offset.store(self.history.offset, Ordering::Relaxed);
+    }
+
+    /// Keeps the end of the stream from here on.
+    fn create_backlog(&mut self) {
+        let size = self.server.config.load().repl_backlog_size;
+        self.backlog = Some(Backlog::new(size, self.history.offset + 1));
+        self.server.replication.set(bit::STREAM);
+    }
+
+    fn free_backlog(&mut self) {
+        self.hand_out();
+        self.backlog = None;
+        self.server.replication.clear(bit::STREAM);
+    }
+
+    fn rename(&mut self, name: String) {
+        self.server.replication_id.store(Arc::new(name.clone()));
+        self.history.rename(name);
+    }
+
+    fn branch(&mut self, name: String) {
+        self.server.replication_id.store(Arc::new(name.clone()));
+        self.history.branch(name);
+        let (former, end) = self.history.shown_former();
+        tracing::info!(
+            "Setting secondary replication ID to {former}, valid up to offset: {end}. New replication ID is {}",
+            self.history.name
+        );
     }
 
     fn hand_out_commands(&mut self) {
@@ -268,6 +392,14 @@ impl ReplicationLog {
 
 impl Actor for ReplicationLog {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let id = self.id;
+        ctx.run_interval(BEAT, move |_, ctx| {
+            outside_event(id, clock::tick());
+            tell(&ctx.address(), Beat);
+        });
+    }
 }
 
 impl TracedActor for ReplicationLog {
@@ -286,6 +418,7 @@ impl Receive<Append> for ReplicationLog {
             let before = self.framed.len();
             self.framer.frame(propagation, &mut self.framed);
             self.history.offset += (self.framed.len() - before) as i64;
+            self.serving.mark(append.sequence, self.history.offset);
         } else if flags & bit::REPLICA == 0 && self.commands.is_some() {
             // Nobody follows: the offset only serves to tell what is in the file.
             self.history.offset += propagation.commands.len() as i64;
@@ -298,6 +431,93 @@ impl Receive<Append> for ReplicationLog {
         }
         self.frontier.arrived(append.sequence);
         self.hand_out_soon(ctx);
+    }
+}
+
+impl Receive<Relay> for ReplicationLog {
+    fn receive(&mut self, Relay { bytes }: Relay, ctx: &mut Context<Self>) {
+        self.history.offset += bytes.len() as i64;
+        if self.framed.is_empty() {
+            self.framed = bytes;
+        } else {
+            self.framed.extend_from_slice(&bytes);
+        }
+        self.publish();
+        self.hand_out_soon(ctx);
+    }
+}
+
+impl Receive<BecomeReplica> for ReplicationLog {
+    fn receive(&mut self, _: BecomeReplica, _: &mut Context<Self>) {
+        self.hand_out();
+        if self.backlog.is_none() {
+            self.create_backlog();
+        }
+    }
+}
+
+impl Receive<BecomePrimary> for ReplicationLog {
+    fn receive(&mut self, BecomePrimary { reply }: BecomePrimary, _: &mut Context<Self>) {
+        self.hand_out();
+        self.branch(crate::start::random_hex(20));
+        self.drop_followers();
+        self.framer.set_db(None);
+        self.serving.alone_since_ms = clock::unix_ms();
+        // Who asked may have gone.
+        let _ = reply.send(());
+    }
+}
+
+impl Receive<HistoryContinued> for ReplicationLog {
+    fn receive(&mut self, HistoryContinued { name }: HistoryContinued, _: &mut Context<Self>) {
+        self.hand_out();
+        if let Some(name) = name.filter(|name| *name != self.history.name) {
+            self.branch(name);
+            tracing::info!("Primary replication ID changed to {}", self.history.name);
+            self.drop_followers();
+        }
+        if self.backlog.is_none() {
+            self.create_backlog();
+        }
+        self.publish();
+    }
+}
+
+impl Receive<HistoryLost> for ReplicationLog {
+    fn receive(&mut self, _: HistoryLost, _: &mut Context<Self>) {
+        self.drop_followers();
+        self.free_backlog();
+    }
+}
+
+impl Receive<HistoryAdopted> for ReplicationLog {
+    fn receive(&mut self, HistoryAdopted { name, offset, reply }: HistoryAdopted, _: &mut Context<Self>) {
+        self.framed.clear();
+        self.rename(name);
+        self.history.offset = offset;
+        self.create_backlog();
+        self.publish();
+        // Who asked may have gone.
+        let _ = reply.send(());
+    }
+}
+
+impl Receive<RenameHistory> for ReplicationLog {
+    fn receive(&mut self, _: RenameHistory, _: &mut Context<Self>) {
+        self.rename(crate::start::random_hex(20));
+    }
+}
+
+impl Receive<Inject> for ReplicationLog {
+    fn receive(&mut self, Inject { words }: Inject, ctx: &mut Context<Self>) {
+        if self.makes_stream(self.server.replication.flags()) {
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let mut bytes = Vec::new();
+            skuld::effects::encode_command(&mut bytes, &words);
+            self.history.offset += bytes.len() as i64;
+            self.framed.extend_from_slice(&bytes);
+            self.hand_out_soon(ctx);
+        }
     }
 }
 

@@ -31,6 +31,7 @@ use crate::pause::Pause;
 use crate::persistence::Persistence;
 use crate::reaper::Reaper;
 use crate::replication::Replication;
+use crate::replication::link::ReplicaLink;
 use crate::replication_log::ReplicationLog;
 use crate::shard::Shard;
 use crate::snapshotter::Snapshotter;
@@ -56,6 +57,7 @@ pub struct Server {
     pub shards: OnceLock<Vec<Addr<Shard>>>,
     pub reaper: OnceLock<Addr<Reaper>>,
     pub replication_log: OnceLock<Addr<ReplicationLog>>,
+    pub replica_link: OnceLock<Addr<ReplicaLink>>,
     pub listener: OnceLock<Addr<Listener>>,
     pub snapshotter: OnceLock<Addr<Snapshotter>>,
     pub expiry_scanner: OnceLock<Addr<ExpiryScanner>>,
@@ -124,6 +126,7 @@ impl Server {
             shards: OnceLock::new(),
             reaper: OnceLock::new(),
             replication_log: OnceLock::new(),
+            replica_link: OnceLock::new(),
             listener: OnceLock::new(),
             snapshotter: OnceLock::new(),
             expiry_scanner: OnceLock::new(),
@@ -201,6 +204,10 @@ impl Server {
             tell(self.snapshotter(), crate::snapshotter::SaveAfterFlush);
         }
         saves
+    }
+
+    pub fn replica_link(&self) -> &Addr<ReplicaLink> {
+        self.replica_link.get().expect("set before the first shard runs")
     }
 
     pub fn replication_log(&self) -> &Addr<ReplicationLog> {

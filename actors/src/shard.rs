@@ -21,6 +21,7 @@ mod names;
 mod purge;
 mod room;
 mod serving;
+pub mod tracked;
 mod units;
 
 use std::collections::{HashMap, VecDeque};
@@ -61,6 +62,7 @@ pub use purge::{CountSlotKeys, DeleteSlots};
 pub use room::EvictSome;
 use room::Room;
 pub use serving::EndWaits;
+pub use tracked::{ForgetTracked, RememberDeadlines};
 use units::PendingUnit;
 pub use units::{Granted, Reserve, Return, Slots, UnitId};
 
@@ -172,6 +174,8 @@ crate::receives!(Shard:
     ContinuePurge = 41,
     CountSlotKeys = 42,
     MoveKeys = 43,
+    RememberDeadlines = 32,
+    ForgetTracked = 33,
 );
 
 impl Traceable for ExecuteBatch {
@@ -237,6 +241,8 @@ pub struct Shard {
     /// KEYS commands this shard answers.
     pending_names: HashMap<u64, PendingNames>,
     next_names: u64,
+    /// Keys that a writable replica expires itself.
+    tracked: skuld::expiry::tracked::TrackedKeys,
     /// Batches taken from the mailbox and not run yet.
     arrived: Vec<Traced<ExecuteBatch>>,
     exports: ShardExports,
@@ -274,6 +280,7 @@ impl Shard {
             collecting: Vec::new(),
             pending_names: HashMap::new(),
             next_names: 0,
+            tracked: Default::default(),
             arrived: Vec::new(),
             exports: ShardExports::default(),
             running: Vec::new(),
@@ -326,7 +333,7 @@ impl Shard {
             if self.executor.wants_prefetch(&batch) {
                 self.executor.prefetch(&self.keyspace, &batch);
             }
-            let room = if self.executor.config.maxmemory == 0 { Room::Enough } else { self.make_room(ctx) };
+            let room = if self.executor.minds_memory() { self.make_room(ctx) } else { Room::Enough };
             self.executor.out_of_memory = room == Room::None;
             if self.executor.cluster.has_open_slots()
                 && let Some(slot) = crate::gate::cluster::slot_of_next(&self.server, &batch)
@@ -476,9 +483,20 @@ impl Shard {
             self.server.dirty.fetch_add(effects.dirty, std::sync::atomic::Ordering::Relaxed);
             effects.dirty = 0;
         }
+        if std::mem::take(&mut self.executor.flushed_all) {
+            let freeing = skuld::effects::Freeing::counted_if(
+                !self.executor.effects.garbage.iter().any(skuld::effects::Garbage::is_uncounted),
+            );
+            tracked::forget_everywhere(&self.server, freeing);
+        }
+        let effects = &mut self.executor.effects;
         if effects.is_quiet() {
             return;
         }
+        if !effects.deadlines.is_empty() {
+            self.track_deadlines();
+        }
+        let effects = &mut self.executor.effects;
         for (lane, chunk) in effects.exports.drain() {
             self.server.exports.send(lane, chunk);
         }
@@ -613,13 +631,21 @@ impl Receive<ScanExpired> for Shard {
         let start = clock::tick();
         self.executor.refresh();
         let within = |at: Tick| clock::micros_between(start, at) < budget_us;
-        let held = &self.held;
-        let frozen = |slot| self.migrations.is_frozen(slot);
-        let is_held = |slot| frozen(slot) || held.iter().any(|(_, slots)| slots.contains_any(&[slot]));
-        let scanned = self.executor.scan_expired(&mut self.keyspace, is_held, within);
+        let scanned = if self.executor.is_replica {
+            self.scan_tracked(within)
+        } else {
+            let held = &self.held;
+            let frozen = |slot| self.migrations.is_frozen(slot);
+            let is_held = |slot| frozen(slot) || held.iter().any(|(_, slots)| slots.contains_any(&[slot]));
+            self.executor.scan_expired(&mut self.keyspace, is_held, within)
+        };
         self.serve_ready(None, ctx);
+        // What has lost its deadline is found by looking around; and the role may change.
+        let look_ms = clock::unix_ms() + if self.tracked.is_empty() { 1000 } else { 100 };
+        let tracked_deadline = Some(self.tracked.next_deadline().unwrap_or(look_ms).min(look_ms));
+        let is_replica = self.executor.is_replica;
         let wheel = self.keyspace.parts_mut()[0].wheel_mut();
-        let next_deadline = wheel.next_deadline_hint();
+        let next_deadline = if is_replica { tracked_deadline } else { wheel.next_deadline_hint() };
         wheel.forget_armed();
         self.alarm_ms = if scanned.more_due { i64::MIN } else { next_deadline.unwrap_or(i64::MAX) };
         self.perform_effects();

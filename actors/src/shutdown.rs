@@ -9,6 +9,7 @@ use crate::append_only::SyncAof;
 use crate::envelope::tell;
 use crate::persistence::loader::run_over_all;
 use crate::persistence::save::{remove_temporary, save_at_once};
+use crate::replication::farewell::wait_for_replicas;
 use crate::server::ServerRef;
 use crate::server_commands::{Outcome, Request};
 
@@ -24,21 +25,27 @@ pub enum Saving {
 /// SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [SAFE] [ABORT].
 pub async fn command(request: &mut Request) -> Outcome {
     let (mut save, mut nosave, mut abort, mut force, mut others) = (false, false, false, false, false);
+    let mut now = false;
     for arg in &request.args[1..] {
         match arg.to_ascii_lowercase().as_slice() {
             b"save" => save = true,
             b"nosave" => nosave = true,
             b"force" => force = true,
-            b"now" | b"safe" | b"failover" => others = true,
+            b"now" => now = true,
+            b"safe" | b"failover" => others = true,
             b"abort" => abort = true,
             _ => return Err(CommandError::Syntax),
         }
     }
-    if (abort && (save || nosave || force || others)) || (save && nosave) {
+    if (abort && (save || nosave || force || now || others)) || (save && nosave) {
         return Err(CommandError::Syntax);
     }
     if abort {
-        return Err(CommandError::fixed("ERR No shutdown in progress."));
+        if !request.server.replication.farewell.abort() {
+            return Err(CommandError::fixed("ERR No shutdown in progress."));
+        }
+        request.reply.ok();
+        return Ok(());
     }
     tracing::info!("User requested shutdown...");
     let saving = match (save, nosave) {
@@ -46,7 +53,9 @@ pub async fn command(request: &mut Request) -> Outcome {
         (_, true) => Saving::Unwanted,
         _ => Saving::AsConfigured,
     };
-    finish(&request.server, saving, force).await;
+    if now || wait_for_replicas(&request.server).await {
+        finish(&request.server, saving, force).await;
+    }
     Err(CommandError::fixed("ERR Errors trying to SHUTDOWN. Check logs."))
 }
 
@@ -77,7 +86,9 @@ pub async fn wait_for_signals(server: &ServerRef) {
         } else {
             Saving::AsConfigured
         };
-        finish(server, saving, flags.has(ShutdownFlags::FORCE)).await;
+        if flags.has(ShutdownFlags::NOW) || wait_for_replicas(server).await {
+            finish(server, saving, flags.has(ShutdownFlags::FORCE)).await;
+        }
         tracing::warn!(
             "SIGTERM received but errors trying to shut down the server, check the logs for more information"
         );

@@ -20,6 +20,7 @@ use crate::listener::{self, Bound, Listener};
 use crate::log::{self, LogLines};
 use crate::process::{self, Supervisor};
 use crate::reaper::Reaper;
+use crate::replication::link::ReplicaLink;
 use crate::replication_log::ReplicationLog;
 use crate::server::{Server, ServerRef};
 use crate::shard::Shard;
@@ -461,7 +462,8 @@ fn run(
             && server.reaper.set(reaper).is_ok()
             && server.replication_log.set(log).is_ok()
             && server.append_only.set(AppendOnlyFile::new(server.clone()).start()).is_ok()
-            && server.snapshotter.set(Snapshotter::new(server.clone()).start()).is_ok();
+            && server.snapshotter.set(Snapshotter::new(server.clone()).start()).is_ok()
+            && server.replica_link.set(ReplicaLink::new(server.clone()).start()).is_ok();
         assert!(set, "addresses are set once");
         let set = server.expiry_scanner.set(ExpiryScanner::new(server.clone()).start()).is_ok()
             && server.evictor.set(Evictor::new(server.clone()).start()).is_ok();
@@ -493,6 +495,7 @@ fn run(
         let for_load = server.clone();
         actix::spawn(async move {
             persistence::start::load_at_start(&for_load).await;
+            crate::replication::role::follow_at_start(&for_load, None);
             ready.say();
             if supervisor == Supervisor::Systemd {
                 process::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");

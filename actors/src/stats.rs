@@ -58,6 +58,9 @@ pub struct Stats {
     pub keyspace_misses: AtomicU64,
     pub expired_keys: AtomicU64,
     pub expired_fields: AtomicU64,
+    pub sync_full: AtomicU64,
+    pub sync_partial_ok: AtomicU64,
+    pub sync_partial_err: AtomicU64,
     pub evicted_keys: AtomicU64,
     pub evicted_clients: AtomicU64,
     /// Finished times over `maxmemory`, milliseconds.

@@ -10,6 +10,7 @@
 //! - [`payloads`][]: DUMP payloads of every type
 //! - [`migrations`][]: arguments of CLUSTER MIGRATESLOTS and SYNCSLOTS
 //! - [`files`][]: RDB files in pieces, append-only files, manifests
+//! - [`replication`][]: what the other end of a replication link sends
 //! - [`numbers`][]: numbers and their texts
 //! - [`scripting`][]: what the libraries of scripts read, first lines of scripts, payloads of libraries, replies
 //!
@@ -29,6 +30,7 @@ pub mod mutate;
 pub mod numbers;
 pub mod packed;
 pub mod payloads;
+pub mod replication;
 pub mod reply;
 pub mod requests;
 pub mod scripting;
@@ -57,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "payloads", run: payloads::run, make: payloads::make, words: payloads::words },
     Target { name: "migrations", run: migrations::run, make: migrations::make, words: migrations::words },
     Target { name: "files", run: files::run, make: files::make, words: files::words },
+    Target { name: "replication", run: replication::run, make: replication::make, words: replication::words },
     Target { name: "numbers", run: numbers::run, make: numbers::make, words: numbers::words },
     Target { name: "scripting", run: scripting::run, make: scripting::make, words: scripting::words },
     Target {

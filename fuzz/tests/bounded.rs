@@ -164,6 +164,11 @@ fn files() {
 }
 
 #[test]
+fn replication() {
+    fuzz("replication");
+}
+
+#[test]
 fn numbers() {
     fuzz("numbers");
 }

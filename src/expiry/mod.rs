@@ -3,4 +3,5 @@
 pub mod average;
 mod bucket;
 pub mod rules;
+pub mod tracked;
 pub mod wheel;

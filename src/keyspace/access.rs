@@ -272,6 +272,9 @@ impl<'a> Access<'a> {
         value: NewValue<'_>,
         expiry: Option<i64>,
     ) -> &mut Entry {
+        if let Some(deadline) = expiry {
+            self.effects.deadline_set(db, key, deadline);
+        }
         let mut entry = Entry::new(key, value, expiry);
         entry.set_access_word(self.touch.fresh());
         self.effects.notify(class::NEW, "new", db, key);
@@ -328,6 +331,9 @@ impl<'a> Access<'a> {
         let fields = (old.as_ref().and_then(Entry::field_deadline), entry.field_deadline());
         if had != deadline {
             self.note_deadline(db, place, had, deadline);
+        }
+        if let Some(deadline) = fresh {
+            self.effects.deadline_set(db, key, deadline);
         }
         if fields.0 != fields.1 {
             self.note_fields_at(db, place, fields.0, fields.1);
@@ -419,6 +425,9 @@ impl<'a> Access<'a> {
         entry.set_expiry(expiry);
         if had != expiry {
             self.note_deadline(db, place, had, expiry);
+        }
+        if let Some(deadline) = expiry {
+            self.effects.deadline_set(db, key, deadline);
         }
     }
 

@@ -133,6 +133,19 @@ impl Client {
         }
     }
 
+    /// Reads exactly so many bytes that are no frame of the protocol.
+    pub fn read_raw(&mut self, count: usize) -> Vec<u8> {
+        let deadline = Instant::now() + self.timeout;
+        while self.buffer.len() - self.consumed < count {
+            if let Err(none) = self.fill(1, deadline) {
+                panic!("{none}");
+            }
+        }
+        let bytes = self.buffer[self.consumed..self.consumed + count].to_vec();
+        self.consumed += count;
+        bytes
+    }
+
     fn fill(&mut self, at_least: usize, deadline: Instant) -> Result<(), NoReply> {
         let mut chunk = [0; 64 * 1024];
         let mut got = 0;

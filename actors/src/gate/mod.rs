@@ -3,3 +3,4 @@
 pub mod cluster;
 pub mod disk;
 pub mod loading;
+pub mod role;

@@ -172,7 +172,11 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
         Handler::Server if pubsub::is_one(command) => {
             let client =
                 Subscriber { session: client.session, shared: client.shared, subscribed: client.subscribed };
+            let db = client.session.db;
             pubsub::execute(&executor.server, client, command, words, reply);
+            if replicate != 0 && pubsub::is_propagated(&executor.server, command) {
+                executor.effects.also_propagate(db, words);
+            }
         }
         Handler::Server => {
             // What such a command could change of its client it may not change from a script.

@@ -65,6 +65,8 @@ pub fn letters(client: &ClientShared) -> String {
     let flags = client.flags.load(Ordering::Relaxed);
     let mut out = String::new();
     for (set, letter) in [
+        (client.is_replica(), 'S'),
+        (client.is_primary(), 'M'),
         (client.monitoring.load(Ordering::Relaxed), 'O'),
         (client.is_subscriber(), 'P'),
         (client.in_transaction.load(Ordering::Relaxed), 'x'),

@@ -186,7 +186,12 @@ impl Filter {
         let db = client.db.load(Ordering::Relaxed);
         let age_s = (now_ms - client.connected_ms) / 1000;
         let idle_s = (now_ms - client.last_interaction_ms.load(Ordering::Relaxed)) / 1000;
-        let kind = if client.is_subscriber() { ClientType::PubSub } else { ClientType::Normal };
+        let kind = match () {
+            () if client.is_primary() => ClientType::Primary,
+            () if client.is_replica() => ClientType::Replica,
+            () if client.is_subscriber() => ClientType::PubSub,
+            () => ClientType::Normal,
+        };
         self.ids.as_ref().is_none_or(|ids| ids.contains(&client.id))
             && self.not_ids.as_ref().is_none_or(|ids| !ids.contains(&client.id))
             && self.max_age_s.is_none_or(|limit| age_s >= limit)

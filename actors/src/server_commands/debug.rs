@@ -40,7 +40,7 @@ const MEANINGLESS: &[(&str, &str)] = &[
 ];
 
 /// Names that will have a meaning once their area is built.
-const NOT_YET: &[&str] = &["replicate", "set-disable-deny-scripts", "delay-rdb-client-free-second"];
+const NOT_YET: &[&str] = &["set-disable-deny-scripts"];
 
 /// Runs DEBUG.
 pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
@@ -98,6 +98,16 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
             }
             request.reply.ok();
         }
+        ("replicate", 3..) => {
+            let words = request.args[2..].to_vec();
+            crate::envelope::tell(request.server.replication_log(), crate::replication_log::Inject { words });
+            request.reply.ok();
+        }
+        ("delay-rdb-client-free-second", 3) => {
+            // The connection of a snapshot lives until its replica closes it; there is nothing to keep longer.
+            parse_integer(&request.args[2]).ok_or(CommandError::NotInteger)?;
+            request.reply.ok();
+        }
         ("protocol", 3) => return protocol(request),
         ("leak", 3) => {
             std::mem::forget(request.args[2].clone());
@@ -110,7 +120,7 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("client-eviction", 2) => return client_sizes(request),
         ("change-repl-id", 2) => {
             tracing::info!("Changing replication IDs after receiving change-repl-id");
-            request.server.replication_id.store(std::sync::Arc::new(start::random_hex(20)));
+            crate::envelope::tell(request.server.replication_log(), crate::replication_log::RenameHistory);
             request.reply.ok();
         }
         ("config-rewrite-force-all", 2) => {

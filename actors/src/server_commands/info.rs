@@ -13,6 +13,7 @@ pub struct View<'a> {
     pub server: &'a Server,
     pub config: Arc<Config>,
     pub shards: Vec<ShardDescription>,
+    pub replication: crate::replication_log::Facts,
 }
 
 /// The lines of one section.
@@ -115,8 +116,9 @@ pub async fn run(request: &mut Request) -> Outcome {
     if let (Some(cluster), None) = (&request.server.cluster, &request.inside) {
         cluster.renew_info().await;
     }
+    let replication = super::replication::facts_for(request).await;
     let config = request.server.config.load_full();
-    let view = View { server: &request.server, config, shards };
+    let view = View { server: &request.server, config, shards, replication };
     let text = render(&view, &request.args[1..]);
     request.reply.verbatim("txt", text.as_bytes());
     Ok(())
@@ -124,7 +126,8 @@ pub async fn run(request: &mut Request) -> Outcome {
 
 /// INFO for a crash report: everything but what shards would have to be asked for.
 pub fn for_crash_report(server: &Server) -> String {
-    let view = View { server, config: server.config.load_full(), shards: Vec::new() };
+    let replication = crate::replication_log::Facts::default();
+    let view = View { server, config: server.config.load_full(), shards: Vec::new(), replication };
     render(&view, &[b"everything".to_vec()])
 }
 

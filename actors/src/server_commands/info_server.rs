@@ -212,10 +212,11 @@ pub fn memory(view: &View<'_>, out: &mut Lines) {
     out.fraction("mem_fragmentation_ratio", ratio(figures.resident, figures.used), 2);
     out.add("mem_fragmentation_bytes", difference(figures.resident, figures.used));
     out.add("mem_not_counted_for_evict", view.server.eviction.not_counted());
-    out.add("mem_replication_backlog", 0);
-    out.add("mem_total_replication_buffers", 0);
-    out.add("mem_replicas_repl_buffer", 0);
-    out.add("mem_clients_slaves", 0);
+    let replication = &view.replication;
+    out.add("mem_replication_backlog", replication.backlog_bytes);
+    out.add("mem_total_replication_buffers", replication.backlog_bytes + replication.held_bytes);
+    out.add("mem_replicas_repl_buffer", view.server.replication.link().stream_held);
+    out.add("mem_clients_slaves", replication.held_bytes);
     out.add("mem_clients_normal", figures.clients);
     out.add("mem_cluster_links", 0);
     out.add("mem_cluster_slot_import", 0);

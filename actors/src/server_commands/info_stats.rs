@@ -34,9 +34,9 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.fraction("instantaneous_input_repl_kbps", 0.0, 2);
     out.fraction("instantaneous_output_repl_kbps", 0.0, 2);
     out.add("rejected_connections", load(&stats.rejected_connections));
-    out.add("sync_full", 0);
-    out.add("sync_partial_ok", 0);
-    out.add("sync_partial_err", 0);
+    out.add("sync_full", load(&stats.sync_full));
+    out.add("sync_partial_ok", load(&stats.sync_partial_ok));
+    out.add("sync_partial_err", load(&stats.sync_partial_err));
     out.add("expired_keys", load(&stats.expired_keys));
     out.add("expired_fields", load(&stats.expired_fields));
     // Due keys are found by time, so none is ever stale.
@@ -56,11 +56,11 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.add("pubsub_channels", subscriptions.len(Kind::Channel));
     out.add("pubsub_patterns", subscriptions.len(Kind::Pattern));
     out.add("pubsubshard_channels", subscriptions.len(Kind::ShardChannel));
+    for name in ["latest_fork_usec", "total_forks", "migrate_cached_sockets"] {
+        out.add(name, 0);
+    }
+    out.add("slave_expires_tracked_keys", load(&view.server.replication.tracked_keys));
     for name in [
-        "latest_fork_usec",
-        "total_forks",
-        "migrate_cached_sockets",
-        "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",
         "active_defrag_key_hits",
@@ -124,18 +124,74 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
 }
 
 pub fn replication(view: &View<'_>, out: &mut Lines) {
-    out.add("role", "master");
-    out.add("connected_slaves", 0);
-    out.add("replicas_waiting_psync", 0);
-    out.add("master_failover_state", "no-failover");
-    out.add("master_replid", view.server.replication_id.load());
-    out.add("master_replid2", "0".repeat(40));
-    out.add("master_repl_offset", 0);
-    out.add("second_repl_offset", -1);
-    out.add("repl_backlog_active", 0);
-    out.add("repl_backlog_size", view.config.repl_backlog_size);
-    out.add("repl_backlog_first_byte_offset", 0);
-    out.add("repl_backlog_histlen", 0);
+    let replication = &view.server.replication;
+    let (facts, config) = (&view.replication, &view.config);
+    let fresh = skuld::replication::history::History::new(view.server.replication_id.load().to_string());
+    let history = facts.history.as_ref().unwrap_or(&fresh);
+    let is_replica = replication.is_replica();
+    out.add("role", if is_replica { "slave" } else { "master" });
+    if is_replica {
+        primary_link(view, history.offset, out);
+    }
+    out.add("connected_slaves", facts.followers.len());
+    if config.min_replicas_to_write > 0 && config.min_replicas_max_lag > 0 {
+        out.add("min_slaves_good_slaves", facts.good_followers);
+    }
+    for (number, follower) in facts.followers.iter().enumerate() {
+        out.add(
+            &format!("slave{number}"),
+            format_args!(
+                "ip={},port={},state={},offset={},lag={},type={}",
+                follower.ip, follower.port, follower.state, follower.offset, follower.lag_s, follower.kind
+            ),
+        );
+    }
+    out.add("replicas_waiting_psync", facts.waiting_psync);
+    out.add("master_failover_state", replication.failover.text());
+    out.add("master_replid", &history.name);
+    let (former, end) = history.shown_former();
+    out.add("master_replid2", former);
+    out.add("master_repl_offset", history.offset);
+    out.add("second_repl_offset", end);
+    out.add("repl_backlog_active", u8::from(facts.backlog_active));
+    out.add("repl_backlog_size", config.repl_backlog_size);
+    out.add("repl_backlog_first_byte_offset", facts.backlog_first);
+    out.add("repl_backlog_histlen", facts.backlog_length);
+}
+
+/// What a replica shows of its primary and the link to it.
+fn primary_link(view: &View<'_>, offset: i64, out: &mut Lines) {
+    use crate::replication::link::LinkState;
+    let link = view.server.replication.link();
+    let now_ms = crate::clock::unix_ms();
+    let seconds_since = |ms: i64| (now_ms - ms).max(0) / 1000;
+    let up = link.state == LinkState::Connected;
+    let (host, port) = link.primary.as_ref().map_or(("", 0), |p| (p.host.as_str(), p.port));
+    out.add("master_host", host);
+    out.add("master_port", port);
+    out.add("master_link_status", if up { "up" } else { "down" });
+    let heard = link.client.as_ref().map(|c| seconds_since(c.last_interaction_ms.load(Ordering::Relaxed)));
+    out.add("master_last_io_seconds_ago", heard.filter(|_| up).unwrap_or(-1));
+    out.add("master_sync_in_progress", u8::from(link.state == LinkState::Sync));
+    out.add("slave_read_repl_offset", offset);
+    out.add("slave_repl_offset", offset);
+    out.add("replicas_repl_buffer_size", link.stream_held);
+    out.add("replicas_repl_buffer_peak", link.stream_held_peak);
+    if link.state == LinkState::Sync {
+        let (total, read) = (link.sync_total, link.sync_read);
+        let percent = if total > 0 { read as f64 / total as f64 * 100.0 } else { 0.0 };
+        out.add("master_sync_total_bytes", total);
+        out.add("master_sync_read_bytes", read);
+        out.add("master_sync_left_bytes", if total > 0 { total as i64 - read as i64 } else { -1 });
+        out.fraction("master_sync_perc", percent, 2);
+        out.add("master_sync_last_io_seconds_ago", seconds_since(link.sync_last_io_ms));
+    }
+    if !up {
+        out.add("master_link_down_since_seconds", seconds_since(link.down_since_ms));
+    }
+    out.add("slave_priority", view.config.replica_priority);
+    out.add("slave_read_only", u8::from(view.config.replica_read_only));
+    out.add("replica_announced", u8::from(view.config.replica_announced));
 }
 
 pub fn command_stats(view: &View<'_>, out: &mut Lines) {

@@ -31,7 +31,8 @@ pub async fn run(request: &mut Request) -> Outcome {
 
 async fn view(request: &Request) -> View<'_> {
     let shards = request.describe_shards().await;
-    View { server: &request.server, config: request.server.config.load_full(), shards }
+    let replication = super::replication::facts_for(request).await;
+    View { server: &request.server, config: request.server.config.load_full(), shards, replication }
 }
 
 /// A value of MEMORY STATS.

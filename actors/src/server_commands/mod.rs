@@ -21,6 +21,7 @@ mod migrate;
 mod module;
 mod persistence;
 pub mod pubsub;
+pub mod replication;
 mod slot_stats;
 mod tracking;
 
@@ -228,6 +229,8 @@ async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
         "memory" => memory::run(request).await,
         "migrate" => migrate::run(request, batch).await,
         "module" => module::run(request, batch),
+        "failover" | "psync" | "replconf" | "replicaof" | "role" | "slaveof" | "sync" | "wait"
+        | "waitaof" => replication::run(request, batch).await,
         "reset" => pubsub::reset(request, batch).await,
         "shutdown" => crate::shutdown::command(request).await,
         _ if pubsub::is_one(request.command) => pubsub::run(request, batch).await,

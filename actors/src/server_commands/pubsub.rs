@@ -12,6 +12,8 @@ use crate::clients::ClientShared;
 use crate::connection::Fence;
 use crate::envelope::tell;
 use crate::gossip::PublishToNodes;
+use crate::replication::Replication;
+use crate::replication_log::Append;
 use crate::server::Server;
 use crate::subscriptions::{Kind, Subscribed};
 
@@ -55,6 +57,7 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
     let subscriber =
         Subscriber { session: &mut batch.session, shared: &batch.shared, subscribed: &mut batch.subscribed };
     execute(&request.server, subscriber, request.command, &words, &mut request.reply);
+    propagate(&request.server, &batch.session, request.command, &words);
     if had_any && ends_subscriptions(request.command) {
         pass_messages(batch).await;
     }
@@ -81,6 +84,22 @@ async fn pass_messages(batch: &Batch) {
     tell(&batch.connection, Fence { done });
     // The connection may end meanwhile; then nobody reads the reply either.
     let _ = passed.await;
+}
+
+/// Whether the command reaches replicas: messages do, but in a cluster, where the bus carries them.
+pub fn is_propagated(server: &Server, command: &Command) -> bool {
+    matches!(command.name, "publish" | "spublish") && !server.config.load().cluster_enabled
+}
+
+/// Sends the command to those who follow the log; from outside of a shard's slice.
+fn propagate(server: &Server, session: &Session, command: &Command, words: &[&[u8]]) {
+    if !is_propagated(server, command) || !Replication::records_effects(server.replication.flags()) {
+        return;
+    }
+    let mut propagation = skuld::effects::Propagation::default();
+    propagation.push(session.db, words);
+    let sequence = server.replication.issue();
+    tell(server.replication_log(), Append { sequence, propagation, events: Vec::new() });
 }
 
 /// Runs one of these commands, replies included.

@@ -140,7 +140,7 @@ impl Receive<EvictSome> for Shard {
     fn receive(&mut self, _: EvictSome, ctx: &mut Context<Self>) {
         self.server.eviction.heard(self.index);
         self.executor.refresh();
-        if self.executor.config.maxmemory != 0 {
+        if self.executor.minds_memory() {
             self.make_room(ctx);
             self.perform_effects();
         }

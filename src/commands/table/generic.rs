@@ -395,7 +395,7 @@ pub static ROWS: &[CommandSpec] = &[
         .acl(Categories::CONNECTION)
         .tips(&["request_policy:all_shards", "response_policy:agg_min"])
         .arguments(&[integer("numreplicas"), integer("timeout")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("waitaof", 4, Group::Generic, "7.2.0")
         .summary(
             "Blocks until the writes of this connection are synced to the append-only files \
@@ -406,7 +406,7 @@ pub static ROWS: &[CommandSpec] = &[
         .acl(Categories::CONNECTION)
         .tips(&["request_policy:all_shards", "response_policy:agg_min"])
         .arguments(&[integer("numlocal"), integer("numreplicas"), integer("timeout")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
 ];
 
 static OBJECT_SUBCOMMANDS: [CommandSpec; 5] = [

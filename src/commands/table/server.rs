@@ -67,7 +67,7 @@ pub static ROWS: &[CommandSpec] = &[
             keyword("abort", "ABORT").optional(),
             integer("milliseconds").token("TIMEOUT").optional(),
         ])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("flushall", -1, Group::Server, "1.0.0")
         .summary("Deletes all keys of all databases.")
         .complexity("O(N), N being the number of keys in all databases")
@@ -140,13 +140,13 @@ pub static ROWS: &[CommandSpec] = &[
         .summary("Starts replication, from an offset if possible; sent by replicas.")
         .flags(ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI)
         .arguments(&[string("replicationid"), integer("offset")])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("replconf", -1, Group::Server, "3.0.0")
         .summary("Negotiates details of replication; sent by replicas.")
         .complexity("O(1)")
         .flags(ADMIN | NOSCRIPT | LOADING | STALE | ALLOW_BUSY)
         .system()
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("replicaof", 3, Group::Server, "5.0.0")
         .summary("Makes this server a replica of another, or a primary.")
         .complexity("O(1)")
@@ -158,7 +158,7 @@ pub static ROWS: &[CommandSpec] = &[
                 block("no-one", &[keyword("no", "NO"), keyword("one", "ONE")]),
             ],
         )])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("restore-asking", -4, Group::Server, "3.0.0")
         .summary("Creates a key of a migrating slot from a serialized value.")
         .complexity(
@@ -186,7 +186,7 @@ pub static ROWS: &[CommandSpec] = &[
         .complexity("O(1)")
         .flags(NOSCRIPT | LOADING | STALE | FAST)
         .acl(Categories::ADMIN.with(Categories::DANGEROUS))
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("save", 1, Group::Server, "1.0.0")
         .summary("Saves the data to disk and waits for the end.")
         .complexity("O(N), N being the number of keys in all databases")
@@ -228,7 +228,7 @@ pub static ROWS: &[CommandSpec] = &[
                 block("no-one", &[keyword("no", "NO"), keyword("one", "ONE")]),
             ],
         )])
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("slowlog", -2, Group::Server, "2.2.12")
         .summary("Groups the commands of the log of slow commands.")
         .complexity("Depends on subcommand.")
@@ -245,7 +245,7 @@ pub static ROWS: &[CommandSpec] = &[
     command("sync", 1, Group::Server, "1.0.0")
         .summary("Starts replication from scratch; sent by old replicas.")
         .flags(ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI)
-        .handler(Handler::Missing),
+        .handler(Handler::Server),
     command("time", 1, Group::Server, "2.6.0")
         .summary("Tells the time of the server.")
         .complexity("O(1)")

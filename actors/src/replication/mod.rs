@@ -1,7 +1,21 @@
 //! What every shard and command may know about replication without asking an actor. Written by the
 //! [`crate::replication_log::ReplicationLog`] and the link to the primary; read everywhere.
+//!
+//! - [`followers`], [`full_sync`]: the primary's side
+//! - [`link`], [`receive`]: the replica's side
+//! - [`role`]: changing sides
+//! - [`failover`], [`farewell`]: handing the role over, and leaving nothing behind at the end
 
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+pub mod failover;
+pub mod farewell;
+pub mod followers;
+pub mod full_sync;
+pub mod link;
+pub mod receive;
+pub mod role;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::server::ServerRef;
 use crate::server_commands::tell_all_shards;
@@ -17,10 +31,14 @@ pub mod bit {
     pub const TESTS: u8 = 4;
     /// We follow a primary.
     pub const REPLICA: u8 = 8;
+    /// We are about to: clients are treated as on a replica, and what still runs is recorded as on a primary.
+    pub const BECOMING_REPLICA: u8 = 16;
+    /// The link to the primary is up.
+    pub const LINK_UP: u8 = 32;
 }
 
 /// Read-mostly facts and counters.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Replication {
     /// One load per slice tells a shard all it needs.
     flags: AtomicU8,
@@ -30,11 +48,32 @@ pub struct Replication {
     pub offset: AtomicI64,
     /// Everything up to this `Append` is on the disk (set by the append-only file).
     pub durable: AtomicU64,
+    /// Bytes of the primary's stream that have been executed here, for acknowledgements.
+    pub executed: AtomicI64,
+    /// The stream's offset that is in our append-only file on the disk, or -1 if there is no such file.
+    pub file_offset: AtomicI64,
     /// Memory of the backlog and of what waits to be sent to replicas, bytes.
     pub buffer_bytes: AtomicU64,
+    /// Replicas that are online and were heard lately (`min-replicas-to-write`).
+    pub good_replicas: AtomicU32,
+    /// No PING and no GETACK: replicas are to catch up with the end of the stream.
+    pub stream_stands_still: AtomicBool,
+    /// The link to our primary, as INFO and ROLE show it.
+    pub link: Mutex<link::LinkView>,
+    /// What the log last showed, for commands that cannot wait for its answer.
+    pub facts: arc_swap::ArcSwap<crate::replication_log::Facts>,
+    pub failover: failover::Failover,
+    pub farewell: farewell::Farewell,
+    /// Keys with a deadline that clients wrote on a writable replica.
+    pub tracked_keys: AtomicU64,
 }
 
 impl Replication {
+    /// What the link to the primary looks like.
+    pub fn link(&self) -> std::sync::MutexGuard<'_, link::LinkView> {
+        self.link.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     #[inline]
     pub fn flags(&self) -> u8 {
         self.flags.load(Ordering::Relaxed)
@@ -69,6 +108,24 @@ impl Replication {
     pub fn issued(&self) -> u64 {
         self.issued.load(Ordering::Relaxed)
     }
+}
+
+/// While it lives, nothing of our primary's stream is executed.
+pub struct Held {
+    /// The database the stream is in.
+    pub db: u32,
+    _release: tokio::sync::oneshot::Sender<()>,
+}
+
+/// On a replica, stops the execution of the primary's stream between two commands (not within a transaction), so that
+/// data and offset belong together. `None` if there is no stream.
+pub async fn hold_stream(server: &ServerRef) -> Option<Held> {
+    let client = server.replication.link().client.clone()?;
+    let (held, is_held) = tokio::sync::oneshot::channel();
+    let (_release, release) = tokio::sync::oneshot::channel();
+    crate::envelope::tell(&client.connection, crate::connection::HoldStream { held, release });
+    let db = is_held.await.ok()?;
+    Some(Held { db, _release })
 }
 
 /// Has all shards record effects from now on. When this returns no slice that began without is left, and every later

@@ -1,0 +1,87 @@
+//! Before the process ends, replicas get the time to catch up (`shutdown-timeout`), so that one of them can take over
+//! without losing a write.
+
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::envelope::tell;
+use crate::pause::Paused;
+use crate::replication_log::Inject;
+use crate::server::ServerRef;
+use crate::server_commands::replication::facts;
+use crate::server_commands::tell_all_shards;
+use crate::shard::Controlled;
+
+/// The wait under way, if there is one.
+#[derive(Default)]
+pub struct Farewell(Mutex<Option<CancellationToken>>);
+
+impl Farewell {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<CancellationToken>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Ends the wait, and with it the shutdown (SHUTDOWN ABORT). False if there is none.
+    pub fn abort(&self) -> bool {
+        self.lock().as_ref().inspect(|token| token.cancel()).is_some()
+    }
+}
+
+/// Waits until all replicas have the whole stream or the time is over. False if the shutdown was called off.
+pub async fn wait_for_replicas(server: &ServerRef) -> bool {
+    let seconds = server.config.load().shutdown_timeout;
+    let behind = || async {
+        let facts = facts(server).await;
+        let end = facts.history.as_ref().map_or(0, |h| h.offset);
+        let lagging: Vec<_> = facts.followers.iter().filter(|f| f.offset != end).cloned().collect();
+        (facts.followers.len(), end, lagging)
+    };
+    if server.replication.is_replica() || seconds == 0 || behind().await.2.is_empty() {
+        return true;
+    }
+    tracing::info!("Waiting for replicas before shutting down.");
+    let abort = CancellationToken::new();
+    *server.replication.farewell.lock() = Some(abort.clone());
+    let limit_ms = i64::from(seconds) * 1000;
+    let began_ms = clock::unix_ms();
+    server.pause.begin(Paused::Writes, began_ms + limit_ms + 60_000);
+    tell_all_shards(server, Controlled::ConfirmPause).await;
+    let words = [b"REPLCONF".as_slice(), b"GETACK", b"*"].map(<[u8]>::to_vec).to_vec();
+    tell(server.replication_log(), Inject { words });
+    server.replication.stream_stands_still.store(true, Ordering::Release);
+    let ends = loop {
+        let (_, _, lagging) = behind().await;
+        if lagging.is_empty() || clock::unix_ms() - began_ms >= limit_ms {
+            break true;
+        }
+        tokio::select! {
+            () = abort.cancelled() => break false,
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+        }
+    };
+    *server.replication.farewell.lock() = None;
+    if ends {
+        let (all, end, lagging) = behind().await;
+        for replica in &lagging {
+            tracing::info!(
+                "Lagging replica {}:{} reported offset {} behind master, lag={}, state={}.",
+                replica.ip,
+                replica.port,
+                end - replica.offset,
+                replica.lag_s,
+                replica.state
+            );
+        }
+        tracing::info!("{} of {all} replicas are in sync when shutting down.", all - lagging.len());
+        return true;
+    }
+    tracing::warn!("Shutdown manually aborted.");
+    server.replication.stream_stands_still.store(false, Ordering::Release);
+    server.pause.end();
+    tell_all_shards(server, Controlled::EndPause).await;
+    false
+}

@@ -1,0 +1,206 @@
+//! The replicas of this server, as its replication log sees them.
+//!
+//! ```text
+//!            PSYNC, nothing to continue             snapshot sent               first REPLCONF ACK
+//!  (client) ---------------------------> Waiting -> Snapshot ---------> Sent ---------------------> Online
+//!      |     PSYNC, the backlog has it                  (a file: Online at once)                      ^
+//!      +----------------------------------------------------------------------------------------------+
+//!      |     PSYNC of the main channel while the other one carries the snapshot                       |
+//!      +---------------------------------------------------------------------------> MainChannel -----+
+//! ```
+//! From the cut of its snapshot on the stream is held for a replica until it is online.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use skuld::config::CLASS_REPLICA;
+use skuld::replication::peer::{Content, Peer, VERSION_OF_OWN_FILES};
+
+use crate::clients::ClientShared;
+use crate::clock;
+use crate::connection::{Deliver, Kill};
+use crate::envelope::tell;
+use crate::server::Server;
+
+/// How far a replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its snapshot has not begun.
+    Waiting,
+    /// The cut is made; a file is being written.
+    Writing,
+    /// The snapshot is being sent.
+    Sending,
+    /// It is sent; the stream begins with the first acknowledgement.
+    Sent,
+    /// It wanted nothing but the snapshot, and has it.
+    Served,
+    /// It gets the stream, and the snapshot by another connection.
+    MainChannel,
+    Online,
+}
+
+/// A replica.
+pub struct Follower {
+    pub shared: Arc<ClientShared>,
+    pub peer: Peer,
+    pub stage: Stage,
+    /// It came by PSYNC and acknowledges.
+    pub acknowledges: bool,
+    /// The snapshot it gets.
+    pub job: u64,
+    /// Acknowledged offset.
+    pub offset: i64,
+    /// Acknowledged as synced to its append-only file.
+    pub file_offset: i64,
+    /// When it asked, and when it was heard last; Unix milliseconds.
+    pub since_ms: i64,
+    pub heard_ms: i64,
+    held: Vec<Arc<[u8]>>,
+    held_bytes: u64,
+    over_soft_since_ms: Option<i64>,
+}
+
+impl Follower {
+    pub fn new(shared: Arc<ClientShared>, peer: Peer, stage: Stage, acknowledges: bool) -> Self {
+        let now = clock::unix_ms();
+        Self {
+            shared,
+            peer,
+            stage,
+            acknowledges,
+            job: 0,
+            offset: 0,
+            file_offset: 0,
+            since_ms: now,
+            heard_ms: now,
+            held: Vec::new(),
+            held_bytes: 0,
+            over_soft_since_ms: None,
+        }
+    }
+
+    pub fn client(&self) -> u64 {
+        self.shared.id
+    }
+
+    /// The address as INFO shows it: what it announced, else where its connection comes from.
+    pub fn ip(&self) -> String {
+        if self.peer.address.is_empty() {
+            self.shared.peer.rsplit_once(':').map_or_else(String::new, |(ip, _)| ip.to_owned())
+        } else {
+            String::from_utf8_lossy(&self.peer.address).into_owned()
+        }
+    }
+
+    /// How the log calls it.
+    pub fn name(&self) -> String {
+        if self.peer.port == 0 {
+            format!("{}:<unknown-replica-port>", self.ip())
+        } else {
+            format!("{}:{}", self.ip(), self.peer.port)
+        }
+    }
+
+    /// Whether its snapshot goes directly to the socket.
+    pub fn is_diskless(&self, diskless_sync: bool) -> bool {
+        self.peer.eof
+            && (diskless_sync
+                || self.peer.content != Content::Everything
+                || self.peer.version < VERSION_OF_OWN_FILES)
+    }
+
+    pub fn state_text(&self) -> &'static str {
+        match self.stage {
+            Stage::Waiting | Stage::Writing => "wait_bgsave",
+            Stage::Sending => "send_bulk",
+            Stage::Served => "rdb_transmitted",
+            Stage::MainChannel => "bg_transfer",
+            Stage::Sent | Stage::Online => "online",
+        }
+    }
+
+    pub fn type_text(&self) -> &'static str {
+        match self.stage {
+            _ if self.peer.rdb_channel => "rdb-channel",
+            Stage::MainChannel => "main-channel",
+            _ => "replica",
+        }
+    }
+
+    /// Seconds since it was heard; 0 unless it is online.
+    pub fn lag_s(&self, now_ms: i64) -> i64 {
+        if self.stage == Stage::Online { (now_ms - self.heard_ms).max(0) / 1000 } else { 0 }
+    }
+
+    pub fn send(&self, bytes: impl Into<Arc<[u8]>>) {
+        tell(&self.shared.connection, Deliver { bytes: bytes.into() });
+    }
+
+    pub fn disconnect(&self) {
+        tell(&self.shared.connection, Kill { after_replies: false });
+    }
+
+    /// Passes a piece of the stream on, or keeps it until the replica can take it. False if it must be given up.
+    pub fn stream(&mut self, server: &Server, piece: &Arc<[u8]>) -> bool {
+        match self.stage {
+            Stage::Online | Stage::MainChannel => self.send(piece.clone()),
+            Stage::Waiting | Stage::Served => {}
+            Stage::Writing | Stage::Sending | Stage::Sent => {
+                if self.peer.rdb_only {
+                    return true;
+                }
+                self.held_bytes += piece.len() as u64;
+                self.held.push(piece.clone());
+                return self.is_within_limits(server);
+            }
+        }
+        true
+    }
+
+    fn is_within_limits(&mut self, server: &Server) -> bool {
+        let config = server.config.load();
+        let limit = &config.client_output_buffer_limit[CLASS_REPLICA];
+        // What the backlog holds anyway costs nothing.
+        let at_least = |bytes: u64| if bytes == 0 { 0 } else { bytes.max(config.repl_backlog_size) };
+        let (hard, soft) = (at_least(limit.hard), at_least(limit.soft));
+        let now = clock::unix_ms();
+        let over_soft = soft > 0 && self.held_bytes > soft;
+        self.over_soft_since_ms = if over_soft { self.over_soft_since_ms.or(Some(now)) } else { None };
+        let too_long =
+            self.over_soft_since_ms.is_some_and(|since| (now - since) / 1000 > limit.soft_seconds as i64);
+        if (hard > 0 && self.held_bytes > hard) || too_long {
+            server.stats.client_output_buffer_limit_disconnections.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer limits.",
+                self.shared.id,
+                self.shared.peer
+            );
+            return false;
+        }
+        true
+    }
+
+    /// Takes over what is held for another one whose snapshot it shares.
+    pub fn join(&mut self, other: &Self) {
+        self.stage = other.stage;
+        self.job = other.job;
+        self.held.clone_from(&other.held);
+        self.held_bytes = other.held_bytes;
+    }
+
+    /// The replica can take the stream: it gets what was held.
+    pub fn go_online(&mut self) {
+        self.stage = Stage::Online;
+        self.heard_ms = clock::unix_ms();
+        for piece in std::mem::take(&mut self.held) {
+            self.send(piece);
+        }
+        self.held_bytes = 0;
+    }
+
+    /// Bytes of the stream held or on their way to the socket.
+    pub fn buffered_bytes(&self) -> u64 {
+        self.held_bytes + self.shared.output_bytes.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,337 @@
+//! Commands about replication: REPLICAOF, PSYNC, SYNC, REPLCONF, ROLE, WAIT, WAITAOF.
+
+use skuld::commands::context::CommandError;
+use skuld::replication::peer::{Asked, Content, Peer};
+use skuld::resp::decode::parse_integer;
+use skuld::session::Origin;
+use tokio::sync::oneshot;
+
+use super::{Outcome, Request};
+use crate::batch::Batch;
+use crate::blocked::{self, Waited};
+use crate::envelope::tell;
+use crate::replication::link::{LinkState, Primary, acknowledgement};
+use crate::replication::role::{self, Resync};
+use crate::replication::{bit, failover};
+use crate::replication_log::{
+    Acknowledged, AwaitAcknowledged, DescribeReplication, Facts, Follow, Following, Want,
+};
+use crate::server::ServerRef;
+
+/// Asks the log for what INFO and ROLE show.
+pub async fn facts(server: &ServerRef) -> Facts {
+    let (reply, answer) = oneshot::channel();
+    tell(server.replication_log(), DescribeReplication { reply });
+    answer.await.unwrap_or_default()
+}
+
+/// The same for a command; one that runs inside a transaction or a script sees what the log showed last.
+pub async fn facts_for(request: &Request) -> Facts {
+    if request.inside.is_some() {
+        return Facts::clone(&request.server.replication.facts.load());
+    }
+    facts(&request.server).await
+}
+
+pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
+    match request.command.spec.name {
+        "replicaof" | "slaveof" => replicaof(request, batch).await,
+        "psync" | "sync" => follow(request, batch).await,
+        "replconf" => replconf(request, batch),
+        "role" => role(request).await,
+        "wait" => wait(request, batch).await,
+        "waitaof" => wait_aof(request, batch).await,
+        _ => failover::command(request).await,
+    }
+}
+
+/// REPLICAOF host port | NO ONE
+async fn replicaof(request: &mut Request, batch: &mut Batch) -> Outcome {
+    let server = request.server.clone();
+    if server.config.load().cluster_enabled {
+        return Err(CommandError::fixed("ERR REPLICAOF not allowed in cluster mode."));
+    }
+    if server.replication.failover.is_under_way() {
+        return Err(CommandError::fixed("ERR REPLICAOF not allowed while failing over."));
+    }
+    let by = super::client::line(&batch.shared, crate::clock::unix_ms());
+    if request.is_word(1, "no") && request.is_word(2, "one") {
+        if server.replication.is_replica() {
+            tracing::info!("PRIMARY MODE enabled (user request from '{by}')");
+            if request.inside.is_some() {
+                // The transaction's own thread is needed for it.
+                role::set_directive_now(&server, None);
+                actix_rt::spawn(async move { role::lead(&server).await });
+            } else {
+                role::lead(&server).await;
+            }
+        }
+        request.reply.ok();
+        return Ok(());
+    }
+    if batch.session.replica.as_ref().is_some_and(|peer| peer.attached) {
+        return Err(CommandError::fixed("ERR Command is not valid when client is a replica."));
+    }
+    let port = parse_integer(&request.args[2]).filter(|port| (0..=65535).contains(port));
+    let Some(port) = port else {
+        return Err(CommandError::fixed("ERR Invalid master port"));
+    };
+    let host = String::from_utf8_lossy(&request.args[1]).into_owned();
+    let primary = Primary { host, port: port as u16 };
+    let same = server
+        .replication
+        .link()
+        .primary
+        .as_ref()
+        .is_some_and(|now| now.host.eq_ignore_ascii_case(&primary.host) && now.port == primary.port);
+    if same {
+        tracing::info!(
+            "REPLICAOF would result into synchronization with the primary we are already connected with. No operation \
+             performed."
+        );
+        request.reply.simple("OK Already connected to specified master");
+        return Ok(());
+    }
+    tracing::info!("REPLICAOF {}:{} enabled (user request from '{by}')", primary.host, primary.port);
+    if request.inside.is_some() {
+        role::set_directive_now(&server, Some(&primary));
+        actix_rt::spawn(async move { role::follow(&server, primary, Resync::IfPossible, None).await });
+    } else {
+        role::follow(&server, primary, Resync::IfPossible, None).await;
+    }
+    request.reply.ok();
+    Ok(())
+}
+
+/// PSYNC name offset [FAILOVER], SYNC
+async fn follow(request: &mut Request, batch: &mut Batch) -> Outcome {
+    use std::sync::atomic::Ordering;
+    let server = request.server.clone();
+    let peer: Peer = batch.session.replica.as_deref().cloned().unwrap_or_default();
+    if peer.attached {
+        return Ok(());
+    }
+    let psync = request.command.spec.name == "psync";
+    if psync && request.args.len() > 3 && request.is_word(3, "failover") {
+        tracing::info!("Failover request received for replid {}.", String::from_utf8_lossy(&request.args[1]));
+        if !server.replication.is_replica() {
+            return Err(CommandError::fixed("ERR PSYNC FAILOVER can't be sent to a master."));
+        }
+        if !request.args[1].eq_ignore_ascii_case(server.replication_id.load().as_bytes()) {
+            return Err(CommandError::fixed("ERR PSYNC FAILOVER replid must match my replid."));
+        }
+        role::lead(&server).await;
+        let by = super::client::line(&batch.shared, crate::clock::unix_ms());
+        tracing::info!("PRIMARY MODE enabled (failover request from '{by}')");
+    }
+    if server.replication.failover.is_under_way() {
+        return Err(CommandError::fixed("NOMASTERLINK Can't SYNC while failing over"));
+    }
+    let flags = server.replication.flags();
+    if flags & bit::REPLICA != 0 && flags & bit::LINK_UP == 0 {
+        return Err(CommandError::fixed("NOMASTERLINK Can't SYNC while not connected with my master"));
+    }
+    if !request.reply.is_empty() || batch.shared.output_bytes.load(Ordering::Relaxed) > 0 {
+        return Err(CommandError::fixed("ERR SYNC and PSYNC are invalid with pending output"));
+    }
+    if peer.content != Content::Everything && !peer.eof {
+        return Err(CommandError::fixed("ERR Filtered replica requires EOF capability"));
+    }
+    let want = if psync {
+        let from = parse_integer(&request.args[2]).ok_or(CommandError::NotInteger)?;
+        Want::Continue { name: request.args[1].clone(), from }
+    } else {
+        Want::Snapshot
+    };
+    let (reply, following) = oneshot::channel();
+    batch.session.replica.get_or_insert_default().attached = true;
+    batch.shared.publish(&batch.session);
+    tell(server.replication_log(), Follow { shared: batch.shared.clone(), peer, want, reply });
+    if following.await == Ok(Following::DualChannel) {
+        batch.session.replica.get_or_insert_default().attached = false;
+        batch.shared.publish(&batch.session);
+        request.reply.simple("DUALCHANNELSYNC");
+    }
+    Ok(())
+}
+
+/// REPLCONF option value ...
+fn replconf(request: &mut Request, batch: &mut Batch) -> Outcome {
+    if request.args.len().is_multiple_of(2) {
+        return Err(CommandError::Syntax);
+    }
+    let config = request.server.config.load_full();
+    let dual_channel = config.dual_channel_replication_enabled && config.repl_diskless_sync;
+    let args = &request.args;
+    let mut at = 1;
+    while at < args.len() {
+        if args[at].eq_ignore_ascii_case(b"getack") {
+            // Only a primary asks. What came before in its stream has been executed, and this has not.
+            if batch.session.origin == Origin::Primary {
+                let executed = request.server.replication.executed.load(std::sync::atomic::Ordering::Relaxed);
+                let offset = executed + batch.bytes_before(batch.next) as i64;
+                let bytes = acknowledgement(&request.server, offset);
+                tell(&batch.connection, crate::connection::Deliver { bytes: bytes.into() });
+            }
+            return Ok(());
+        }
+        let peer = batch.session.replica.get_or_insert_default();
+        match peer.take(&args[at], &args[at + 1], dual_channel)? {
+            Asked::Nothing => {}
+            Asked::Acknowledge { offset, .. } => {
+                let file_offset = args
+                    .get(at + 2..at + 4)
+                    .filter(|more| more[0].eq_ignore_ascii_case(b"fack"))
+                    .and_then(|more| parse_integer(&more[1]));
+                if peer.attached {
+                    let client = batch.session.id;
+                    tell(request.server.replication_log(), Acknowledged { client, offset, file_offset });
+                }
+                return Ok(());
+            }
+            Asked::SendAcknowledgement => return Ok(()),
+            Asked::UseRdbClient(client) => {
+                if !request.server.clients.all().iter().any(|c| c.id == client && c.is_replica()) {
+                    return Err(CommandError::text(format!("ERR Unrecognized RDB client id {client}")));
+                }
+                peer.rdb_client = Some(client);
+            }
+            Asked::SetNodeId(_) if !config.cluster_enabled => {
+                return Err(CommandError::fixed("ERR This instance has cluster support disabled"));
+            }
+            Asked::SetNodeId(_) => {}
+        }
+        at += 2;
+    }
+    request.reply.ok();
+    Ok(())
+}
+
+/// ROLE
+async fn role(request: &mut Request) -> Outcome {
+    let server = request.server.clone();
+    let facts = facts_for(request).await;
+    let offset = facts.history.as_ref().map_or(0, |h| h.offset);
+    let reply = &mut request.reply;
+    if server.replication.is_replica() {
+        let view = server.replication.link();
+        let (host, port) = view.primary.as_ref().map_or_else(Default::default, |p| (p.host.clone(), p.port));
+        reply.array(5);
+        reply.bulk(b"slave");
+        reply.bulk(host.as_bytes());
+        reply.integer(i64::from(port));
+        reply.bulk(view.state.text().as_bytes());
+        reply.integer(if view.state == LinkState::Connected { offset } else { -1 });
+        return Ok(());
+    }
+    let online: Vec<_> = facts.followers.iter().filter(|f| f.online).collect();
+    reply.array(3);
+    reply.bulk(b"master");
+    reply.integer(offset);
+    reply.array(online.len());
+    for follower in online {
+        reply.array(3);
+        reply.bulk(follower.ip.as_bytes());
+        reply.bulk(follower.port.to_string().as_bytes());
+        reply.bulk(follower.offset.to_string().as_bytes());
+    }
+    Ok(())
+}
+
+/// Milliseconds to wait, 0 for ever.
+fn timeout_of(word: &[u8]) -> Result<i64, CommandError> {
+    match parse_integer(word) {
+        None => Err(CommandError::fixed("ERR timeout is not an integer or out of range")),
+        Some(n) if n < 0 => Err(CommandError::fixed("ERR timeout is negative")),
+        Some(n) => Ok(n),
+    }
+}
+
+/// WAIT numreplicas timeout
+async fn wait(request: &mut Request, batch: &mut Batch) -> Outcome {
+    if request.server.replication.is_replica() {
+        return Err(CommandError::fixed(
+            "ERR WAIT cannot be used with replica instances. Please also note that if a replica is configured to be \
+             writable (which is not the default) writes to replicas are just local and are not propagated.",
+        ));
+    }
+    let replicas = parse_integer(&request.args[1]).ok_or(CommandError::NotInteger)?;
+    let timeout = timeout_of(&request.args[2])?;
+    let wanted = Wanted { replicas, on_disk: false, local: false };
+    let (_, reached) = acknowledged(request, batch, wanted, timeout).await?;
+    request.reply.integer(reached as i64);
+    Ok(())
+}
+
+/// WAITAOF numlocal numreplicas timeout
+async fn wait_aof(request: &mut Request, batch: &mut Batch) -> Outcome {
+    let bad = || CommandError::NotInteger;
+    let local = parse_integer(&request.args[1]).ok_or_else(bad)?;
+    if !(0..=1).contains(&local) {
+        return Err(CommandError::fixed("ERR value is out of range, must be between 0 and 1"));
+    }
+    let replicas = parse_integer(&request.args[2]).ok_or_else(bad)?;
+    if replicas < 0 {
+        return Err(CommandError::fixed("ERR value is out of range, must be positive"));
+    }
+    let timeout = timeout_of(&request.args[3])?;
+    if request.server.replication.is_replica() {
+        return Err(CommandError::fixed(
+            "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local \
+             and are not propagated.",
+        ));
+    }
+    if local == 1 && !request.server.config.load().appendonly {
+        return Err(CommandError::fixed(
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ));
+    }
+    let wanted = Wanted { replicas, on_disk: true, local: local == 1 };
+    let (here, reached) = acknowledged(request, batch, wanted, timeout).await?;
+    let here = here && request.server.config.load().appendonly;
+    request.reply.array(2);
+    request.reply.integer(i64::from(here));
+    request.reply.integer(reached as i64);
+    Ok(())
+}
+
+struct Wanted {
+    replicas: i64,
+    on_disk: bool,
+    local: bool,
+}
+
+async fn acknowledged(
+    request: &mut Request,
+    batch: &mut Batch,
+    wanted: Wanted,
+    timeout_ms: i64,
+) -> Result<(bool, usize), CommandError> {
+    let server = request.server.clone();
+    let sequence = batch.appended;
+    let Wanted { replicas, on_disk, local } = wanted;
+    let ask = |at_once: bool| {
+        let (reply, answer) = oneshot::channel();
+        let replicas = usize::try_from(replicas).unwrap_or(0);
+        tell(
+            server.replication_log(),
+            AwaitAcknowledged { sequence, replicas, on_disk, local, at_once, reply },
+        );
+        answer
+    };
+    if request.inside.is_some() {
+        let facts = facts_for(request).await;
+        let end = facts.history.as_ref().map_or(0, |h| h.offset);
+        return Ok((false, facts.followers.iter().filter(|f| f.online && f.offset >= end).count()));
+    }
+    let now = ask(true).await.unwrap_or_default();
+    if now.1 as i64 >= replicas && (now.0 || !local) {
+        return Ok(now);
+    }
+    let deadline_ms = if timeout_ms == 0 { 0 } else { crate::clock::unix_ms().saturating_add(timeout_ms) };
+    match blocked::wait_outside(request, batch, deadline_ms, ask(false)).await {
+        Waited::Ready(Ok(answer)) => Ok(answer),
+        Waited::Ready(Err(_)) | Waited::TimedOut => Ok(ask(true).await.unwrap_or_default()),
+        Waited::Refused(error) => Err(error),
+    }
+}
