@@ -423,3 +423,92 @@ fn slots_are_moved_key_by_key_between_both_kinds() {
         assert_eq!(owner(source, "foo"), target.port);
     }
 }
+
+/// Three shards of a primary and a replica of the other kind each: Skuld, Valkey, Skuld, and Valkey, Skuld, Valkey.
+fn three_shards(binary: &std::path::Path) -> Vec<Server> {
+    let launch = |index: usize| {
+        let launch = if index.is_multiple_of(2) { Launch::skuld(1 + index / 4) } else { Launch::reference(binary) };
+        node(launch.option("repl-diskless-sync-delay", "0"))
+    };
+    let nodes: Vec<Server> = (0..6).map(launch).collect();
+    form(&nodes, 3);
+    for index in 3..6 {
+        let primary = ask(&nodes[index - 3], "CLUSTER MYID");
+        assert_eq!(ask(&nodes[index], &format!("CLUSTER REPLICATE {primary}")), "OK");
+    }
+    until("the replicas are connected", &nodes, || {
+        nodes[3..].iter().all(|node| replication(node, "master_link_status") == "up").then_some(())
+    });
+    // Everybody knows who follows whom, and that they have data: then votes are asked for without delay.
+    for index in 0..3 {
+        assert_eq!(nodes[index].connect().ask(&format!("SET {} x", key_of(index))).text(), "OK");
+        assert_eq!(nodes[index].connect().ask("WAIT 1 10000").integer(), Some(1));
+    }
+    until("everybody knows the replicas", &nodes, || {
+        let known = |node: &Server| {
+            let text = ask(node, "CLUSTER NODES");
+            text.lines().filter(|line| line.contains("slave")).count() == 3
+        };
+        nodes.iter().all(known).then_some(())
+    });
+    nodes
+}
+
+/// One field of INFO replication.
+fn replication(node: &Server, field: &str) -> String {
+    let text = ask(node, "INFO replication");
+    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    value.unwrap_or_default().trim().to_owned()
+}
+
+/// A key of each third of the slots: 866 (`hello`), 5061 (`bar`) is below 5461 too, so the tags are chosen by slot.
+fn key_of(third: usize) -> &'static str {
+    // Slots 5061, 6918 and 12182.
+    ["bar", "a{test}", "foo"][third]
+}
+
+#[test]
+fn a_replica_of_the_other_kind_takes_over_from_a_killed_primary() {
+    let Some(binary) = reference_binary("mixed clusters") else { return };
+    let mut nodes = three_shards(&binary);
+    for dead in [0, 1] {
+        nodes[dead].signal("KILL");
+        nodes[dead].wait_for_exit();
+        let heir = dead + 3;
+        until("the replica takes over", &nodes[heir..], || {
+            (replication(&nodes[heir], "role") == "master").then_some(())
+        });
+        until("the cluster is well again", &nodes[2..], || {
+            let living = [2, 3, 4, 5].into_iter().filter(|index| *index != dead);
+            living.into_iter().all(|index| info(&nodes[index], "cluster_state") == "ok").then_some(())
+        });
+        let key = key_of(dead);
+        assert_eq!(ask(&nodes[heir], &format!("GET {key}")), "x", "nothing acknowledged is lost");
+        assert_eq!(ask(&nodes[heir], &format!("SET {key} y")), "OK");
+        assert_eq!(owner(&nodes[2], key), nodes[heir].port);
+    }
+}
+
+#[test]
+fn primary_and_replica_of_both_kinds_change_places_and_back() {
+    let Some(binary) = reference_binary("mixed clusters") else { return };
+    let nodes = three_shards(&binary);
+    // The second shard is led by Valkey with a replica of ours.
+    for (replica, primary) in [(4, 1), (1, 4)] {
+        until("the replica is connected", &nodes, || {
+            (replication(&nodes[replica], "master_link_status") == "up").then_some(())
+        });
+        assert_eq!(ask(&nodes[replica], "CLUSTER FAILOVER"), "OK");
+        until("they change places", &nodes, || {
+            (replication(&nodes[replica], "role") == "master"
+                && replication(&nodes[primary], "role") == "slave"
+                && replication(&nodes[primary], "master_link_status") == "up")
+                .then_some(())
+        });
+        let key = key_of(1);
+        assert_eq!(owner(&nodes[primary], key), nodes[replica].port);
+        until("the shard takes writes", &nodes, || {
+            (ask(&nodes[replica], &format!("SET {key} {replica}")) == "OK").then_some(())
+        });
+    }
+}
