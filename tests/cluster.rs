@@ -427,7 +427,8 @@ fn slots_are_moved_key_by_key_between_both_kinds() {
 /// Three shards of a primary and a replica of the other kind each: Skuld, Valkey, Skuld, and Valkey, Skuld, Valkey.
 fn three_shards(binary: &std::path::Path) -> Vec<Server> {
     let launch = |index: usize| {
-        let launch = if index.is_multiple_of(2) { Launch::skuld(1 + index / 4) } else { Launch::reference(binary) };
+        let launch =
+            if index.is_multiple_of(2) { Launch::skuld(1 + index / 4) } else { Launch::reference(binary) };
         node(launch.option("repl-diskless-sync-delay", "0"))
     };
     let nodes: Vec<Server> = (0..6).map(launch).collect();
@@ -511,4 +512,41 @@ fn primary_and_replica_of_both_kinds_change_places_and_back() {
             (ask(&nodes[replica], &format!("SET {key} {replica}")) == "OK").then_some(())
         });
     }
+}
+
+/// `SKULD_CLUSTER_NODES` nodes (30 in the long tier; not run without it), a third of them replicas: they agree after the
+/// start, and again after a quarter of them were killed at once.
+#[test]
+fn many_nodes_agree_and_survive_kills() {
+    let count = std::env::var("SKULD_CLUSTER_NODES").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    if count == 0 {
+        return;
+    }
+    let primaries = count * 2 / 3;
+    let launch = || {
+        Launch::skuld(1)
+            .option("repl-diskless-sync-delay", "0")
+            .option("cluster-allow-replica-migration", "no")
+    };
+    let mut nodes: Vec<Server> = (0..count).map(|_| node(launch())).collect();
+    form(&nodes, primaries);
+    for index in primaries..count {
+        let primary = ask(&nodes[index - primaries], "CLUSTER MYID");
+        assert_eq!(ask(&nodes[index], &format!("CLUSTER REPLICATE {primary}")), "OK");
+    }
+    until("the replicas are connected", &[], || {
+        nodes[primaries..].iter().all(|node| replication(node, "master_link_status") == "up").then_some(())
+    });
+    // Those with replicas, fewer than half of all that vote.
+    let kills = (count / 4).min(count - primaries).min((primaries - 1) / 2);
+    for node in &mut nodes[..kills] {
+        node.signal("KILL");
+        node.wait_for_exit();
+    }
+    until("the replicas take over", &[], || {
+        nodes[kills..].iter().all(|node| info(node, "cluster_state") == "ok").then_some(())
+    });
+    until("all slots are served in all views", &[], || {
+        nodes[kills..].iter().all(|node| info(node, "cluster_slots_ok") == "16384").then_some(())
+    });
 }

@@ -495,6 +495,9 @@ fn run(
         let for_load = server.clone();
         actix::spawn(async move {
             persistence::start::load_at_start(&for_load).await;
+            if let Some(cluster) = &for_load.cluster {
+                cluster.data_loaded();
+            }
             crate::replication::role::follow_at_start(&for_load, None);
             ready.say();
             if supervisor == Supervisor::Systemd {

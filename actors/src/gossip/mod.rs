@@ -26,6 +26,7 @@ use skuld::cluster::{ClusterState, LinkId, Machine, NodeId, Output, Topology};
 use skuld::config::{ClusterConfigSaveBehavior, Config};
 use skuld::slot::Slot;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 use crate::blocked;
 use crate::clock;
@@ -184,6 +185,10 @@ pub struct Gossip {
     topology: Arc<Topology>,
     short_ticks: bool,
     last_tick_ms: i64,
+    /// Where changes of the role are made, in order.
+    roles: Option<mpsc::UnboundedSender<seam::Change>>,
+    /// What is still to be done when this node leads.
+    after_lead: Vec<Output>,
 }
 
 impl Gossip {
@@ -201,6 +206,8 @@ impl Gossip {
             bus,
             short_ticks: false,
             last_tick_ms: 0,
+            roles: None,
+            after_lead: Vec::new(),
         }
     }
 
@@ -228,6 +235,17 @@ impl Gossip {
             let outputs = self.machine.take_outputs();
             if outputs.is_empty() {
                 break;
+            }
+            if !self.after_lead.is_empty() {
+                // In order, behind what waits already.
+                self.after_lead.extend(outputs);
+                continue;
+            }
+            if outputs.contains(&Output::StopReplicating) {
+                // Clients are not sent here, by the snapshot or by the other nodes, before their writes are taken here.
+                self.after_lead = outputs;
+                self.lead(ctx);
+                continue;
             }
             for output in outputs {
                 self.perform_one(output, ctx);
@@ -269,11 +287,13 @@ impl Gossip {
                 self.server.subscriptions.publish(kind, &channel, &message);
             }
             Output::Replicate(primary) => self.replicate(primary),
-            Output::StopReplicating => seam::follow_nobody(&self.server),
+            // Done before the others.
+            Output::StopReplicating => {}
             Output::FlushAll => self.delete_keys((0..skuld::slot::SLOTS as u16).map(Slot).collect()),
             Output::DeleteKeys { slots } => self.delete_keys(slots),
             Output::Pause { until } => self.pause(until, ctx),
             Output::Unpause => {
+                self.server.replication.stream_stands_still.store(false, Ordering::Relaxed);
                 self.server.pause.end();
                 let server = self.server.clone();
                 actix::spawn(async move { tell_all_shards(&server, Controlled::EndPause).await });
@@ -323,8 +343,32 @@ impl Gossip {
     }
 
     fn replicate(&self, primary: Primary) {
+        self.server.replication.stream_stands_still.store(false, Ordering::Relaxed);
         let port = if self.config.tls_replication { primary.tls_port } else { primary.tcp_port };
-        seam::follow(&self.server, primary.ip, port, primary.full_sync);
+        self.change_role(seam::Change::Follow { host: primary.ip, port, full_sync: primary.full_sync });
+    }
+
+    fn change_role(&self, change: seam::Change) {
+        if let Some(roles) = &self.roles {
+            // The task lives as long as the actor.
+            let _ = roles.send(change);
+        }
+    }
+
+    /// Becomes a primary, and then does what waits for that.
+    fn lead(&mut self, ctx: &mut Context<Self>) {
+        let (done, leads) = tokio::sync::oneshot::channel();
+        self.change_role(seam::Change::Lead { done });
+        let leads = async move {
+            // The task lives as long as the actor.
+            let _ = leads.await;
+        };
+        ctx.wait(leads.into_actor(self).map(|(), gossip, ctx| {
+            for output in std::mem::take(&mut gossip.after_lead) {
+                gossip.perform_one(output, ctx);
+            }
+            gossip.perform(ctx);
+        }));
     }
 
     fn delete_keys(&self, slots: Vec<Slot>) {
@@ -337,6 +381,7 @@ impl Gossip {
     /// Holds writers back; when nothing of theirs is on its way any more, the offset is final.
     fn pause(&self, until: i64, ctx: &mut Context<Self>) {
         self.server.pause.begin(Paused::Writes, until);
+        self.server.replication.stream_stands_still.store(true, Ordering::Relaxed);
         let server = self.server.clone();
         let frozen = async move {
             tell_all_shards(&server, Controlled::ConfirmPause).await;
@@ -393,6 +438,7 @@ impl Actor for Gossip {
                 }
             });
         }
+        self.roles = Some(seam::start(self.server.clone()));
         let facts = self.facts();
         self.machine.start(facts);
         self.perform(ctx);

@@ -53,6 +53,8 @@ pub struct ClusterShared {
     pub exports: AtomicU32,
     /// The text of CLUSTER INFO when it was last asked for, for INFO.
     info: Mutex<String>,
+    /// Has a permit once the data are loaded.
+    loaded: tokio::sync::Semaphore,
     /// What DEBUG has set.
     pub debug: Mutex<DebugHooks>,
 }
@@ -68,6 +70,7 @@ impl ClusterShared {
             imports: AtomicU32::new(0),
             exports: AtomicU32::new(0),
             info: Mutex::default(),
+            loaded: tokio::sync::Semaphore::new(0),
             debug: Mutex::default(),
         }
     }
@@ -103,6 +106,17 @@ impl ClusterShared {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
         receiver
+    }
+
+    /// The data of the last life are loaded: from now on they may be replaced by a primary's.
+    pub fn data_loaded(&self) {
+        self.loaded.add_permits(1);
+    }
+
+    /// Waits for that.
+    pub async fn wait_for_data(&self) {
+        // Never closed.
+        let _ = self.loaded.acquire().await;
     }
 
     /// Asks for the text of CLUSTER INFO and keeps it.
