@@ -77,6 +77,38 @@ fn redis_py() {
     }
 }
 
+/// A cluster client writes while primaries and replicas of a cluster change places.
+#[test]
+fn redis_py_in_a_cluster() {
+    let library = installed(REDIS_PY, |directory| {
+        run(Command::new("python3")
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
+            .arg(directory)
+            .arg(REDIS_PY))
+    });
+    let library = match library {
+        Ok(library) => library,
+        Err(reason) => return skip("redis-py", &reason),
+    };
+    let servers: Vec<_> = (0..6)
+        .map(|index| {
+            Launch::skuld(1 + 2 * (index % 2))
+                .option("cluster-enabled", "yes")
+                .option("cluster-node-timeout", "2000")
+                .option("repl-diskless-sync-delay", "0")
+                .start()
+        })
+        .collect();
+    let mut command = Command::new("python3");
+    command.arg(repository().join("tests/clients/cluster.py"));
+    command.args(servers.iter().map(|server| server.port.to_string()));
+    command.env("PYTHONPATH", &library).env("PYTHONDONTWRITEBYTECODE", "1");
+    match run(&mut command) {
+        Ok(output) => print!("{}", String::from_utf8_lossy(&output.stdout)),
+        Err(reason) => panic!("{reason}\n{}", servers[0].log_tail()),
+    }
+}
+
 #[test]
 fn ioredis() {
     let library = installed(IOREDIS, |directory| {
