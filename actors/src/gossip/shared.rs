@@ -168,7 +168,10 @@ pub(super) fn events_between(old: &Topology, new: &Topology) -> Vec<ClusterEvent
     let me = new.me().id;
     let (mut changed, mut gained) = (Vec::new(), Vec::new());
     let mut lost: Vec<(Option<NodeId>, Vec<Slot>)> = Vec::new();
-    for slot in 0..skuld::slot::SLOTS {
+    // Most changes are of nodes: then places mean the same, and no slot needs to be looked at.
+    let same_places = old.nodes.iter().map(|node| node.id).eq(new.nodes.iter().map(|node| node.id));
+    let slots = if same_places && old.owners == new.owners { 0 } else { skuld::slot::SLOTS };
+    for slot in 0..slots {
         let (before, after) = (owner(old, slot), owner(new, slot));
         if before == after {
             continue;
