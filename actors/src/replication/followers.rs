@@ -47,6 +47,8 @@ pub struct Follower {
     pub stage: Stage,
     /// It came by PSYNC and acknowledges.
     pub acknowledges: bool,
+    /// It has acknowledged before the log heard that its snapshot is sent.
+    pub loaded: bool,
     /// The snapshot it gets.
     pub job: u64,
     /// Acknowledged offset.
@@ -69,6 +71,7 @@ impl Follower {
             peer,
             stage,
             acknowledges,
+            loaded: false,
             job: 0,
             offset: 0,
             file_offset: 0,

@@ -547,6 +547,8 @@ impl Receive<Acknowledged> for ReplicationLog {
                 follower.go_online();
                 tracing::info!("Synchronization with replica {} succeeded", follower.name());
             }
+            // The mark has overtaken what the log is told of it.
+            Stage::Sending => follower.loaded = true,
             Stage::MainChannel => {
                 follower.stage = Stage::Online;
                 tracing::info!("Synchronization with replica {} succeeded", follower.name());
@@ -624,7 +626,7 @@ impl Receive<SnapshotSent> for ReplicationLog {
                 if !follower.peer.rdb_channel {
                     tell(&follower.shared.connection, Kill { after_replies: true });
                 }
-            } else if file || !follower.acknowledges {
+            } else if file || !follower.acknowledges || follower.loaded {
                 follower.go_online();
                 tracing::info!("Synchronization with replica {} succeeded", follower.name());
             } else {
