@@ -206,7 +206,13 @@ impl Observer {
         while !end.ends_with(&mark) {
             end.extend(observer.0.read_raw(1));
         }
+        // A primary may not have noticed yet that all is sent; real replicas say it again every second.
+        let deadline = Instant::now() + PATIENCE;
         observer.0.send(&words("REPLCONF ACK 0"));
+        while observer.0.is_silent_for(Duration::from_millis(200)) {
+            assert!(Instant::now() < deadline, "the stream does not begin");
+            observer.0.send(&words("REPLCONF ACK 0"));
+        }
         observer
     }
 
@@ -227,7 +233,8 @@ impl Observer {
     fn commands_until(&mut self, end: &str) -> Vec<String> {
         let mut out = Vec::new();
         loop {
-            let frame = self.0.read_frame().unwrap_or_else(|none| panic!("{none}, after {out:?}"));
+            let frame =
+                self.0.read_frame().unwrap_or_else(|none| panic!("{none}, before {end}, after {out:?}"));
             let command: Vec<String> =
                 frame.value.items().iter().map(|v| escape(v.bytes().unwrap_or_default())).collect();
             if command.iter().any(|word| word == end) {
