@@ -177,7 +177,8 @@ mod tests {
         for n in 0..100u32 {
             tracked.remember(0, &n.to_be_bytes(), 1000);
         }
-        let mut look = |_: u32, name: &[u8]| if name[3] % 2 == 0 { Look::Gone } else { Look::Later(1000) };
+        let mut look =
+            |_: u32, name: &[u8]| if name[3].is_multiple_of(2) { Look::Gone } else { Look::Later(1000) };
         for _ in 0..10 {
             tracked.look_around(20, &mut look);
         }
