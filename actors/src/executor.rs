@@ -137,6 +137,20 @@ impl Executor {
         }
     }
 
+    /// Another for the shard, for as long as this one is with a suspended command.
+    pub fn stand_in(&mut self) -> Self {
+        let seed = self.rng.next_u64();
+        let mut other = Self::new(self.server.clone(), Arc::clone(&self.commands), seed);
+        other.heed_like(self);
+        other.refresh();
+        other
+    }
+
+    /// Heeds the same migrations as another one.
+    pub fn heed_like(&mut self, other: &Self) {
+        (self.exporting, self.migrating, self.frozen) = (other.exporting, other.migrating, other.frozen);
+    }
+
     /// Takes the configuration of now; called once per batch slice.
     pub fn refresh(&mut self) {
         let flags = self.server.replication.flags();
@@ -348,20 +362,12 @@ impl Executor {
                     _ => Resolved::Server(command),
                 },
                 Err((command, error)) => {
-                    batch.transaction.fail();
-                    let error = match command {
-                        Some(command) if command.name == "exec" => {
-                            batch.transaction.queue = None;
-                            batch.transaction.unwatch();
-                            if gate::cluster::is_redirection(&error) { error } else { exec_refused(&error) }
-                        }
-                        _ => error,
-                    };
                     if command.is_none() && check::is_http(args[0]) {
+                        batch.transaction.fail();
                         refuse_browser(&mut batch.session);
                     } else {
                         let from = batch.output.len();
-                        self.refuse(&mut batch.output, &mut batch.session, command, &error);
+                        self.refuse_next(batch, command, &error);
                         batch.note_import_error(from, command.map_or("?", |c| c.name));
                     }
                     Resolved::Refused
@@ -381,6 +387,7 @@ impl Executor {
             .or_else(|| gate::role::refusal_of_write(server, config, command, &batch.transaction))
             .or_else(|| gate::role::refusal_of_stale(server, config, command))
             .or_else(|| gate::loading::refusal(server, command))
+            .or_else(|| server.scripts.refusal(command, server.workers))
             .or_else(|| gate::role::refusal_of_replica(&batch.session, command))
     }
 
@@ -388,6 +395,19 @@ impl Executor {
     #[inline]
     pub fn minds_memory(&self) -> bool {
         self.config.maxmemory != 0 && !(self.is_replica && self.config.replica_ignore_maxmemory)
+    }
+
+    /// Refuses the batch's next request, and with it the transaction it belongs to.
+    pub fn refuse_next(&self, batch: &mut Batch, command: Option<&'static Command>, error: &CommandError) {
+        batch.transaction.fail();
+        if command.is_some_and(|command| command.name == "exec") {
+            batch.transaction.queue = None;
+            batch.transaction.unwatch();
+            let error =
+                if gate::cluster::is_redirection(error) { error.clone() } else { exec_refused(error) };
+            return self.refuse(&mut batch.output, &mut batch.session, command, &error);
+        }
+        self.refuse(&mut batch.output, &mut batch.session, command, error);
     }
 
     /// How expired keys look to a client now.
@@ -473,10 +493,10 @@ impl Executor {
         } else {
             self.run_transaction(keyspace, batch, &mut reply, command, now_us);
         }
-        if self.monitoring && !self.runs_again {
+        if self.monitoring && !self.runs_again && !self.scripting.restart {
             self.show(batch, command, monitor::tell_of);
         }
-        if self.effects.wait.is_some() {
+        if self.effects.wait.is_some() || self.scripting.restart {
             // It will run again, and is counted then.
             batch.output = reply.into_bytes();
             batch.output.truncate(from);

@@ -2,10 +2,11 @@
 
 use skuld::commands::Command;
 use skuld::commands::keys::{KeyList, KeyShape, keys_of};
-use skuld::commands::spec::Scope;
+use skuld::commands::spec::{MAY_REPLICATE, Scope, WRITE};
 use skuld::slot::{Slot, slot_of};
 
 use crate::batch::Batch;
+use crate::scripting::Scripts;
 
 /// Where a command runs.
 pub enum Route {
@@ -15,17 +16,19 @@ pub enum Route {
     Slots(Vec<Slot>),
     /// It walks one shard (SCAN with its cursor).
     Shard(u16),
+    /// It runs a script that has kept to its declared keys so far: those of these slots (may be none).
+    Script(Vec<Slot>),
     /// It needs everything.
     All,
 }
 
 /// Routes the batch's next request.
-pub fn route(command: &'static Command, batch: &Batch, workers: u16) -> Route {
+pub fn route(command: &'static Command, batch: &Batch, workers: u16, scripts: &Scripts) -> Route {
     if command.name == "exec" {
         return route_exec(batch, workers);
     }
     if crate::scripting::runs_code(command) {
-        return Route::All;
+        return route_script(command, batch, scripts);
     }
     match command.spec.scope {
         Scope::AllSlots => Route::All,
@@ -44,16 +47,7 @@ pub fn route(command: &'static Command, batch: &Batch, workers: u16) -> Route {
             if reads_undeclared_keys(command, &words) {
                 return Route::All;
             }
-            let mut keys = KeyList::new();
-            // Keys that could be told before an error route a request that will be refused there.
-            let _ = keys_of(command, &words, &mut keys);
-            let mut slots: Vec<Slot> = Vec::new();
-            for key in &keys {
-                let slot = slot_of(words[key.position as usize]);
-                if !slots.contains(&slot) {
-                    slots.push(slot);
-                }
-            }
+            let slots = slots_of(command, &words);
             if slots.is_empty() { Route::Anywhere } else { Route::Slots(slots) }
         }
     }
@@ -66,6 +60,43 @@ fn slot_argument(word: &[u8]) -> Route {
 
 fn slot_named(word: &[u8]) -> Option<Slot> {
     skuld::resp::decode::parse_integer(word).and_then(skuld::commands::cluster::slot_number)
+}
+
+/// The slots of the keys that a request names, each once. Keys that could be told before an error route a request that
+/// will be refused there.
+fn slots_of(command: &'static Command, words: &[&[u8]]) -> Vec<Slot> {
+    let mut keys = KeyList::new();
+    let _ = keys_of(command, words, &mut keys);
+    let mut slots: Vec<Slot> = Vec::new();
+    for key in &keys {
+        let slot = slot_of(words[key.position as usize]);
+        if !slots.contains(&slot) {
+            slots.push(slot);
+        }
+    }
+    slots
+}
+
+fn route_script(command: &'static Command, batch: &Batch, scripts: &Scripts) -> Route {
+    let args = batch.requests.args(batch.next);
+    let words: Vec<&[u8]> = args.iter().map(|s| &batch.input[s.start..s.start + s.len]).collect();
+    if scripts.roams(command, &words) { Route::All } else { Route::Script(slots_of(command, &words)) }
+}
+
+/// Whether a command that a script calls needs more than the keys of these slots, or would change something: a script
+/// that reserved no more than its declared keys cannot go on with it.
+pub fn leaves(command: &'static Command, words: &[&[u8]], slots: &[Slot]) -> bool {
+    if command.flags.has_any(WRITE | MAY_REPLICATE) {
+        return true;
+    }
+    match command.spec.scope {
+        Scope::AllSlots | Scope::Cursor | Scope::SlotArgument => true,
+        Scope::Session => false,
+        Scope::Keys => {
+            reads_undeclared_keys(command, words)
+                || slots_of(command, words).iter().any(|slot| !slots.contains(slot))
+        }
+    }
 }
 
 /// Whether the command's data name further keys it reads (SORT with BY or GET).

@@ -20,6 +20,7 @@ mod moving;
 mod names;
 mod purge;
 mod room;
+mod scripts;
 mod serving;
 pub mod tracked;
 mod units;
@@ -61,6 +62,8 @@ use purge::{ContinuePurge, Purge};
 pub use purge::{CountSlotKeys, DeleteSlots};
 pub use room::EvictSome;
 use room::Room;
+use scripts::Suspended;
+pub use scripts::{ContinueScripts, ScriptTimedOut, UnitRefused};
 pub use serving::EndWaits;
 pub use tracked::{ForgetTracked, RememberDeadlines};
 use units::PendingUnit;
@@ -163,6 +166,9 @@ crate::receives!(Shard:
     DebugKeys = 13,
     EvictSome = 14,
     EndWaits = 15,
+    ContinueScripts = 16,
+    ScriptTimedOut = 17,
+    UnitRefused = 18,
     RunOverAll = 24,
     StartWalk = 25,
     ContinueExports = 26,
@@ -202,8 +208,10 @@ pub struct Shard {
     id: ActorId,
     index: u16,
     server: ServerRef,
-    executor: Executor,
-    keyspace: Keyspace,
+    executor: Box<Executor>,
+    keyspace: Box<Keyspace>,
+    /// Commands that run scripts and have handed the thread back.
+    suspended: Vec<Suspended>,
     /// What units hold of this shard's slots.
     held: Vec<(UnitId, Slots)>,
     /// Reservations not granted yet, in the order all shards see.
@@ -256,9 +264,10 @@ impl Shard {
         Self {
             id: next_actor(ActorKind::Shard),
             index,
-            executor: Executor::new(server.clone(), commands, seed),
+            executor: Box::new(Executor::new(server.clone(), commands, seed)),
             server,
-            keyspace: Keyspace::of_shard(Part::new(index, workers)),
+            keyspace: Box::new(Keyspace::of_shard(Part::new(index, workers))),
+            suspended: Vec::new(),
             held: Vec::new(),
             waiting: VecDeque::new(),
             units: HashMap::new(),
@@ -325,6 +334,10 @@ impl Shard {
             if takes_turns && !(batch.output.is_empty() && batch.finished.is_empty()) {
                 return self.finish(batch, Stop::Turn);
             }
+            if self.waits_for_tables(&batch) {
+                self.perform_effects();
+                return self.parked.push_back(batch);
+            }
             if clock::micros_between(started, at) > SLICE_US_MAX && at != started {
                 self.perform_effects();
                 self.preempted.push_back(batch);
@@ -375,7 +388,7 @@ impl Shard {
                 }
             };
             if self.server.workers > 1 {
-                match routing::route(command, &batch, self.server.workers) {
+                match routing::route(command, &batch, self.server.workers, &self.server.scripts) {
                     Route::Anywhere => {}
                     Route::Slots(slots) => {
                         let home = slots[0].0 % self.server.workers;
@@ -389,6 +402,9 @@ impl Shard {
                         if self.held.iter().any(|(_, held)| held.contains_any(&slots))
                             || self.promised.iter().any(|(_, slot)| slots.contains(slot))
                         {
+                            if self.refuse_if_busy(&mut batch, command, &Slots::Some(slots)) {
+                                continue;
+                            }
                             self.perform_effects();
                             return self.parked.push_back(batch);
                         }
@@ -399,9 +415,33 @@ impl Shard {
                             return tell(self.server.shard(home), ExecuteBatch(batch));
                         }
                         if !self.held.is_empty() || !self.promised.is_empty() {
+                            if self.refuse_if_busy(&mut batch, command, &Slots::All) {
+                                continue;
+                            }
                             self.perform_effects();
                             return self.parked.push_back(batch);
                         }
+                    }
+                    Route::Script(slots) => {
+                        let workers = self.server.workers;
+                        let home = slots.first().map_or(self.index, |slot| slot.0 % workers);
+                        if slots.iter().any(|slot| slot.0 % workers != home) {
+                            return self.start_unit(batch, command, Slots::All, ctx);
+                        }
+                        if home != self.index {
+                            self.perform_effects();
+                            return tell(self.server.shard(home), ExecuteBatch(batch));
+                        }
+                        if self.held.iter().any(|(_, held)| held.contains_any(&slots))
+                            || self.promised.iter().any(|(_, slot)| slots.contains(slot))
+                        {
+                            if self.refuse_if_busy(&mut batch, command, &Slots::Some(slots)) {
+                                continue;
+                            }
+                            self.perform_effects();
+                            return self.parked.push_back(batch);
+                        }
+                        self.executor.scripting.confined = Some(slots);
                     }
                     Route::All => return self.start_unit(batch, command, Slots::All, ctx),
                 }
@@ -429,7 +469,14 @@ impl Shard {
                 batch.next += 1;
                 continue;
             }
-            at = self.executor.run(&mut self.keyspace, &mut batch, command, at);
+            if crate::scripting::may_run_code(command, &batch.transaction) {
+                match self.run_script(batch, command, at, ctx) {
+                    Some((back, ended)) => (batch, at) = (back, ended),
+                    None => return,
+                }
+            } else {
+                at = self.executor.run(&mut self.keyspace, &mut batch, command, at);
+            }
             crate::envelope::set_recent(at);
             if let Some(wait) = self.executor.effects.wait.take() {
                 return self.block(batch, wait, ctx);
@@ -669,7 +716,7 @@ impl Receive<Control> for Shard {
             Controlled::ResetCounters => self.executor.commands.iter().for_each(CommandStats::reset),
             Controlled::Sleep(time) => std::thread::sleep(time),
             Controlled::ConfirmFlags => {}
-            Controlled::ConfirmPause if self.units.is_empty() => {}
+            Controlled::ConfirmPause if self.units.is_empty() && self.suspended.is_empty() => {}
             Controlled::ConfirmPause => return self.confirmations.push(done),
             Controlled::EndPause => self.end_pause(ctx),
         }

@@ -47,6 +47,9 @@ pub async fn command(request: &mut Request) -> Outcome {
         request.reply.ok();
         return Ok(());
     }
+    if let Some(error) = request.server.scripts.shutdown_refusal().filter(|_| !nosave) {
+        return Err(error);
+    }
     tracing::info!("User requested shutdown...");
     let saving = match (save, nosave) {
         (true, _) => Saving::Wanted,

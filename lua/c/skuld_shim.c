@@ -54,19 +54,28 @@ void skuld_pushclosure (lua_State *L, rust_function function, int values) {
   lua_pushcclosure(L, call_rust, values + 1);
 }
 
-static rust_function on_hook;
+/* The hook's function is kept in the registry under the address of this. */
+static char hook_key;
 
 static void hook (lua_State *L, lua_Debug *ar) {
+  rust_function function;
   (void)ar;
-  if (on_hook(L) < 0)
+  lua_pushlightuserdata(L, &hook_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  function = (rust_function)lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (function != 0 && function(L) < 0)
     lua_error(L);
 }
 
 /* The hook is called every `count` instructions, or at every line if `count` is 0. */
 void skuld_sethook (lua_State *L, rust_function function, int count) {
-  on_hook = function;
-  if (function == 0)
+  if (function == 0) {
     lua_sethook(L, 0, 0, 0);
-  else
-    lua_sethook(L, hook, count > 0 ? LUA_MASKCOUNT : LUA_MASKLINE, count);
+    return;
+  }
+  lua_pushlightuserdata(L, &hook_key);
+  lua_pushlightuserdata(L, (void *)function);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  lua_sethook(L, hook, count > 0 ? LUA_MASKCOUNT : LUA_MASKLINE, count);
 }

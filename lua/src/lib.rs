@@ -128,8 +128,7 @@ unsafe extern "C" {
     pub fn lua_newuserdata(state: *mut lua_State, size: usize) -> *mut c_void;
     /// Joins the `n` values on the top of the stack, which are strings.
     pub fn lua_concat(state: *mut lua_State, n: c_int);
-    /// Has `function` called every `count` instructions, or at every line if `count` is 0; `None` ends it. One
-    /// function serves all states of the process.
+    /// Has `function` called every `count` instructions, or at every line if `count` is 0; `None` ends it.
     pub fn skuld_sethook(state: *mut lua_State, function: Option<Function>, count: c_int);
     pub fn lua_pushcclosure(state: *mut lua_State, function: Function, values: c_int);
 }

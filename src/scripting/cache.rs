@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::{ScriptFlags, Sha};
 
@@ -21,6 +22,8 @@ pub struct Script {
     pub flags: ScriptFlags,
     /// Where the code begins in `body`.
     pub code_start: usize,
+    /// It has written, or touched a key that was not declared: with several workers it reserves all keys.
+    pub roams: AtomicBool,
 }
 
 impl Script {
@@ -89,7 +92,14 @@ impl ScriptCache {
         self.next_id += 1;
         self.uses += 1;
         self.body_bytes += body.len();
-        let script = Arc::new(Script { sha, id: self.next_id, body: body.to_vec(), flags, code_start });
+        let script = Arc::new(Script {
+            sha,
+            id: self.next_id,
+            body: body.to_vec(),
+            flags,
+            code_start,
+            roams: AtomicBool::new(false),
+        });
         let used = (!stays).then_some(self.uses);
         self.from_eval += usize::from(!stays);
         self.scripts.insert(sha, Cached { script: Arc::clone(&script), used });

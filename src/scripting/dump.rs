@@ -46,7 +46,14 @@ mod tests {
         let mut libraries = Libraries::default();
         for name in ["a", "b"] {
             let code = format!("#!lua name={name}\nreturn {name}").into_bytes();
-            let library = Library { id: 1, name: name.into(), code, code_start: 0, functions: Vec::new() };
+            let library = Library {
+                id: 1,
+                name: name.into(),
+                code,
+                code_start: 0,
+                functions: Vec::new(),
+                roams: Default::default(),
+            };
             libraries.add(Arc::new(library), Existing::Refuse).expect("new");
         }
         let mut bytes = dump(&libraries, Compression::on_if(true));

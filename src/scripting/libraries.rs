@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::ScriptFlags;
 use super::shebang::is_name;
@@ -25,6 +26,8 @@ pub struct Library {
     /// Where the code begins.
     pub code_start: usize,
     pub functions: Vec<Function>,
+    /// One of its functions has written, or touched a key that was not declared: with several workers they reserve all keys.
+    pub roams: AtomicBool,
 }
 
 impl Library {
@@ -161,7 +164,14 @@ mod tests {
                 flags: ScriptFlags::default(),
             })
             .collect();
-        Arc::new(Library { id, name: name.into(), code: Vec::new(), code_start: 0, functions })
+        Arc::new(Library {
+            id,
+            name: name.into(),
+            code: Vec::new(),
+            code_start: 0,
+            functions,
+            roams: AtomicBool::default(),
+        })
     }
 
     #[test]

@@ -19,10 +19,10 @@ impl Executor {
         if link.closed.load(Ordering::Acquire) {
             return false;
         }
-        let fits = match routing::route(command, batch, 2) {
+        let fits = match routing::route(command, batch, 2, &self.server.scripts) {
             Route::Slots(slots) => slots.iter().all(|slot| link.admits(*slot)),
             Route::Anywhere => true,
-            Route::Shard(_) | Route::All => false,
+            Route::Shard(_) | Route::Script(_) | Route::All => false,
         };
         if !fits && batch.import_error.is_none() {
             batch.import_error = Some(Box::new((OUT_OF_RANGE.to_vec(), command.name.to_owned())));

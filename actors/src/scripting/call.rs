@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::api::push_error;
 use super::convert::{Version, push_reply};
 use super::lua::*;
-use super::run::{Run, Surroundings};
+use super::run::{Run, Surroundings, give_up};
 use crate::access::gate::Asker;
 use crate::batch::Batch;
 use crate::clock;
@@ -26,14 +26,31 @@ use crate::stats::bump;
 pub unsafe extern "C" fn call(state: *mut lua_State) -> c_int {
     // SAFETY: called by Lua with its state.
     let lua = unsafe { Lua::new(state) };
-    if command(lua) { RAISE } else { 1 }
+    match command(lua) {
+        Called::Answered => 1,
+        Called::Failed => RAISE,
+        Called::InVain => give_up(lua),
+    }
 }
 
 /// `redis.pcall`
 pub unsafe extern "C" fn pcall(state: *mut lua_State) -> c_int {
     // SAFETY: called by Lua with its state.
-    command(unsafe { Lua::new(state) });
-    1
+    let lua = unsafe { Lua::new(state) };
+    match command(lua) {
+        Called::Answered | Called::Failed => 1,
+        Called::InVain => give_up(lua),
+    }
+}
+
+/// How a call ended.
+enum Called {
+    /// The reply is pushed.
+    Answered,
+    /// An error value is pushed.
+    Failed,
+    /// The script is being run in vain.
+    InVain,
 }
 
 type Words = SmallVec<[&'static [u8]; 8]>;
@@ -67,9 +84,9 @@ fn words(lua: Lua) -> Option<Words> {
     Some(words)
 }
 
-/// Runs the command and pushes its reply. True if that is an error.
-fn command(lua: Lua) -> bool {
-    let Some(words) = words(lua) else { return true };
+/// Runs the command and pushes its reply.
+fn command(lua: Lua) -> Called {
+    let Some(words) = words(lua) else { return Called::Failed };
     Run::with(|run| {
         let mut bytes = std::mem::take(&mut run.surroundings().executor.scripting.reply);
         bytes.clear();
@@ -83,7 +100,11 @@ fn command(lua: Lua) -> bool {
         lua.set_top(0);
         let failed = push_reply(lua, &bytes);
         run.surroundings().executor.scripting.keep_reply(bytes);
-        failed
+        match failed {
+            _ if run.is_abandoned() => Called::InVain,
+            true => Called::Failed,
+            false => Called::Answered,
+        }
     })
 }
 
@@ -124,7 +145,10 @@ fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
         let line = "ERR Write commands are not allowed from read-only scripts.";
         return refuse(run, Some(command), reply, line);
     }
-    if command.flags.has(DENYOOM) && !run.allow_oom && !run.wrote && run.surroundings().executor.out_of_memory
+    if command.flags.has(DENYOOM)
+        && !run.allow_oom
+        && !run.wrote()
+        && run.surroundings().executor.out_of_memory
     {
         let line = "OOM command not allowed when used memory > 'maxmemory'.";
         return refuse(run, Some(command), reply, line);
@@ -132,7 +156,12 @@ fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
     if let Err(line) = admit_in_cluster(run, command, words) {
         return refuse(run, Some(command), reply, &format!("ERR {line}"));
     }
-    run.wrote |= writes;
+    if run.must_restart(command, words) {
+        return reply.null();
+    }
+    if writes {
+        run.will_write();
+    }
     perform(run, command, words, reply);
 }
 

@@ -102,12 +102,16 @@ impl Executor {
         };
         let db = client.session.db;
         let session: *mut _ = &mut *client.session;
-        // SAFETY: all three outlive this function, which uses none of them until the script has ended.
-        let mut run = unsafe { Run::new(self, keyspace, client, Purpose::Scripts, now_us) };
+        // SAFETY: all of them outlive this function, which uses none of them until the script has ended.
+        let mut run =
+            unsafe { Run::new(self, keyspace, client, Purpose::Scripts, now_us, (&script.sha, args)) };
         run.restrict(script.flags, only_reads);
         let counted = run_function(&mut vm, reference, &mut run, &words, reply);
         // SAFETY: the run is over, so this is the only way to the session.
         unsafe { (*session).db = db };
+        if self.scripting.restart {
+            script.roams.store(true, Ordering::Relaxed);
+        }
         self.return_script_machine(vm);
         Ok(counted)
     }
@@ -211,7 +215,10 @@ impl Executor {
                 let script = script.and_then(|sha| cache.peek(&sha).cloned()).ok_or(NO_SCRIPT)?;
                 reply.bulk(&script.body);
             }
-            "kill" => return Err(super::NOT_BUSY),
+            "kill" => {
+                scripts.kill(Purpose::Scripts)?;
+                reply.ok();
+            }
             _ => {
                 return match args[2].to_ascii_lowercase().as_slice() {
                     b"no" => {
@@ -234,7 +241,7 @@ fn does_not_compile(message: &[u8]) -> CommandError {
 }
 
 /// A script's name as the cache knows it. It has 40 bytes.
-fn lower_case(name: &[u8]) -> Sha {
+pub fn lower_case(name: &[u8]) -> Sha {
     let mut sha = [0; 40];
     sha.copy_from_slice(name);
     sha.make_ascii_lowercase();

@@ -58,12 +58,18 @@ impl Executor {
         };
         let db = client.session.db;
         let session: *mut _ = &mut *client.session;
-        // SAFETY: all three outlive this function, which uses none of them until the function has ended.
-        let mut run = unsafe { Run::new(self, keyspace, client, Purpose::Functions, now_us) };
+        // SAFETY: all of them outlive this function, which uses none of them until the function has ended.
+        let mut run = unsafe {
+            let name = &library.functions[index].name;
+            Run::new(self, keyspace, client, Purpose::Functions, now_us, (name, args))
+        };
         run.restrict(flags, only_reads);
         let counted = run_function(&mut vm, reference, &mut run, &words, reply);
         // SAFETY: the run is over, so this is the only way to the session.
         unsafe { (*session).db = db };
+        if self.scripting.restart {
+            library.roams.store(true, Ordering::Relaxed);
+        }
         self.return_function_machine(vm);
         Ok(counted)
     }
@@ -100,6 +106,7 @@ impl Executor {
                     code: code.to_vec(),
                     code_start: header.code_start,
                     functions,
+                    roams: Default::default(),
                 });
                 vm.libraries.insert(library.id, (Arc::downgrade(&library), loaded));
                 Ok(library)
@@ -216,8 +223,14 @@ impl Executor {
                 self.effects.dirty += 1;
                 reply.ok();
             }
-            "kill" => return Err(super::NOT_BUSY),
-            _ => stats(&scripts.libraries(), reply),
+            "kill" => {
+                scripts.kill(Purpose::Functions)?;
+                reply.ok();
+            }
+            _ => {
+                scripts.write_running(reply)?;
+                stats(&scripts.libraries(), reply);
+            }
         }
         Ok(())
     }
@@ -321,9 +334,6 @@ fn list(libraries: &Libraries, reply: &mut Reply, args: &[&[u8]]) -> Result<(), 
 }
 
 fn stats(libraries: &Libraries, reply: &mut Reply) {
-    reply.map(2);
-    reply.bulk(b"running_script");
-    reply.null();
     reply.bulk(b"engines");
     reply.map(1);
     reply.bulk(b"LUA");

@@ -19,9 +19,11 @@ pub mod functions;
 pub mod libraries;
 mod lua;
 mod run;
+pub mod running;
+pub mod suspension;
 mod vm;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -31,8 +33,12 @@ use skuld::commands::{Command, Handler};
 use skuld::scripting::cache::ScriptCache;
 use skuld::scripting::libraries::Libraries;
 use skuld::scripting::random::Lrand48;
+use skuld::scripting::sha1_hex;
+use skuld::slot::Slot;
 
+use crate::transaction::Transaction;
 pub use convert::Counted;
+use running::Running;
 use vm::{Purpose, Vm};
 
 const NOT_BUSY: CommandError = CommandError::fixed("NOTBUSY No scripts in execution right now.");
@@ -43,6 +49,13 @@ const KEEP_REPLY_BYTES: usize = 64 * 1024;
 /// Whether the command runs a script or a function, which may touch any key.
 pub fn runs_code(command: &Command) -> bool {
     matches!(command.spec.handler, Handler::Script) && command.spec.scope == Scope::Keys
+}
+
+/// Whether a command may run scripts: one of these, or EXEC of one.
+pub fn may_run_code(command: &Command, transaction: &Transaction) -> bool {
+    runs_code(command)
+        || (command.name == "exec"
+            && transaction.queue.as_ref().is_some_and(|q| q.commands.iter().any(|(c, _)| runs_code(c))))
 }
 
 /// The scripts of the server.
@@ -57,6 +70,9 @@ pub struct Scripts {
     /// Counts FUNCTION FLUSH.
     libraries_epoch: AtomicU64,
     library_ids: AtomicU64,
+    /// Scripts that have handed their thread back, and how many of them have timed out.
+    running: Mutex<Vec<Arc<Running>>>,
+    timed_out: AtomicU32,
     /// Bytes of all machines for scripts, and of all for functions.
     memory: [AtomicU64; 2],
 }
@@ -65,6 +81,24 @@ impl Scripts {
     /// The cache; the guard is not kept while a script runs.
     pub fn cache(&self) -> MutexGuard<'_, ScriptCache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the script or function of a request is known to need more than its declared keys.
+    pub fn roams(&self, command: &Command, words: &[&[u8]]) -> bool {
+        match command.name {
+            "fcall" | "fcall_ro" => {
+                let libraries = self.libraries();
+                libraries.function(words[1]).is_some_and(|(library, _)| library.roams.load(Ordering::Relaxed))
+            }
+            name => {
+                let sha = match name.starts_with("evalsha") {
+                    true if words[1].len() != 40 => return false,
+                    true => eval::lower_case(words[1]),
+                    false => sha1_hex(words[1]),
+                };
+                self.cache().peek(&sha).is_some_and(|script| script.roams.load(Ordering::Relaxed))
+            }
+        }
     }
 
     /// The libraries as they are now.
@@ -138,6 +172,12 @@ pub struct Engine {
     scripts: Option<Box<Vm>>,
     functions: Option<Box<Vm>>,
     pub random: Lrand48,
+    /// The next script has no more than the keys of these slots; None: it has all.
+    pub confined: Option<Vec<Slot>>,
+    /// A script needed more than it had, and has changed nothing: it is to be run again with all keys.
+    pub restart: bool,
+    /// The script that is running here, once it has handed its thread back.
+    pub running: Option<Arc<Running>>,
     /// Where replies to scripts are written; kept to reuse its capacity.
     pub reply: Vec<u8>,
     /// What each machine was last said to hold.

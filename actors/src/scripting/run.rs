@@ -2,23 +2,36 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use skuld::commands::Command;
 use skuld::keyspace::Keyspace;
 use skuld::resp::Reply;
 use skuld::scripting::ScriptFlags;
 use skuld::scripting::random::Lrand48;
+use skuld::slot::Slot;
 
+use super::api::push_error;
 use super::convert::{Counted, ErrorInformation, Version, write_value};
 use super::lua::*;
+use super::running::Running;
+use super::suspension;
 use super::vm::{Purpose, Vm};
+use crate::clock::{self, Tick};
 use crate::executor::Executor;
 use crate::server_commands::pubsub::Subscriber;
 
 /// Effects go to the append-only file and to replicas.
 pub const REPLICATE_ALL: u8 = 3;
 
-/// Instructions between two looks at whether the script has run for too long or was killed.
-const INSTRUCTIONS_PER_LOOK: c_int = 100_000;
+/// Instructions between two looks at the clock.
+const INSTRUCTIONS_PER_LOOK: c_int = 10_000;
+
+/// How long a script runs before it hands its thread back, the first time and later, microseconds. Moving its slots
+/// out costs something, so short scripts are left alone.
+const FIRST_SLICE_US: u64 = 2000;
+const SLICE_US: u64 = 500;
 
 /// What a run is about.
 pub struct Run {
@@ -35,9 +48,21 @@ pub struct Run {
     pub read_only: bool,
     pub allow_oom: bool,
     /// A write command was called.
-    pub wrote: bool,
+    wrote: bool,
     /// The slot of the keys used so far, in a cluster.
     pub slot: Option<skuld::slot::Slot>,
+    started: Tick,
+    /// When the thread was given to it, this time.
+    slice_started: Tick,
+    /// The slots whose keys it may read; None: it may do all.
+    confined: Option<Vec<Slot>>,
+    /// It needed more, and what it does is of no consequence any more.
+    abandoned: bool,
+    /// How others see it, once they can.
+    running: Option<Arc<Running>>,
+    /// The script's or function's name, and the request.
+    name: &'static [u8],
+    request: &'static [&'static [u8]],
 }
 
 thread_local! {
@@ -56,17 +81,25 @@ impl Run {
     /// Prepares a run on behalf of a client.
     ///
     /// # Safety
-    /// Executor, keyspace and client must stay where they are until the run is over, and nobody else may use them while
-    /// the script's code runs.
+    /// Executor, keyspace, client, name and request must stay where they are until the run is over, and nobody else may
+    /// use the first three while the script's code runs.
     pub unsafe fn new(
         executor: *mut Executor,
         keyspace: *mut Keyspace,
         client: Subscriber<'_>,
         purpose: Purpose,
         now_us: i64,
+        (name, request): (&[u8], &[&[u8]]),
     ) -> Self {
-        // SAFETY: only the lifetime changes; the caller promises that the client outlives the run.
-        let client = unsafe { std::mem::transmute::<Subscriber<'_>, Subscriber<'static>>(client) };
+        // SAFETY: only lifetimes change; the caller promises that all these outlive the run.
+        let (client, name, request) = unsafe {
+            (
+                std::mem::transmute::<Subscriber<'_>, Subscriber<'static>>(client),
+                std::mem::transmute::<&[u8], &'static [u8]>(name),
+                std::mem::transmute::<&[&[u8]], &'static [&'static [u8]]>(request),
+            )
+        };
+        let started = clock::tick();
         Self {
             executor,
             keyspace,
@@ -79,6 +112,14 @@ impl Run {
             allow_oom: false,
             wrote: false,
             slot: None,
+            started,
+            slice_started: started,
+            // SAFETY: the caller vouches for the executor.
+            confined: unsafe { (*executor).scripting.confined.take() },
+            abandoned: false,
+            running: None,
+            name,
+            request,
         }
     }
 
@@ -106,6 +147,79 @@ impl Run {
                 keyspace: &mut *self.keyspace,
                 client: &mut self.client,
             }
+        }
+    }
+
+    /// Whether a write command was called.
+    pub fn wrote(&self) -> bool {
+        self.wrote
+    }
+
+    /// A write command is about to be called: from now on the script cannot be stopped.
+    pub fn will_write(&mut self) {
+        if !self.wrote {
+            self.wrote = true;
+            if let Some(running) = &self.running {
+                running.wrote.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Whether a call needs more than the script has. Then the script is to be run again, with all keys.
+    pub fn must_restart(&mut self, command: &'static Command, words: &[&[u8]]) -> bool {
+        let leaves = |slots: &Vec<Slot>| crate::routing::leaves(command, words, slots);
+        if !self.abandoned && self.confined.as_ref().is_some_and(leaves) {
+            self.abandoned = true;
+            self.surroundings().executor.scripting.restart = true;
+        }
+        self.abandoned
+    }
+
+    /// Whether the script is being run in vain.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// Whether the thread should be handed back.
+    fn is_due(&self, now: Tick) -> bool {
+        let limit = if self.running.is_none() { FIRST_SLICE_US } else { SLICE_US };
+        clock::micros_between(self.slice_started, now) >= limit
+    }
+
+    /// Lets others see the script before the thread is handed back.
+    fn show(&mut self, now: Tick) {
+        if self.running.is_none() {
+            let words = self.request.iter().map(|word| word.to_vec()).collect();
+            let origin = self.client.session.origin;
+            let running =
+                Running::new(self.purpose, self.name.to_vec(), words, self.started, origin, self.wrote);
+            let running = Arc::new(running);
+            let executor = self.surroundings().executor;
+            executor.server.scripts.add_running(&running);
+            executor.scripting.running = Some(Arc::clone(&running));
+            self.running = Some(running);
+        }
+        let started = self.started;
+        let Some(running) = self.running.clone() else { return };
+        let executor = self.surroundings().executor;
+        let threshold = executor.server.config.load().busy_reply_threshold;
+        if threshold > 0 && clock::micros_between(started, now) / 1000 >= threshold {
+            executor.server.scripts.time_out(&running);
+        }
+    }
+
+    /// The thread is back. True if the script was killed meanwhile.
+    fn resumed(&mut self) -> bool {
+        self.slice_started = clock::tick();
+        !self.wrote && self.running.as_ref().is_some_and(|r| r.killed.load(Ordering::Acquire))
+    }
+
+    /// Nobody needs to see it any more.
+    fn hide(&mut self) {
+        if let Some(running) = self.running.take() {
+            let executor = self.surroundings().executor;
+            executor.server.scripts.remove_running(&running);
+            executor.scripting.running = None;
         }
     }
 
@@ -148,6 +262,7 @@ pub fn run_function(
     let outer = CURRENT.replace(run);
     let done = lua.call(args, 1, before + 1);
     CURRENT.set(outer);
+    run.hide();
     vm.after_call();
     let mut counted = Counted::default();
     if done {
@@ -196,7 +311,46 @@ fn write_failure(lua: Lua, reply: &mut Reply) -> Counted {
     Counted(counted)
 }
 
-/// Called every so many instructions.
-unsafe extern "C" fn look_around(_: *mut lua_State) -> c_int {
-    0
+/// Called every so many instructions: hands the thread back when its time is over.
+unsafe extern "C" fn look_around(state: *mut lua_State) -> c_int {
+    let now = clock::tick();
+    if !Run::with(|run| run.is_due(now)) {
+        return 0;
+    }
+    Run::with(|run| run.show(now));
+    let run = CURRENT.replace(std::ptr::null_mut());
+    suspension::suspend();
+    CURRENT.set(run);
+    if !Run::with(Run::resumed) {
+        return 0;
+    }
+    // SAFETY: called by Lua with its state.
+    let lua = unsafe { Lua::new(state) };
+    // From now on at every line, so that `pcall` does not keep the script alive.
+    lua.set_hook(Some(die), 0);
+    tracing::info!("<module> {}", killed_by(Run::with(|run| run.purpose)));
+    // SAFETY: as above.
+    unsafe { die(state) }
+}
+
+/// Raises an error in a script that is being run in vain, at every line from now on.
+pub fn give_up(lua: Lua) -> c_int {
+    lua.set_hook(Some(die), 0);
+    push_error(lua, b"to be run again");
+    RAISE
+}
+
+/// Raises the error of a script that was killed, or is being run in vain.
+unsafe extern "C" fn die(state: *mut lua_State) -> c_int {
+    // SAFETY: called by Lua with its state.
+    let lua = unsafe { Lua::new(state) };
+    push_error(lua, killed_by(Run::with(|run| run.purpose)).as_bytes());
+    RAISE
+}
+
+fn killed_by(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Scripts => "Script killed by user with SCRIPT KILL.",
+        Purpose::Functions => "Script killed by user with FUNCTION KILL.",
+    }
 }

@@ -153,8 +153,9 @@ impl Shard {
                 .filter_map(|db| part.database(db)?.slot(slot))
                 .any(|t| t.lanes().open_among(crowded))
         };
-        match routing::route(command, batch, self.server.workers) {
-            Route::Anywhere | Route::Shard(_) => false,
+        match routing::route(command, batch, self.server.workers, &self.server.scripts) {
+            // A script that begins with its declared keys only reads.
+            Route::Anywhere | Route::Shard(_) | Route::Script(_) => false,
             // Those of other shards are looked at there.
             Route::Slots(slots) => slots.into_iter().any(|slot| part.owns(slot) && is_open(slot)),
             // Flushing hands tables over, which takes nothing; anything else over all slots is rare.
@@ -162,9 +163,9 @@ impl Shard {
         }
     }
 
-    /// Runs tasks that waited for a KEYS.
+    /// Runs tasks that waited for a KEYS or a script.
     pub(super) fn run_waiting_tasks(&mut self, ctx: &mut Context<Self>) {
-        if self.collecting.is_empty() {
+        if self.collecting.is_empty() && self.held.is_empty() {
             for task in std::mem::take(&mut self.exports.waiting_tasks) {
                 self.run_task_here(task, ctx);
             }

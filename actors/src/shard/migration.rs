@@ -174,8 +174,8 @@ impl Shard {
                 return false;
             }
         }
-        let slots = match routing::route(command, batch, 2) {
-            Route::Slots(slots) => slots,
+        let slots = match routing::route(command, batch, 2, &self.server.scripts) {
+            Route::Slots(slots) | Route::Script(slots) => slots,
             Route::Anywhere | Route::Shard(_) | Route::All => return false,
         };
         let touches = |set: &SlotSet| slots.iter().any(|slot| set.contains(*slot));

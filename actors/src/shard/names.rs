@@ -43,13 +43,13 @@ pub(super) struct PendingNames {
 impl Shard {
     /// Lets the running KEYS see the slots a write is about to change. False if it may change all of them.
     pub(super) fn visit_before(&mut self, batch: &Batch, command: &'static Command) -> bool {
-        match routing::route(command, batch, self.server.workers) {
+        match routing::route(command, batch, self.server.workers, &self.server.scripts) {
             Route::Slots(slots) => {
                 self.visit_names(&slots);
                 true
             }
             Route::Anywhere => true,
-            Route::Shard(_) | Route::All => false,
+            Route::Shard(_) | Route::Script(_) | Route::All => false,
         }
     }
 

@@ -65,7 +65,10 @@ impl Shard {
             batch.appended = self.server.replication.issued();
         }
         tell(&batch.connection, Waits { replies, appended: batch.appended });
-        let slots = match self.command_of(&batch).map(|c| routing::route(c, &batch, self.server.workers)) {
+        let slots = match self
+            .command_of(&batch)
+            .map(|c| routing::route(c, &batch, self.server.workers, &self.server.scripts))
+        {
             Some(Route::Slots(slots)) => slots,
             _ => Vec::new(),
         };
@@ -140,7 +143,7 @@ impl Shard {
 
     /// The type of a key that is there and has not expired.
     fn kind_of(&self, db: u32, key: &[u8], unit: Option<&UnitKeys<'_>>) -> Option<Type> {
-        let keyspace = unit.map_or(&self.keyspace, |u| &*u.keyspace);
+        let keyspace = unit.map_or(&*self.keyspace, |u| &*u.keyspace);
         let slot = slot_of(key);
         let entry = keyspace.part(slot).database(db)?.find(slot, skuld::hash::hash(key), key)?;
         entry.expiry().is_none_or(|deadline| clock::unix_ms() <= deadline).then(|| entry.kind())
@@ -171,7 +174,7 @@ impl Shard {
             return Served::Done;
         }
         batch.wait_ends_ms = Some(waiter.deadline_ms);
-        let keyspace = unit.as_deref().map_or(&self.keyspace, |unit| &*unit.keyspace);
+        let keyspace = unit.as_deref().map_or(&*self.keyspace, |unit| &*unit.keyspace);
         let command = match self.executor.resolve(keyspace, &mut batch) {
             Resolved::Run(command) if self.server.pause.holds(command) => {
                 batch.wait_ends_ms = None;

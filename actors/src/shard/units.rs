@@ -2,6 +2,7 @@
 
 use actix::prelude::*;
 use skuld::commands::Command;
+use skuld::commands::context::CommandError;
 use skuld::keyspace::{Keyspace, Part};
 use skuld::slot::Slot;
 
@@ -16,6 +17,8 @@ pub struct Reserve {
     pub unit: UnitId,
     pub slots: Slots,
     pub coordinator: Addr<Shard>,
+    /// The unit may be told that it will not get them.
+    pub refusable: bool,
 }
 
 /// The tables a unit asked one shard for.
@@ -36,6 +39,17 @@ pub struct Return {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UnitId(u64);
 
+impl UnitId {
+    /// The `count`-th unit of a shard.
+    pub(super) fn new(count: u64, shard: u16) -> Self {
+        Self(count << 16 | u64::from(shard))
+    }
+
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// The slots a unit needs of one shard.
 #[derive(Clone, Debug)]
 pub enum Slots {
@@ -44,7 +58,7 @@ pub enum Slots {
 }
 
 impl Slots {
-    fn overlaps(&self, other: &Slots) -> bool {
+    pub(super) fn overlaps(&self, other: &Slots) -> bool {
         match (self, other) {
             (Slots::All, _) | (_, Slots::All) => true,
             (Slots::Some(a), Slots::Some(b)) => a.iter().any(|s| b.contains(s)),
@@ -79,6 +93,16 @@ pub(super) struct PendingUnit {
     again: Option<Again>,
     parts: Vec<Option<Part>>,
     missing: usize,
+}
+
+/// What is left to do when a unit's command has run.
+pub(super) struct UnitEnd {
+    pub unit: UnitId,
+    /// Which shards lent it tables.
+    pub involved: Vec<bool>,
+    pub slots: Slots,
+    pub again: Option<Again>,
+    pub batch: Box<Batch>,
 }
 
 impl Shard {
@@ -118,7 +142,7 @@ impl Shard {
     ) -> UnitId {
         self.perform_effects();
         self.next_unit += 1;
-        let unit = UnitId(self.next_unit << 16 | u64::from(self.index));
+        let unit = UnitId::new(self.next_unit, self.index);
         let workers = self.server.workers;
         let mut wanted: Vec<Option<Slots>> = vec![None; usize::from(workers)];
         match &slots {
@@ -133,6 +157,8 @@ impl Shard {
                 }
             }
         }
+        let from_client = matches!(&work, Work::Command(batch, _) if batch.session.origin.is_client());
+        let refusable = again.is_none() && from_client;
         let missing = wanted.iter().flatten().count();
         let parts = (0..workers).map(|_| None).collect();
         self.units.insert(unit, PendingUnit { work, slots, again, parts, missing });
@@ -140,7 +166,7 @@ impl Shard {
         let _order = server.unit_order.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (shard, slots) in wanted.into_iter().enumerate() {
             if let Some(slots) = slots {
-                let reserve = Reserve { unit, slots, coordinator: ctx.address() };
+                let reserve = Reserve { unit, slots, coordinator: ctx.address(), refusable };
                 tell(server.shard(shard as u16), reserve);
             }
         }
@@ -159,7 +185,7 @@ impl Shard {
                 index += 1;
                 continue;
             }
-            let Some(Reserve { unit, slots, coordinator }) = self.waiting.remove(index) else { return };
+            let Some(Reserve { unit, slots, coordinator, .. }) = self.waiting.remove(index) else { return };
             if let Slots::Some(slots) = &slots {
                 self.visit_names(slots);
             }
@@ -187,7 +213,7 @@ impl Shard {
         let mut keyspace = Keyspace::of_unit(parts);
         self.executor.refresh();
         self.executor.forget_window();
-        let (mut batch, command) = match work {
+        let (batch, command) = match work {
             Work::Command(batch, command) => (batch, command),
             Work::Task(task) => {
                 self.executor.run_task(&mut keyspace, task);
@@ -208,11 +234,23 @@ impl Shard {
             }
             return;
         }
-        let at = clock::tick();
-        self.executor.runs_again = batch.wait_ends_ms.is_some();
-        let end = self.executor.run(&mut keyspace, &mut batch, command, at);
+        let runs_code = crate::scripting::may_run_code(command, &batch.transaction);
+        let end = UnitEnd { unit, involved, slots, again, batch };
+        let mut keyspace = Box::new(keyspace);
+        if runs_code {
+            return self.run_script_in_unit(keyspace, end, command, ctx);
+        }
+        let mut end = end;
+        self.executor.runs_again = end.batch.wait_ends_ms.is_some();
+        let ended = self.executor.run(&mut keyspace, &mut end.batch, command, clock::tick());
         self.executor.runs_again = false;
-        crate::envelope::set_recent(end);
+        crate::envelope::set_recent(ended);
+        self.end_unit(*keyspace, end, ctx);
+    }
+
+    /// Does what follows a unit's command: who waits for its keys is served, the tables go home, the batch goes on.
+    pub(super) fn end_unit(&mut self, mut keyspace: Keyspace, end: UnitEnd, ctx: &mut Context<Self>) {
+        let UnitEnd { unit, involved, slots, again, mut batch } = end;
         let mut batch = match self.executor.effects.wait.take() {
             Some(wait) => {
                 self.block(batch, wait, ctx);
@@ -232,11 +270,7 @@ impl Shard {
             // Once the tables are home, others may change what was read: the reply must be on its way then.
             self.finish(tracking, Stop::Turn);
         }
-        for (index, part) in keyspace.into_parts().into_iter().enumerate() {
-            if involved[index] {
-                tell(self.server.shard(index as u16), Return { unit, part, names: None });
-            }
-        }
+        self.send_home(unit, &involved, keyspace);
         self.executor.effects.garbage = garbage;
         match batch.take() {
             Some(mut batch) if batch.session.await_reaper => {
@@ -252,17 +286,46 @@ impl Shard {
     }
 }
 
+impl Shard {
+    /// Gives the tables of a unit back to those who lent them.
+    pub(super) fn send_home(&self, unit: UnitId, involved: &[bool], keyspace: Keyspace) {
+        for (index, part) in keyspace.into_parts().into_iter().enumerate() {
+            if involved[index] {
+                tell(self.server.shard(index as u16), Return { unit, part, names: None });
+            }
+        }
+    }
+
+    /// Ends a unit that will not get what it waits for. Gives its batch back, refused.
+    pub(super) fn give_up_unit(&mut self, unit: UnitId, error: &CommandError) -> Option<Box<Batch>> {
+        let PendingUnit { work, parts, .. } = self.units.remove(&unit)?;
+        for part in parts.into_iter().flatten() {
+            tell(self.server.shard(part.index()), Return { unit, part, names: None });
+        }
+        self.confirm_pause();
+        // Tasks are not refused.
+        let Work::Command(mut batch, command) = work else { return None };
+        self.executor.refuse_next(&mut batch, Some(command), error);
+        batch.next += 1;
+        Some(batch)
+    }
+}
+
 impl Receive<Reserve> for Shard {
     fn receive(&mut self, reserve: Reserve, _: &mut Context<Self>) {
         self.waiting.push_back(reserve);
         self.grant_waiting();
+        self.refuse_waiting();
     }
 }
 
 impl Receive<Granted> for Shard {
     fn receive(&mut self, Granted { unit, part }: Granted, ctx: &mut Context<Self>) {
-        let pending = self.units.get_mut(&unit).expect("a unit waits until all its tables are granted");
         let index = usize::from(part.index());
+        let Some(pending) = self.units.get_mut(&unit) else {
+            // It was given up meanwhile.
+            return tell(self.server.shard(part.index()), Return { unit, part, names: None });
+        };
         pending.parts[index] = Some(part);
         pending.missing -= 1;
         if pending.missing == 0 {
@@ -287,6 +350,7 @@ impl Receive<Return> for Shard {
             for job in std::mem::take(&mut self.waiting_debug) {
                 self.receive(job, ctx);
             }
+            self.run_waiting_tasks(ctx);
         }
         self.retry_parked(ctx);
         if self.executor.migrating {
