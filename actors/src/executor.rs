@@ -313,7 +313,7 @@ impl Executor {
             };
             let is_client = batch.session.origin.is_client();
             let admitted = admitted.and_then(|command| {
-                match if is_client { self.gated(command, batch) } else { None } {
+                match if is_client { self.gated(command, batch, args) } else { None } {
                     Some(refusal) => Err((Some(command), refusal)),
                     None => Ok(command),
                 }
@@ -381,12 +381,13 @@ impl Executor {
 
     /// The refusal of a command because of the server's state, if there is one.
     #[inline]
-    fn gated(&self, command: &'static Command, batch: &Batch) -> Option<CommandError> {
+    fn gated(&self, command: &'static Command, batch: &Batch, args: &[&[u8]]) -> Option<CommandError> {
         let (server, config) = (&*self.server, &*self.config);
         gate::disk::refusal(server, config, command)
             .or_else(|| gate::role::refusal_of_write(server, config, command, &batch.transaction))
             .or_else(|| gate::role::refusal_of_stale(server, config, command))
             .or_else(|| gate::loading::refusal(server, command))
+            .or_else(|| self.script_refusal(command, args))
             .or_else(|| server.scripts.refusal(command, server.workers))
             .or_else(|| gate::role::refusal_of_replica(&batch.session, command))
     }

@@ -18,9 +18,14 @@ const SNAPSHOTS_FAIL: CommandError = CommandError::fixed(
 
 /// The refusal of a write (or of PING, so that health checks notice), if there is one.
 pub fn refusal(server: &Server, config: &Config, command: &Command) -> Option<CommandError> {
+    if command.flags.has(WRITE) || command.name == "ping" { refusal_of_write(server, config) } else { None }
+}
+
+/// The refusal of anything that writes, if there is one.
+pub fn refusal_of_write(server: &Server, config: &Config) -> Option<CommandError> {
     let (snapshots, appending) =
         (server.persistence.last_save_failed.load(Ordering::Relaxed), server.persistence.aof.has_failed());
-    if !(snapshots || appending) || !(command.flags.has(WRITE) || command.name == "ping") {
+    if !(snapshots || appending) {
         return None;
     }
     if snapshots && config.stop_writes_on_bgsave_error && !config.save.is_empty() {

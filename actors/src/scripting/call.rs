@@ -156,6 +156,11 @@ fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
     if let Err(line) = admit_in_cluster(run, command, words) {
         return refuse(run, Some(command), reply, &format!("ERR {line}"));
     }
+    let surroundings = run.surroundings();
+    let origin = surroundings.client.session.origin;
+    if let Some(error) = surroundings.executor.inner_write_refusal(command, origin) {
+        return refuse(run, Some(command), reply, &error.to_string());
+    }
     if run.must_restart(command, words) {
         return reply.null();
     }

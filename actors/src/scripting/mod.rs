@@ -16,6 +16,7 @@ mod call;
 mod convert;
 mod eval;
 pub mod functions;
+mod gate;
 pub mod libraries;
 mod lua;
 mod run;
