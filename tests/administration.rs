@@ -261,6 +261,9 @@ fn a_password_that_is_taken_away_lets_strangers_in() {
 fn a_shutdown_that_cannot_save_is_refused() {
     let mut server = Launch::skuld(2).start();
     let mut client = server.connect();
+    // A directory of that name cannot be replaced by the file.
+    let dir = client.ask("CONFIG GET dir").items()[1].text();
+    std::fs::create_dir(std::path::Path::new(&dir).join("dump.rdb")).expect("a directory");
     assert_eq!(client.ask("SHUTDOWN SAVE").to_string(), "-ERR Errors trying to SHUTDOWN. Check logs.");
     assert_eq!(text(&mut client, "PING"), "PONG");
     client.send(&words("SHUTDOWN SAVE FORCE"));

@@ -441,9 +441,9 @@ fn three_shards(binary: &std::path::Path) -> Vec<Server> {
         nodes[3..].iter().all(|node| replication(node, "master_link_status") == "up").then_some(())
     });
     // Everybody knows who follows whom, and that they have data: then votes are asked for without delay.
-    for index in 0..3 {
-        assert_eq!(nodes[index].connect().ask(&format!("SET {} x", key_of(index))).text(), "OK");
-        assert_eq!(nodes[index].connect().ask("WAIT 1 10000").integer(), Some(1));
+    for (index, node) in nodes.iter().take(3).enumerate() {
+        assert_eq!(node.connect().ask(&format!("SET {} x", key_of(index))).text(), "OK");
+        assert_eq!(node.connect().ask("WAIT 1 10000").integer(), Some(1));
     }
     until("everybody knows the replicas", &nodes, || {
         let known = |node: &Server| {

@@ -155,6 +155,10 @@ fn contents(client: &mut Client) -> BTreeMap<String, String> {
             show(&value)
         };
         let deadline = client.ask(&format!("PEXPIRETIME {key}"));
+        if deadline.integer() == Some(-2) {
+            // Its last field's deadline passed since it was listed.
+            continue;
+        }
         all.insert(key.clone(), format!("{text} @{}", show(&deadline)));
     }
     all

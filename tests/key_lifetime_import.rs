@@ -592,7 +592,9 @@ fn fields_are_hidden_from_ordinary_clients_and_shown_to_the_import_source() {
 #[test]
 fn commands_that_change_fields_in_import_mode() {
     // Command, reply and HTTL of f (asked by the import source) after it: for the ordinary client, for the source.
-    const CASES: &[(&str, (&str, &str), (&str, &str))] = &[
+    /// What the source sees, or what others see: an answer for each of two cases.
+    type Pair = (&'static str, &'static str);
+    const CASES: &[(&str, Pair, Pair)] = &[
         ("HSET h f 9", ("0", "[-1]"), ("0", "[-1]")),
         ("HSETNX h f 9", ("1", "[-1]"), ("0", "[0]")),
         ("HINCRBY h f 10", ("10", "[-1]"), ("11", "[0]")),

@@ -179,7 +179,7 @@ impl Model for Registers {
 #[test]
 fn registers_counters_renames_and_transactions_are_linearizable() {
     check(&Registers::default(), |number, rng, turn| {
-        let key = |rng: &mut Rng| KEYS[rng.below(3) as usize];
+        let key = |rng: &mut Rng| KEYS[rng.below(3)];
         let value = number * 1000 + turn;
         match rng.below(9) {
             0 => format!("SET {} {value}", key(rng)),
@@ -188,11 +188,11 @@ fn registers_counters_renames_and_transactions_are_linearizable() {
             4 => format!("MSET a {value} c {value}"),
             5 => "MGET a b c".to_owned(),
             6 => {
-                let from = rng.below(3) as usize;
+                let from = rng.below(3);
                 format!("RENAME {} {}", KEYS[from], KEYS[(from + 1) % 3])
             }
             7 => format!("MULTI; INCR {}; INCR {}; GET b; EXEC", key(rng), key(rng)),
-            _ => format!("DEL {} {}", KEYS[0], KEYS[1 + rng.below(2) as usize]),
+            _ => format!("DEL {} {}", KEYS[0], KEYS[1 + rng.below(2)]),
         }
     });
 }

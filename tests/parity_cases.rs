@@ -10,7 +10,18 @@ use support::known::Known;
 use support::parity::{Pair, listed_commands};
 use support::server::reference_binary;
 
+/// Nested replies are read by recursion, and scripts nest deeper than a test's thread has room for.
+const STACK_BYTES: usize = 512 << 20;
+
 fn run(protocol: Protocol, workers: usize) {
+    let thread =
+        std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || compare(protocol, workers));
+    if let Err(panic) = thread.expect("a thread").join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn compare(protocol: Protocol, workers: usize) {
     let Some(reference) = reference_binary("written parity cases") else { return };
     let known = Known::load();
     let mut failures = Vec::new();

@@ -300,8 +300,7 @@ fn restarted(directory: &Path, end: impl FnOnce(&mut Server)) -> String {
     end(&mut server);
     assert_eq!(server.wait_for_exit().code(), Some(0), "{}", server.log());
     let server = launch.start();
-    let answer = text(&mut server.connect(), "EXISTS kept");
-    answer
+    text(&mut server.connect(), "EXISTS kept")
 }
 
 #[test]

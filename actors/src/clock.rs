@@ -76,12 +76,6 @@ pub fn unix_us(at: Tick) -> i64 {
     base.wall_us.load(Ordering::Relaxed) + micros_between(base.start, at) as i64
 }
 
-/// The time that a command inside a transaction or script is told, Unix microseconds: `frozen_us`, but TIME tells the real
-/// one, for scripts that wait by asking for it.
-pub fn told_us(command: &skuld::commands::Command, frozen_us: i64) -> i64 {
-    if command.name == "time" { unix_us(tick()) } else { frozen_us }
-}
-
 /// Wall time in Unix milliseconds, now.
 pub fn unix_ms() -> i64 {
     unix_us(tick()) / 1000
@@ -204,8 +198,12 @@ mod tests {
             let (done, over) = tokio::sync::oneshot::channel();
             let (woken, awake) = tokio::sync::oneshot::channel();
             Sleeper::create(move |ctx| {
-                after(ctx, Duration::from_secs(3600), |_, _| drop(done.send(())));
-                at_unix_ms(ctx, before + 7_200_000, |_, _| drop(woken.send(())));
+                after(ctx, Duration::from_secs(3600), |_, _| {
+                    let _ = done.send(());
+                });
+                at_unix_ms(ctx, before + 7_200_000, |_, _| {
+                    let _ = woken.send(());
+                });
                 Sleeper
             });
             tokio::task::yield_now().await;

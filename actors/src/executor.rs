@@ -857,7 +857,6 @@ impl Executor {
             }
             match command.spec.handler {
                 Handler::Engine(function) => {
-                    let now_us = clock::told_us(command, now_us);
                     self.invoke(
                         keyspace,
                         &mut batch.session,

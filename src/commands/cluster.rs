@@ -18,7 +18,6 @@ fn enabled(ctx: &Context<'_>) -> Outcome {
 
 /// `READONLY`
 pub fn readonly(ctx: &mut Context<'_>) -> Outcome {
-    enabled(ctx)?;
     ctx.session.readonly = true;
     ctx.reply.ok();
     Ok(())
@@ -26,7 +25,6 @@ pub fn readonly(ctx: &mut Context<'_>) -> Outcome {
 
 /// `READWRITE`
 pub fn readwrite(ctx: &mut Context<'_>) -> Outcome {
-    enabled(ctx)?;
     ctx.session.readonly = false;
     ctx.reply.ok();
     Ok(())

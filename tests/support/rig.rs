@@ -199,11 +199,7 @@ impl Rig {
         } else {
             self.admin.ask("ACTOR EFFECTS").items().iter().map(command_of).collect()
         };
-        effects
-            .iter()
-            .filter(|effect| !effect[0].eq_ignore_ascii_case(b"SELECT"))
-            .map(|effect| comparable(effect))
-            .collect()
+        effects.iter().filter(|effect| !effect[0].eq_ignore_ascii_case(b"SELECT")).map(comparable).collect()
     }
 
     /// Forgets events and effects so far.

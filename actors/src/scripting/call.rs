@@ -16,6 +16,7 @@ use super::run::{Run, Surroundings, give_up};
 use crate::access::gate::Asker;
 use crate::batch::Batch;
 use crate::clock;
+use crate::executor::Executor;
 use crate::gate;
 use crate::monitor::{self, Runner};
 use crate::server_commands::pubsub::{self, Subscriber};
@@ -191,6 +192,18 @@ fn admit_in_cluster(run: &mut Run, command: &'static Command, words: &[&[u8]]) -
     admitted
 }
 
+/// The clock that an inner command is told, Unix microseconds: it stands still, until the script has run for longer than
+/// `busy-reply-threshold`. From then on TIME tells the real time, so that a script that waits by asking for it ends.
+fn told_us(executor: &Executor, command: &Command, frozen_us: i64) -> i64 {
+    if command.name != "time" {
+        return frozen_us;
+    }
+    let now_us = clock::unix_us(clock::tick());
+    let threshold_us = executor.config.busy_reply_threshold.saturating_mul(1000);
+    let is_late = u64::try_from(now_us - frozen_us).is_ok_and(|ran_us| ran_us > threshold_us);
+    if is_late { now_us } else { frozen_us }
+}
+
 fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mut Reply) {
     let (now_us, replicate) = (run.now_us, run.replicate);
     let Surroundings { executor, keyspace, client } = run.surroundings();
@@ -199,7 +212,7 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
         Handler::Engine(function) => {
             let listening = executor.effects.listening.propagation;
             executor.effects.listening.propagation &= replicate != 0;
-            let now_us = clock::told_us(command, now_us);
+            let now_us = told_us(executor, command, now_us);
             executor.invoke(keyspace, client.session, reply, (command, function), words, (now_us, None));
             executor.effects.listening.propagation = listening;
         }

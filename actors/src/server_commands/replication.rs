@@ -268,12 +268,11 @@ async fn wait_aof(request: &mut Request, batch: &mut Batch) -> Outcome {
     let bad = || CommandError::NotInteger;
     let local = parse_integer(&request.args[1]).ok_or_else(bad)?;
     if !(0..=1).contains(&local) {
-        return Err(CommandError::fixed("ERR value is out of range, must be between 0 and 1"));
+        return Err(CommandError::fixed("ERR value is out of range, value must between 0 and 1"));
     }
-    let replicas = parse_integer(&request.args[2]).ok_or_else(bad)?;
-    if replicas < 0 {
+    let Some(replicas) = parse_integer(&request.args[2]).filter(|&n| n >= 0) else {
         return Err(CommandError::fixed("ERR value is out of range, must be positive"));
-    }
+    };
     let timeout = timeout_of(&request.args[3])?;
     if request.server.replication.is_replica() {
         return Err(CommandError::fixed(

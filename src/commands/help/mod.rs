@@ -13,6 +13,9 @@ use crate::resp::Reply;
 /// The HELP subcommand of any container: the row tells which.
 pub fn command(ctx: &mut Context<'_>) -> Result<(), CommandError> {
     let container = ctx.spec.name.split_once('|').map_or(ctx.spec.name, |(container, _)| container);
+    if container == "cluster" && !ctx.config.cluster_enabled {
+        return Err(super::cluster::DISABLED);
+    }
     write(ctx.arg(0), container, ctx.reply);
     Ok(())
 }
