@@ -44,7 +44,6 @@ use crate::shard::ExecuteBatch;
 pub enum Awaited {
     /// A key with something to take.
     Key(AwaitedType),
-    #[allow(dead_code, reason = "for WAIT, changes of role, and slots that move away")]
     /// Something that is no key (WAIT, WAITAOF); the command itself looks for it.
     Outside,
 }
@@ -60,7 +59,6 @@ pub enum Ended {
 /// What the claim gives to its winner.
 pub enum Claimed {
     Batch(Box<Batch>),
-    #[allow(dead_code, reason = "for WAIT, changes of role, and slots that move away")]
     Outside(oneshot::Sender<Ended>),
 }
 
@@ -261,7 +259,6 @@ impl Blocked {
         self.clients.get(&id).map(|waiter| waiter.clone())
     }
 
-    #[allow(dead_code, reason = "for WAIT, changes of role, and slots that move away")]
     /// All who wait, in order of arrival.
     pub fn all(&self) -> Vec<Arc<Waiter>> {
         let mut all: Vec<_> = self.clients.iter().map(|waiter| waiter.clone()).collect();
@@ -305,7 +302,6 @@ pub fn end(server: &Server, waiter: &Arc<Waiter>, how: Ended) -> bool {
     }
 }
 
-#[allow(dead_code, reason = "for WAIT, changes of role, and slots that move away")]
 /// Ends a wait with an error and closes the client's connection behind the reply.
 pub fn end_and_close(server: &Server, waiter: &Arc<Waiter>, line: &str) -> bool {
     match server.blocked.claim(waiter) {
@@ -351,12 +347,10 @@ fn answer(server: &Server, batch: &mut Batch, how: &Ended) {
 
 /// Error of CLIENT UNBLOCK ... ERROR.
 pub const UNBLOCKED_BY_CLIENT: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
-#[allow(dead_code, reason = "for WAIT, changes of role, and slots that move away")]
 /// Error when the server becomes a replica, or a primary again.
 pub const UNBLOCKED_BY_ROLE: &str =
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
-#[allow(dead_code, reason = "for WAIT, changes of role, and slots that move away")]
 /// The server's role has changed: nobody waits on, and their connections end.
 pub fn end_all_for_role_change(server: &Server) {
     for waiter in server.blocked.all() {
@@ -364,7 +358,6 @@ pub fn end_all_for_role_change(server: &Server) {
     }
 }
 
-#[allow(dead_code, reason = "for WAIT, changes of role, and slots that move away")]
 /// Ends the waits for which `line_for` has an error line (MOVED, CLUSTERDOWN ...), for instance because of their slots.
 pub fn end_where(server: &Server, mut line_for: impl FnMut(&Waiter) -> Option<String>) {
     for waiter in server.blocked.all() {
@@ -374,7 +367,6 @@ pub fn end_where(server: &Server, mut line_for: impl FnMut(&Waiter) -> Option<St
     }
 }
 
-#[allow(dead_code, reason = "for WAIT, changes of role, and slots that move away")]
 /// How [`wait_outside`] ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Waited<T> {
@@ -384,7 +376,6 @@ pub enum Waited<T> {
     Refused(CommandError),
 }
 
-#[allow(dead_code, reason = "for WAIT, changes of role, and slots that move away")]
 /// Takes the client out of the registry when the command ends, or is dropped with its connection.
 struct Entered<'s> {
     server: &'s Server,
@@ -397,7 +388,6 @@ impl Drop for Entered<'_> {
     }
 }
 
-#[allow(dead_code, reason = "for WAIT, changes of role, and slots that move away")]
 /// Blocks the client of a server command (WAIT, WAITAOF) until `outcome` is there, the deadline has passed (Unix
 /// milliseconds; 0: none), or somebody ends the wait. What was replied before goes out first; other commands of the
 /// client wait behind this one. Counted and shown like every blocked client.

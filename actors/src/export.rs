@@ -276,7 +276,6 @@ impl ExportStream {
         self.export.in_flight_max.load(Ordering::Relaxed)
     }
 
-    #[allow(dead_code)] // for receivers that are sockets
     /// The next keys; `None` at the end. What was returned before counts as used up.
     pub async fn next(&mut self) -> Result<Option<Chunk>, Stopped> {
         self.use_up();

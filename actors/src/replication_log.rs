@@ -127,7 +127,6 @@ pub struct Inject {
 }
 
 /// The append-only file has this much of the stream on the disk.
-#[allow(dead_code)] // for the append-only file
 pub struct Fsynced {
     pub offset: i64,
 }

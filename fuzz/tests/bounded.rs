@@ -189,7 +189,6 @@ fn nodes_conf() {
 }
 
 #[test]
-#[ignore = "finds an inconsistent replica list: to be mended first"]
 fn cluster_node() {
     fuzz("cluster_node");
 }

@@ -15,7 +15,6 @@ use crate::envelope::tell;
 
 /// What happened in the cluster, for those who subscribed.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(dead_code)] // some facts are for slot migrations only
 pub enum ClusterEvent {
     /// Were this node's. Their keys are being deleted, unless this node was demoted by the same change.
     SlotsLost {

@@ -54,7 +54,6 @@ pub struct Loaded {
     /// The fields of the file's head.
     pub aux: Vec<(Vec<u8>, Vec<u8>)>,
     /// Imports of slots under way: job name and ranges, ends included.
-    #[allow(dead_code)] // for slot migration
     pub slot_imports: Vec<SlotImport>,
     pub keys_loaded: u64,
     pub keys_expired: u64,
@@ -68,7 +67,6 @@ pub struct Loaded {
 
 impl Loaded {
     /// A field of the head.
-    #[allow(dead_code)] // for replicas
     pub fn aux(&self, name: &[u8]) -> Option<&[u8]> {
         self.aux.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_slice())
     }
@@ -379,7 +377,6 @@ pub enum Install {
     /// What was there goes.
     Replace,
     /// What is there stays; keys that are in both are taken from the file, or refused.
-    #[allow(dead_code)] // see DEBUG RELOAD
     Merge { overwrite: bool },
 }
 

@@ -87,7 +87,6 @@ impl RdbStream {
         &self.keys.facts
     }
 
-    #[allow(dead_code)] // for replicas
     /// Adds fields to the head; only before the first piece is taken.
     pub fn add_aux(&mut self, name: &[u8], value: &[u8]) {
         if let Some(head) = &mut self.head {
@@ -103,7 +102,6 @@ impl RdbStream {
         self.keys.held_bytes_max()
     }
 
-    #[allow(dead_code)] // for replicas
     /// The next bytes of the file; `None` behind its end. Asking for more says that what was returned is used up.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Stopped> {
         if let Some(bytes) = self.take_head() {

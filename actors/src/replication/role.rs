@@ -23,7 +23,6 @@ use crate::shard::Controlled;
 pub enum Resync {
     IfPossible,
     /// Ask for everything.
-    #[allow(dead_code)] // for clusters: a replica that changes its shard
     Full,
 }
 

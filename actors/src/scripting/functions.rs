@@ -25,7 +25,6 @@ use crate::server_commands::pubsub::Subscriber;
 pub enum Time {
     Limited,
     /// The library was accepted before: by the primary, or by this server when it wrote the file.
-    #[allow(dead_code, reason = "snapshots and streams of a primary use it")]
     Unlimited,
 }
 

@@ -108,7 +108,6 @@ impl Scripts {
     }
 
     /// The codes of all libraries, for snapshots.
-    #[allow(dead_code, reason = "snapshots use it")]
     pub fn library_codes(&self) -> Vec<Vec<u8>> {
         self.libraries().iter().map(|library| library.code.clone()).collect()
     }

@@ -77,7 +77,6 @@ pub struct Inside {
 pub type Outcome = Result<(), CommandError>;
 
 impl Request {
-    #[allow(dead_code, reason = "for WAIT")]
     /// Takes out the replies of the commands before this one, to be sent while this one waits.
     pub fn take_replies(&mut self) -> Vec<u8> {
         let protocol = self.reply.protocol();

@@ -101,6 +101,10 @@ impl Machine {
                     }
                 };
                 if primary != index && machine.node(index).is_replica() {
+                    // A damaged file may describe a node twice.
+                    if let Some(old) = machine.node(index).primary {
+                        machine.remove_replica(old, index);
+                    }
                     machine.node_mut(index).primary = Some(primary);
                     machine.add_replica(primary, index);
                     let shard = machine.node(primary).shard_id;

@@ -139,7 +139,6 @@ fn algebra_works_over_several_workers() {
 }
 
 #[test]
-#[ignore = "fails since areas were merged: to be looked at first"]
 fn large_sets_that_go_away_are_left_to_the_reaper() {
     for command in
         ["SPOP s 20000", "SINTERSTORE s s nope", "SDIFFSTORE s s s", "SUNIONSTORE s one", "SPOP s 9990"]
@@ -150,6 +149,12 @@ fn large_sets_that_go_away_are_left_to_the_reaper() {
             bench.run(&["SADD", "s", &format!("m{member}")]);
         }
         bench.say(command);
-        assert!(matches!(bench.effects.garbage[..], [Garbage::Entry(_) | Garbage::Value(_)]), "{command}");
+        assert!(
+            matches!(
+                bench.effects.garbage[..],
+                [Garbage::Entry(_) | Garbage::Value(_) | Garbage::Uncounted(_)]
+            ),
+            "{command}"
+        );
     }
 }
