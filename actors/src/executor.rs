@@ -921,37 +921,13 @@ impl Executor {
 
     /// Looks for keys to evict; how good it would be to lose the best of them, if the policy has an order.
     pub fn best_victim(&mut self, keyspace: &mut Keyspace) -> Option<u64> {
-        let now_us = clock::unix_us(clock::tick());
-        let access = Access {
-            keyspace,
-            effects: &mut self.effects,
-            db: 0,
-            now: now_us / 1000,
-            rules: ExpiryRules::default(),
-            touch: touch(&self.config, now_us / 1_000_000, 0),
-            lazy_expire: self.config.lazyfree_lazy_expire,
-            lazy_server_del: self.config.lazyfree_lazy_server_del,
-            client_no_touch: true,
-            hint: None,
-        };
+        let access = own_access(keyspace, &mut self.effects, &self.config);
         self.chooser.look(&access, &self.config, &mut self.rng)
     }
 
     /// Evicts a key of this shard; false if the policy leaves none to evict.
     pub fn evict_one(&mut self, keyspace: &mut Keyspace) -> bool {
-        let now_us = clock::unix_us(clock::tick());
-        let mut access = Access {
-            keyspace,
-            effects: &mut self.effects,
-            db: 0,
-            now: now_us / 1000,
-            rules: ExpiryRules::default(),
-            touch: touch(&self.config, now_us / 1_000_000, 0),
-            lazy_expire: self.config.lazyfree_lazy_expire,
-            lazy_server_del: self.config.lazyfree_lazy_server_del,
-            client_no_touch: true,
-            hint: None,
-        };
+        let mut access = own_access(keyspace, &mut self.effects, &self.config);
         let evicted = self.chooser.evict_one(&mut access, &self.config, &mut self.rng);
         self.effects.propagation.close_group(Grouping::Apart);
         evicted
@@ -998,19 +974,24 @@ impl Executor {
 
     /// Lets something other than a command look at the keys as they lie there.
     pub fn with_access<T>(&mut self, keyspace: &mut Keyspace, look: impl FnOnce(&mut Access<'_>) -> T) -> T {
-        let now_us = clock::unix_us(clock::tick());
-        look(&mut Access {
-            keyspace,
-            effects: &mut self.effects,
-            db: 0,
-            now: now_us / 1000,
-            rules: ExpiryRules::default(),
-            touch: touch(&self.config, now_us / 1_000_000, 0),
-            lazy_expire: self.config.lazyfree_lazy_expire,
-            lazy_server_del: self.config.lazyfree_lazy_server_del,
-            client_no_touch: true,
-            hint: None,
-        })
+        look(&mut own_access(keyspace, &mut self.effects, &self.config))
+    }
+}
+
+/// The server's own hold on the keys, as they lie there: nobody's command, so nothing is hidden or touched.
+fn own_access<'a>(keyspace: &'a mut Keyspace, effects: &'a mut Effects, config: &Config) -> Access<'a> {
+    let now_us = clock::unix_us(clock::tick());
+    Access {
+        keyspace,
+        effects,
+        db: 0,
+        now: now_us / 1000,
+        rules: ExpiryRules::default(),
+        touch: touch(config, now_us / 1_000_000, 0),
+        lazy_expire: config.lazyfree_lazy_expire,
+        lazy_server_del: config.lazyfree_lazy_server_del,
+        client_no_touch: true,
+        hint: None,
     }
 }
 

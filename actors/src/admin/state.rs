@@ -110,7 +110,46 @@ pub fn of(server: &Server, info: &str, shards: &[ShardDescription]) -> Value {
         "messages": messages,
         "longestWaits": entries(waits),
         "longestRuns": entries(runs),
+        "migrations": migrations(server),
     })
+}
+
+/// The slot migration jobs this node knows, newest first, with their transitions.
+fn migrations(server: &Server) -> Vec<Value> {
+    let mut jobs: Vec<Value> = server
+        .migrations
+        .log()
+        .iter()
+        .map(|job| {
+            let transitions: Vec<Value> = job
+                .records
+                .iter()
+                .map(|record| {
+                    json!({
+                        "atMs": record.at_ms,
+                        "from": record.from,
+                        "event": record.event,
+                        "to": record.to,
+                        "reason": record.reason,
+                    })
+                })
+                .collect();
+            json!({
+                "name": String::from_utf8_lossy(job.name.as_bytes()),
+                "operation": if job.state.is_export() { "export" } else { "import" },
+                "slots": job.ranges.to_string(),
+                "state": job.state.name(),
+                "createdS": job.created_s,
+                "keysSent": job.figures.keys_sent,
+                "keysTotal": job.figures.keys_total,
+                "bytesSent": job.figures.bytes_sent,
+                "frozenMs": job.figures.frozen_ms,
+                "transitions": transitions,
+            })
+        })
+        .collect();
+    jobs.sort_by_key(|job| std::cmp::Reverse(job["createdS"].as_i64()));
+    jobs
 }
 
 fn slow_entry(entry: &slow::Slow) -> Value {

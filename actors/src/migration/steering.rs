@@ -62,14 +62,14 @@ pub fn run(server: &ServerRef, args: &[Vec<u8>], reply: &mut Reply) -> Result<()
 fn write(job: &Job, reply: &mut Reply) {
     let figures = &job.figures;
     let now = clock::unix_ms();
-    let seconds = ((now - job.created_s * 1000).max(1)) as u64;
+    let age_ms = ((now - job.created_s * 1000).max(1)) as u64;
     let over = job.state.is_finished();
-    let rate = if over { 0 } else { figures.bytes_sent * 1000 / seconds };
+    let rate = if over { 0 } else { figures.bytes_sent * 1000 / age_ms };
     let left = figures.keys_total.saturating_sub(figures.keys_sent);
     let eta_ms = match figures.keys_sent {
         0 => -1,
         _ if over => 0,
-        sent => (left * seconds / sent) as i64,
+        sent => (left * age_ms / sent) as i64,
     };
     let frozen_ms = match figures.frozen_ms {
         0 if figures.frozen_at_ms > 0 && !over => (now - figures.frozen_at_ms).max(0) as u64,

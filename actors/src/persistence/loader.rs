@@ -110,10 +110,17 @@ pub async fn run_over_all<T: Send + 'static>(
     answer.await.expect("a shard ends only with the process")
 }
 
-/// Empties all databases.
+/// Empties all databases. Identities are reserved for the new ones, so that what still names an old one (deadlines, marks of
+/// exports) never means a new one.
 pub async fn clear(server: &ServerRef) {
     let workers = server.workers;
-    let parts = (0..workers).map(|index| Part::for_loading(index, workers, 0)).collect();
+    let ids_after = reserve_ids(server).await;
+    let parts = (0..workers)
+        .map(|index| {
+            let after = ids_after.get(usize::from(index)).copied().unwrap_or(0);
+            Part::for_loading(index, workers, after)
+        })
+        .collect();
     let empty = Loaded {
         parts,
         functions: Vec::new(),

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use skuld::config::{Config, ReplDisklessLoad};
 use skuld::effects::encode_command;
-use skuld::keyspace::Part;
 use skuld::rdb::Limits;
 use skuld::rdb::file::{FileError, FileReader};
 use skuld::replication::payload::{Header, SnapshotEnd, Splitter, header_of, snapshot_end_of};
@@ -380,7 +379,7 @@ async fn direct(
             guard.begin(total);
             if way == Way::Direct {
                 tracing::info!("PRIMARY <-> REPLICA sync: Flushing old data");
-                flush(&server).await;
+                loader::clear(&server).await;
             }
             tracing::info!("PRIMARY <-> REPLICA sync: Loading DB in memory");
             let rules = rules(&server).await;
@@ -488,7 +487,7 @@ async fn by_file(
     let mut guard = Loading { server: server.clone(), begun: false, async_loading: false };
     guard.begin(bytes);
     tracing::info!("PRIMARY <-> REPLICA sync: Flushing old data");
-    flush(&server).await;
+    loader::clear(&server).await;
     tracing::info!("PRIMARY <-> REPLICA sync: Loading DB in memory");
     let rules = rules(&server).await;
     let load = loader::load_in_thread(&server, file, rules, cancelled.clone());
@@ -538,28 +537,6 @@ impl Drop for Loading {
             self.server.persistence.end_loading();
         }
     }
-}
-
-/// Nothing is there any more.
-async fn flush(server: &ServerRef) {
-    let ids_after = loader::reserve_ids(server).await;
-    let parts = (0..server.workers)
-        .map(|i| Part::for_loading(i, server.workers, ids_after.get(usize::from(i)).copied().unwrap_or(0)))
-        .collect();
-    let nothing = Loaded {
-        parts,
-        functions: Vec::new(),
-        aux: Vec::new(),
-        slot_imports: Vec::new(),
-        keys_loaded: 0,
-        keys_expired: 0,
-        keys_skipped: 0,
-        hashes_expired: 0,
-        rest: Vec::new(),
-        length: 0,
-    };
-    // Nothing can be wrong with nothing.
-    let _ = loader::install(server, nothing, Install::Replace).await;
 }
 
 /// Serves what was loaded; the fields and counters are returned without the keys.

@@ -109,8 +109,12 @@ impl Machine {
         true
     }
 
-    /// An inbound connection turns out to be that of a node.
+    /// An inbound connection turns out to be that of a node; so far it may have been that of a node in handshake.
     pub(super) fn bind(&mut self, id: LinkId, index: NodeIndex) {
+        let former = self.links.get(&id).and_then(|link| link.node).filter(|former| *former != index);
+        if let Some(former) = former.filter(|former| self.node(*former).inbound == Some(id)) {
+            self.node_mut(former).inbound = None;
+        }
         if let Some(older) = self.node(index).inbound.filter(|older| *older != id) {
             self.close_link(older);
         }
