@@ -54,6 +54,8 @@ pub enum Ended {
     TimedOut,
     /// With this error line, code word included.
     Refused(String),
+    /// The same, and the connection is closed behind the error.
+    RefusedForGood(String),
 }
 
 /// What the claim gives to its winner.
@@ -308,8 +310,7 @@ pub fn end_and_close(server: &Server, waiter: &Arc<Waiter>, line: &str) -> bool 
         None => false,
         Some(Claimed::Outside(ended)) => {
             // The command's future may be gone with its client.
-            let _ = ended.send(Ended::Refused(line.to_owned()));
-            tell(&waiter.client.connection, crate::connection::Kill { after_replies: true });
+            let _ = ended.send(Ended::RefusedForGood(line.to_owned()));
             true
         }
         Some(Claimed::Batch(mut batch)) => {
@@ -327,10 +328,12 @@ fn answer(server: &Server, batch: &mut Batch, how: &Ended) {
     let mut reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
     match how {
         Ended::TimedOut => reply.null_array(),
-        Ended::Refused(line) => CommandError::text(line.clone()).write_to(&mut reply),
+        Ended::Refused(line) | Ended::RefusedForGood(line) => {
+            CommandError::text(line.clone()).write_to(&mut reply);
+        }
     }
     batch.output = reply.into_bytes();
-    let refused = matches!(how, Ended::Refused(_));
+    let refused = !matches!(how, Ended::TimedOut);
     if refused {
         server.stats.count_error(&batch.output[from + 1..]);
     }
@@ -430,6 +433,10 @@ pub async fn wait_outside<T>(
         ready = outcome => Waited::Ready(ready),
         how = ended => match how {
             Ok(Ended::Refused(line)) => Waited::Refused(CommandError::text(line)),
+            Ok(Ended::RefusedForGood(line)) => {
+                batch.session.close_after_reply = true;
+                Waited::Refused(CommandError::text(line))
+            }
             _ => Waited::TimedOut,
         },
         () = timeout => Waited::TimedOut,

@@ -343,6 +343,9 @@ impl Connection {
         stats.total_net_input_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         stats.total_reads_processed.fetch_add(1, Ordering::Relaxed);
         crate::stats::bump(&self.shared.net_in, bytes.len() as u64);
+        if self.primary.is_some() {
+            stats.net_repl_input_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
         if !self.closing {
             self.input.extend_from_slice(bytes);
         }
@@ -470,6 +473,9 @@ impl Connection {
         crate::stats::bump(&self.shared.net_out, bytes.len() as u64);
         let stats = &self.server.stats;
         stats.total_net_output_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if self.shared.is_replica() {
+            stats.net_repl_output_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
         let mut done = 0;
         if self.output.is_empty() {
             stats.total_writes_processed.fetch_add(1, Ordering::Relaxed);
@@ -732,6 +738,13 @@ impl Connection {
         } else if goes_on {
             tell(&self.shard, ExecuteBatch(batch));
         } else {
+            if self.server.persistence.aof.is_always() {
+                batch.appended = batch.appended.max(self.server.replication.issued());
+                if self.waits_for_disk(batch.appended, ctx) {
+                    self.undurable = Some((batch, Stop::Done));
+                    return;
+                }
+            }
             self.resume(batch, Stop::Done, ctx);
         }
     }

@@ -27,7 +27,7 @@ use skuld::replication::history::History;
 
 pub use self::serving::{
     Acknowledged, AwaitAcknowledged, DescribeReplication, DescribeSnapshotMembers, Facts, Follow,
-    FollowerFacts, FollowerLost, Following, Member, SnapshotCut, SnapshotEnded, SnapshotSent, Want,
+    FollowerFacts, FollowerLost, Following, Member, Reached, SnapshotCut, SnapshotEnded, SnapshotSent, Want,
 };
 use crate::clock;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
@@ -118,6 +118,16 @@ pub struct HistoryAdopted {
     pub reply: tokio::sync::oneshot::Sender<()>,
 }
 
+/// What a data file that was loaded at the start says about its history.
+pub struct HistoryRestored {
+    pub name: String,
+    pub offset: i64,
+    /// The database its stream was in.
+    pub db: u32,
+    /// We are a primary: the history goes on under a new name, and these keys were not loaded because they had expired.
+    pub dropped: Option<Vec<(u32, Vec<u8>)>>,
+}
+
 /// Another name for the history from now on (DEBUG CHANGE-REPL-ID), and no memory of the one before.
 pub struct RenameHistory;
 
@@ -126,9 +136,9 @@ pub struct Inject {
     pub words: Vec<Vec<u8>>,
 }
 
-/// The append-only file has this much of the stream on the disk.
+/// The append-only file has this much of the stream on the disk; `None` if there is no such file any more.
 pub struct Fsynced {
-    pub offset: i64,
+    pub offset: Option<i64>,
 }
 
 /// Time to look after replicas.
@@ -159,6 +169,8 @@ pub struct Position {
     pub db: i64,
     /// All `Append`s up to this number are before.
     pub sequence: u64,
+    /// There is a backlog: somebody may want to go on from here.
+    pub is_kept: bool,
 }
 
 crate::receives!(ReplicationLog:
@@ -188,6 +200,7 @@ crate::receives!(ReplicationLog:
     SnapshotEnded = 23,
     DescribeReplication = 24,
     AwaitAcknowledged = 25,
+    HistoryRestored = 26,
 );
 
 /// Which `Append`s have come: messages of different shards may overtake each other by a little.
@@ -212,8 +225,9 @@ struct Commands {
     framer: Framer,
     framed: Vec<u8>,
     consumer: CommandConsumer,
-    /// The sequence of the last piece.
+    /// Sequence and offset of the last piece.
     told: u64,
+    told_offset: i64,
 }
 
 /// What ACTOR EFFECTS and EVENTS take.
@@ -282,11 +296,17 @@ pub struct ReplicationLog {
     serving: serving::Serving,
 }
 
+/// Seconds that a replica has for asking for the stream after its snapshot's connection was closed.
+const RDB_CLIENT_GRACE_S: i64 = 60;
+
 /// Between two looks at the replicas.
 const BEAT: Duration = Duration::from_millis(100);
 
 impl ReplicationLog {
     pub fn new(server: ServerRef) -> Self {
+        server.replication.rdb_client_grace_s.store(RDB_CLIENT_GRACE_S, Ordering::Relaxed);
+        // There is no append-only file yet.
+        server.replication.file_offset.store(-1, Ordering::Relaxed);
         Self {
             id: next_actor(ActorKind::ReplicationLog),
             history: History::new(server.replication_id.load().to_string()),
@@ -309,6 +329,7 @@ impl ReplicationLog {
             offset: self.history.offset,
             db: self.framer.db().map_or(-1, i64::from),
             sequence: self.frontier.reached,
+            is_kept: self.backlog.is_some(),
         }
     }
 
@@ -326,7 +347,7 @@ impl ReplicationLog {
             if let Some(backlog) = &mut self.backlog {
                 backlog.push(&self.framed);
             }
-            if !self.followers.is_empty() {
+            if !self.followers.is_empty() || self.serving.has_awaiting() {
                 let piece: Arc<[u8]> = self.framed.as_slice().into();
                 self.stream_to_followers(&piece);
             }
@@ -375,9 +396,10 @@ impl ReplicationLog {
     fn hand_out_commands(&mut self) {
         let (sequence, offset) = (self.frontier.reached, self.history.offset);
         // A piece without bytes says that what it numbers had nothing for the file.
-        let new = |c: &&mut Commands| !c.framed.is_empty() || c.told < sequence;
+        let new = |c: &&mut Commands| !c.framed.is_empty() || c.told < sequence || c.told_offset != offset;
         if let Some(commands) = self.commands.as_mut().filter(new) {
             commands.told = sequence;
+            commands.told_offset = offset;
             let bytes = Bytes::from(std::mem::take(&mut commands.framed));
             (commands.consumer)(CommandPiece { bytes, sequence, offset });
         }
@@ -421,6 +443,7 @@ impl Receive<Append> for ReplicationLog {
         } else if flags & bit::REPLICA == 0 && self.commands.is_some() {
             // Nobody follows: the offset only serves to tell what is in the file.
             self.history.offset += propagation.commands.len() as i64;
+            self.serving.mark(append.sequence, self.history.offset);
         }
         if let Some(commands) = &mut self.commands {
             commands.framer.frame(propagation, &mut commands.framed);
@@ -501,6 +524,33 @@ impl Receive<HistoryAdopted> for ReplicationLog {
     }
 }
 
+impl Receive<HistoryRestored> for ReplicationLog {
+    fn receive(&mut self, restored: HistoryRestored, ctx: &mut Context<Self>) {
+        let HistoryRestored { name, offset, db, dropped } = restored;
+        self.history.offset = offset;
+        let Some(dropped) = dropped else {
+            self.rename(name);
+            self.framer.set_db(Some(db));
+            self.create_backlog();
+            return self.publish();
+        };
+        self.history.former = Some((name, offset + 1));
+        self.create_backlog();
+        self.serving.alone_since_ms = clock::unix_ms();
+        let verb = if self.server.config.load().lazyfree_lazy_expire { b"UNLINK".as_slice() } else { b"DEL" };
+        let mut propagation = Propagation::default();
+        for (db, key) in &dropped {
+            propagation.push(*db, &[verb, key]);
+            propagation.close_group(skuld::effects::Grouping::Apart);
+        }
+        let before = self.framed.len();
+        self.framer.frame(&propagation, &mut self.framed);
+        self.history.offset += (self.framed.len() - before) as i64;
+        self.publish();
+        self.hand_out_soon(ctx);
+    }
+}
+
 impl Receive<RenameHistory> for ReplicationLog {
     fn receive(&mut self, _: RenameHistory, _: &mut Context<Self>) {
         self.rename(crate::start::random_hex(20));
@@ -530,7 +580,13 @@ impl Receive<HandOut> for ReplicationLog {
 impl Receive<AttachCommands> for ReplicationLog {
     fn receive(&mut self, AttachCommands { consumer, reply }: AttachCommands, _: &mut Context<Self>) {
         self.hand_out();
-        self.commands = Some(Commands { framer: Framer::default(), framed: Vec::new(), consumer, told: 0 });
+        self.commands = Some(Commands {
+            framer: Framer::default(),
+            framed: Vec::new(),
+            consumer,
+            told: 0,
+            told_offset: -1,
+        });
         // Says what has been before.
         self.hand_out_commands();
         // Who asked may have gone.

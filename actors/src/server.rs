@@ -104,6 +104,7 @@ pub struct Server {
     pub migrations: Migrations,
     /// Role, who listens to effects, offsets.
     pub replication: Replication,
+    pub shutdown: crate::shutdown::Shutdown,
     /// The cluster this node belongs to; None outside cluster mode. Set once at start.
     pub cluster: Option<Arc<ClusterShared>>,
     /// DEBUG SET-ACTIVE-EXPIRE.
@@ -155,6 +156,7 @@ impl Server {
             subscriptions: Arc::default(),
             migrations: Migrations::default(),
             replication: Replication::default(),
+            shutdown: crate::shutdown::Shutdown::default(),
             cluster: None,
             active_expire: AtomicBool::new(true),
             workers,

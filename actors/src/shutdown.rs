@@ -1,17 +1,27 @@
 //! Ending: SHUTDOWN, SIGTERM, SIGINT.
 
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use skuld::commands::context::CommandError;
 use skuld::config::ShutdownFlags;
+use tokio::sync::{oneshot, watch};
 
 use crate::append_only::SyncAof;
+use crate::batch::Batch;
+use crate::blocked::{self, Waited};
+use crate::clock;
 use crate::envelope::tell;
+use crate::pause::Paused;
 use crate::persistence::loader::run_over_all;
+use crate::persistence::rdb_stream::HistoryMark;
 use crate::persistence::save::{remove_temporary, save_at_once};
 use crate::replication::farewell::wait_for_replicas;
+use crate::replication::hold_stream;
+use crate::replication_log::DescribePosition;
 use crate::server::ServerRef;
-use crate::server_commands::{Outcome, Request};
+use crate::server_commands::{Outcome, Request, tell_all_shards};
+use crate::shard::Controlled;
 
 /// Whether the data should outlive the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +33,7 @@ pub enum Saving {
 }
 
 /// SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [SAFE] [ABORT].
-pub async fn command(request: &mut Request) -> Outcome {
+pub async fn command(request: &mut Request, batch: &mut Batch) -> Outcome {
     let (mut save, mut nosave, mut abort, mut force, mut others) = (false, false, false, false, false);
     let mut now = false;
     for arg in &request.args[1..] {
@@ -50,16 +60,61 @@ pub async fn command(request: &mut Request) -> Outcome {
     if let Some(error) = request.server.scripts.shutdown_refusal().filter(|_| !nosave) {
         return Err(error);
     }
-    tracing::info!("User requested shutdown...");
     let saving = match (save, nosave) {
         (true, _) => Saving::Wanted,
         (_, true) => Saving::Unwanted,
         _ => Saving::AsConfigured,
     };
-    if now || wait_for_replicas(&request.server).await {
-        finish(&request.server, saving, force).await;
+    if request.is_inside() && !now {
+        return Err(CommandError::fixed(
+            "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client",
+        ));
+    }
+    let mut failed = begin(&request.server, saving, now, force);
+    let failure = async move {
+        // The sender is dropped only when all have been told.
+        let _ = failed.wait_for(|failed| *failed).await;
+    };
+    if request.is_inside() {
+        failure.await;
+    } else if let Waited::Refused(error) = blocked::wait_outside(request, batch, 0, failure).await {
+        return Err(error);
     }
     Err(CommandError::fixed("ERR Errors trying to SHUTDOWN. Check logs."))
+}
+
+/// Begins to end the process, unless that is under way: then this asks for nothing more. The receiver is told if it
+/// fails or is called off.
+fn begin(server: &ServerRef, saving: Saving, now: bool, force: bool) -> watch::Receiver<bool> {
+    let mut under_way = server.shutdown.under_way();
+    if let Some(sender) = &*under_way {
+        return sender.subscribe();
+    }
+    tracing::info!("User requested shutdown...");
+    let (sender, failed) = watch::channel(false);
+    *under_way = Some(sender);
+    drop(under_way);
+    let server = server.clone();
+    actix_rt::spawn(async move {
+        if now || wait_for_replicas(&server).await {
+            finish(&server, saving, force).await;
+        }
+        if let Some(sender) = server.shutdown.under_way().take() {
+            // Nobody may wait for it.
+            let _ = sender.send(true);
+        }
+    });
+    failed
+}
+
+/// The end of the process under way, if there is one.
+#[derive(Default)]
+pub struct Shutdown(Mutex<Option<watch::Sender<bool>>>);
+
+impl Shutdown {
+    fn under_way(&self) -> std::sync::MutexGuard<'_, Option<watch::Sender<bool>>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 /// Waits for SIGTERM and SIGINT, and ends the process as they and the configuration say.
@@ -81,7 +136,6 @@ pub async fn wait_for_signals(server: &ServerRef) {
                 server.config.load().shutdown_on_sigint
             }
         };
-        tracing::info!("User requested shutdown...");
         let saving = if flags.has(ShutdownFlags::NOSAVE) {
             Saving::Unwanted
         } else if flags.has(ShutdownFlags::SAVE) {
@@ -89,12 +143,15 @@ pub async fn wait_for_signals(server: &ServerRef) {
         } else {
             Saving::AsConfigured
         };
-        if flags.has(ShutdownFlags::NOW) || wait_for_replicas(server).await {
-            finish(server, saving, flags.has(ShutdownFlags::FORCE)).await;
-        }
-        tracing::warn!(
-            "SIGTERM received but errors trying to shut down the server, check the logs for more information"
-        );
+        let mut failed =
+            begin(server, saving, flags.has(ShutdownFlags::NOW), flags.has(ShutdownFlags::FORCE));
+        actix_rt::spawn(async move {
+            // The sender is dropped only when all have been told.
+            let _ = failed.wait_for(|failed| *failed).await;
+            tracing::warn!(
+                "SIGTERM received but errors trying to shut down the server, check the logs for more information"
+            );
+        });
     }
 }
 
@@ -110,18 +167,38 @@ pub async fn finish(server: &ServerRef, saving: Saving, force: bool) {
     if server.persistence.is_loading() {
         end(server);
     }
-    if server.persistence.aof.enabled.load(Ordering::Relaxed) {
-        // Writes are refused from here on; what ran before is on its way to the file.
-        server.shutting_down.store(true, Ordering::SeqCst);
+    let aof = &server.persistence.aof;
+    let appends = aof.enabled.load(Ordering::Relaxed);
+    if appends && !aof.has_base.load(Ordering::Relaxed) {
+        if !force {
+            tracing::warn!("Writing initial AOF, can't exit.");
+            return called_off(server).await;
+        }
+        tracing::warn!("Writing initial AOF. Exit anyway.");
+    }
+    if appends || saves {
+        // Nothing changes any more; what ran before is on its way to the file.
+        server.pause.begin(Paused::Writes, clock::unix_ms() + AN_HOUR_MS);
+        server.replication.stream_stands_still.store(true, Ordering::Release);
+        tell_all_shards(server, Controlled::ConfirmPause).await;
         run_over_all(server, |_, _| ()).await;
+    }
+    if appends {
+        if aof.rewriting.load(Ordering::Relaxed) {
+            tracing::warn!("There is a child rewriting the AOF. Killing it!");
+        }
         tracing::info!("Calling fsync() on the AOF file.");
-        let (reply, synced) = tokio::sync::oneshot::channel();
+        let (reply, synced) = oneshot::channel();
         tell(server.append_only(), SyncAof { reply });
         let _ = synced.await;
     }
     if !saves {
         end(server);
     }
+    let held = hold_stream(server).await;
+    let (reply, position) = oneshot::channel();
+    tell(server.replication_log(), DescribePosition { reply });
+    let mark = position.await.ok().and_then(|position| HistoryMark::of(server, position, held.as_ref()));
     // Nobody is served any more from here on, unless saving fails.
     let for_task = server.clone();
     run_over_all(server, move |keyspace, _| {
@@ -130,7 +207,7 @@ pub async fn finish(server: &ServerRef, saving: Saving, force: bool) {
             tracing::warn!("There is a child saving an .rdb. Killing it!");
         }
         tracing::info!("Saving the final RDB snapshot before exiting.");
-        match save_at_once(&server, keyspace) {
+        match save_at_once(&server, keyspace, mark.as_ref()) {
             Ok(()) => end(&server),
             Err(_) if force => {
                 tracing::warn!("Error trying to save the DB. Exit anyway.");
@@ -140,7 +217,18 @@ pub async fn finish(server: &ServerRef, saving: Saving, force: bool) {
         }
     })
     .await;
-    server.shutting_down.store(false, Ordering::SeqCst);
+    drop(held);
+    called_off(server).await;
+}
+
+/// A pause that nobody sees the end of.
+const AN_HOUR_MS: i64 = 3_600_000;
+
+/// The process goes on after all.
+async fn called_off(server: &ServerRef) {
+    server.replication.stream_stands_still.store(false, Ordering::Release);
+    server.pause.end();
+    tell_all_shards(server, Controlled::EndPause).await;
     tracing::warn!("Errors trying to shut down the server. Check the logs for more information.");
 }
 

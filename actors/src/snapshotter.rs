@@ -124,9 +124,7 @@ impl Snapshotter {
         self.last_attempt_ms = started_ms;
         let state = &self.server.persistence;
         if in_background {
-            state.save_keys_done.store(0, Ordering::Relaxed);
-            state.save_keys_total.store(0, Ordering::Relaxed);
-            state.save_started_ms.store(started_ms, Ordering::Relaxed);
+            state.begin_save(started_ms);
             state.saving.store(true, Ordering::Relaxed);
             state.save_scheduled.store(false, Ordering::Relaxed);
         }
@@ -136,7 +134,7 @@ impl Snapshotter {
         let (server, own) = (self.server.clone(), ctx.address());
         actix::spawn(async move {
             let options = RdbOptions { ends_at_flushall: true, ..RdbOptions::default() };
-            let stream = RdbStream::begin(server.clone(), options, Box::new(|_| {})).await;
+            let stream = RdbStream::begin_with_history(server.clone(), options).await;
             let facts = stream.facts();
             let began = SaveBegan { dirty: facts.dirty, keys: facts.keys(), stopper: stream.stopper() };
             tell(&own, began);

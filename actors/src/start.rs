@@ -494,11 +494,11 @@ fn run(
         assert!(server.listener.set(listener).is_ok(), "addresses are set once");
         let for_load = server.clone();
         actix::spawn(async move {
-            persistence::start::load_at_start(&for_load).await;
+            let have = persistence::start::load_at_start(&for_load).await;
             if let Some(cluster) = &for_load.cluster {
                 cluster.data_loaded();
             }
-            crate::replication::role::follow_at_start(&for_load, None);
+            crate::replication::role::follow_at_start(&for_load, have);
             ready.say();
             if supervisor == Supervisor::Systemd {
                 process::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");

@@ -169,8 +169,13 @@ async fn load_part(
             }
         );
         let ids_after = loader::reserve_ids(server).await;
-        let rules =
-            LoadRules { drop_expired_before: None, show_progress: true, skip_checksum: false, ids_after };
+        let rules = LoadRules {
+            drop_expired_before: None,
+            show_progress: true,
+            skip_checksum: false,
+            ids_after,
+            remember_dropped: false,
+        };
         let (result, returned) = loader::load_in_thread(server, file, rules, Arc::default()).await;
         file = returned;
         let mut loaded = result.map_err(|error| {

@@ -18,6 +18,7 @@ mod rewrite;
 pub mod state;
 mod writer;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
@@ -36,6 +37,7 @@ use crate::replication_log::{AttachCommands, DescribePosition, DetachCommands};
 use crate::server::ServerRef;
 use files::Directory;
 use rewrite::{Rewritten, Target};
+use state::Progress;
 use writer::ToWriter;
 
 /// Begin to append (`appendonly yes` at run time). Answered when the first rewrite has begun.
@@ -126,6 +128,8 @@ pub struct AppendOnlyFile {
     state: State,
     manifest: Manifest,
     writer: Option<Sender<ToWriter>>,
+    /// What the writer has on the disk.
+    progress: Arc<Progress>,
     rewrite: Option<Rewrite>,
     /// Size after the last rewrite or the start, bytes: growth is measured against it.
     measured_bytes: u64,
@@ -141,6 +145,7 @@ impl AppendOnlyFile {
             state: State::Off,
             manifest: Manifest::default(),
             writer: None,
+            progress: Arc::default(),
             rewrite: None,
             measured_bytes: 0,
             retry_ms: 0,
@@ -149,6 +154,12 @@ impl AppendOnlyFile {
 
     fn set_state(&mut self, state: State) {
         self.state = state;
+        match state {
+            State::On => self.progress.has_base(&self.server),
+            State::WaitingForBase => {}
+            State::Off => std::mem::take(&mut self.progress).ends(&self.server),
+        }
+        self.server.persistence.aof.has_base.store(state == State::On, Ordering::Relaxed);
         self.server.persistence.aof.enabled.store(state != State::Off, Ordering::Relaxed);
         self.follow_policy();
     }
@@ -166,7 +177,8 @@ impl AppendOnlyFile {
     }
 
     fn writer(&mut self) -> Sender<ToWriter> {
-        self.writer.get_or_insert_with(|| writer::start(self.server.clone())).clone()
+        let (server, progress) = (&self.server, &self.progress);
+        self.writer.get_or_insert_with(|| writer::start(server.clone(), progress.clone())).clone()
     }
 
     /// Begins a rewrite; false if its files cannot be made.
@@ -203,6 +215,7 @@ impl AppendOnlyFile {
         shown.rewrite_scheduled.store(false, Ordering::Relaxed);
         shown.rewrite_started_ms.store(started_ms, Ordering::Relaxed);
         shown.rewrites.fetch_add(1, Ordering::Relaxed);
+        self.server.persistence.exports_begun.fetch_add(1, Ordering::Relaxed);
         tracing::info!("Background append only file rewriting started by pid {}", std::process::id());
         self.rewrite = Some(Rewrite { started_ms, stopper: None, cancelled: false });
         let (server, own, manifest) = (self.server.clone(), ctx.address(), self.manifest.clone());
@@ -522,6 +535,39 @@ impl Receive<Beat> for AppendOnlyFile {
     fn receive(&mut self, _: Beat, ctx: &mut Context<Self>) {
         self.look_at_growth(ctx);
     }
+}
+
+/// Appends no more, for as long as the data set is being replaced: the files keep the old one. [`resume`] goes on.
+pub async fn stop(server: &ServerRef) {
+    let (reply, stopped) = oneshot::channel();
+    tell(server.append_only(), DisableAof { reply });
+    // The actor ends only with the process.
+    let _ = stopped.await;
+}
+
+/// Begins to append again, with a new base, if the configuration says so and it was stopped.
+pub async fn resume(server: &ServerRef) {
+    const ATTEMPTS: u32 = 10;
+    if !server.config.load().appendonly || server.persistence.aof.enabled.load(Ordering::Relaxed) {
+        return;
+    }
+    for attempt in 1..=ATTEMPTS {
+        let (reply, enabled) = oneshot::channel();
+        tell(server.append_only(), EnableAof { reply });
+        match enabled.await {
+            Ok(Err(reason)) => tracing::warn!(
+                "Failed enabling the AOF after successful primary synchronization! Trying it again in one second: \
+                 {reason} (attempt {attempt} of {ATTEMPTS})"
+            ),
+            _ => return,
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tracing::warn!(
+        "FATAL: this replica instance finished the synchronization with its primary, but the AOF can't be turned on. \
+         Exiting now."
+    );
+    std::process::exit(1);
 }
 
 /// Loads or makes the files at the start of the process, if `appendonly` says so. False if it does not.

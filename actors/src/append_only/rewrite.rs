@@ -18,7 +18,7 @@ use crate::configure::os_text;
 use crate::envelope::tell;
 use crate::export::{ExportRequest, ExportStream, Facts, Stopper};
 use crate::memory;
-use crate::persistence::rdb_stream::{RdbOptions, RdbStream, usual_aux};
+use crate::persistence::rdb_stream::{RdbOptions, RdbStream, SlowKeys, usual_aux};
 use crate::persistence::save::NewFile;
 use crate::replication_log::AttachCommands;
 use crate::server::{Server, ServerRef};
@@ -55,6 +55,7 @@ struct CommandStream {
     keys: ExportStream,
     head: Option<Vec<u8>>,
     database: Option<u32>,
+    slow: SlowKeys,
 }
 
 impl CommandStream {
@@ -73,11 +74,9 @@ impl CommandStream {
             out.extend_from_slice(&chunk.bytes[start..end]);
             start = end;
         }
-        let per_key = u64::try_from(self.keys.server().config.load().rdb_key_save_delay).unwrap_or(0);
-        let end = std::time::Instant::now() + std::time::Duration::from_micros(per_key * chunk.keys);
-        while std::time::Instant::now() < end && !self.keys.is_stopped() {
-            let left = end.saturating_duration_since(std::time::Instant::now());
-            std::thread::sleep(left.min(std::time::Duration::from_millis(10)));
+        self.slow.begin(chunk.keys);
+        while let Some(step) = self.slow.step(&self.keys) {
+            std::thread::sleep(step);
         }
         Ok(Some(out))
     }
@@ -140,7 +139,12 @@ pub async fn run(
         for code in server.scripts.library_codes() {
             encode_command(&mut head, &[b"FUNCTION", b"LOAD", &code]);
         }
-        Source::Commands(Box::new(CommandStream { keys, head: Some(head), database: None }))
+        Source::Commands(Box::new(CommandStream {
+            keys,
+            head: Some(head),
+            database: None,
+            slow: SlowKeys::default(),
+        }))
     };
     tell(&owner, RewriteBegan { stopper: source.stopper() });
     let suffix = if config.aof_use_rdb_preamble { "rdb" } else { "aof" };

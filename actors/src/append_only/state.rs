@@ -8,7 +8,47 @@ use actix::Addr;
 
 use crate::connection::{Connection, Durable};
 use crate::envelope::tell;
+use crate::replication_log::Fsynced;
 use crate::server::Server;
+
+/// How much of the stream one writer's files hold for certain.
+pub struct Progress {
+    /// Offset of the stream up to which everything is on the disk; -1 before the first report.
+    synced: AtomicI64,
+    /// The files hold the whole data set: the first rewrite has ended.
+    based: AtomicBool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { synced: AtomicI64::new(-1), based: AtomicBool::new(false) }
+    }
+}
+
+impl Progress {
+    /// Everything up to this offset is on the disk.
+    pub fn reached(&self, server: &Server, offset: i64) {
+        self.synced.store(offset, Ordering::SeqCst);
+        if self.based.load(Ordering::SeqCst) {
+            tell(server.replication_log(), Fsynced { offset: Some(offset) });
+        }
+    }
+
+    /// The files hold the whole data set from now on.
+    pub fn has_base(&self, server: &Server) {
+        self.based.store(true, Ordering::SeqCst);
+        let offset = self.synced.load(Ordering::SeqCst);
+        if offset >= 0 {
+            tell(server.replication_log(), Fsynced { offset: Some(offset) });
+        }
+    }
+
+    /// Nobody asks for these files any more.
+    pub fn ends(&self, server: &Server) {
+        self.based.store(false, Ordering::SeqCst);
+        tell(server.replication_log(), Fsynced { offset: None });
+    }
+}
 
 /// Shared by the writer's thread, the actor, shards and connections.
 #[derive(Default)]
@@ -17,6 +57,8 @@ pub struct AofState {
     pub enabled: AtomicBool,
     /// Replies wait until what they show is on the disk (`appendfsync always`).
     always: AtomicBool,
+    /// The files hold the whole data set: the first rewrite since appending began has ended.
+    pub has_base: AtomicBool,
     pub current_bytes: AtomicU64,
     pub base_bytes: AtomicU64,
     /// Taken from the log and not written yet.

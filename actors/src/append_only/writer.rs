@@ -8,12 +8,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use skuld::config::AppendFsync;
 
+use crate::append_only::state::Progress;
 use crate::clock;
 use crate::configure::os_text;
 use crate::memory;
@@ -35,13 +37,13 @@ const WRITE_BYTES: usize = 4 << 20;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Starts the thread; it ends when all senders are gone.
-pub fn start(server: ServerRef) -> Sender<ToWriter> {
+pub fn start(server: ServerRef, progress: Arc<Progress>) -> Sender<ToWriter> {
     let (sender, receiver) = channel();
     std::thread::Builder::new()
         .name("append-only".into())
         .spawn(move || {
             memory::register_thread();
-            Writer::new(server).run(&receiver);
+            Writer::new(server, progress).run(&receiver);
         })
         .expect("the system gives a thread");
     sender
@@ -66,6 +68,9 @@ struct Writer {
     /// All `Append`s up to this number are in the buffer or written.
     sequence: u64,
     offset: i64,
+    /// The last offset that was reported as being on the disk.
+    reported: i64,
+    progress: Arc<Progress>,
     /// Something written is not forced to the disk yet.
     unsynced: bool,
     last_sync: Instant,
@@ -74,14 +79,16 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(server: ServerRef) -> Self {
+    fn new(server: ServerRef, progress: Arc<Progress>) -> Self {
         Self {
             server,
+            progress,
             files: BTreeMap::new(),
             current: 0,
             buffer: Vec::new(),
             sequence: 0,
-            offset: 0,
+            offset: -1,
+            reported: -1,
             unsynced: false,
             last_sync: Instant::now(),
             last_attempt: None,
@@ -110,6 +117,15 @@ impl Writer {
             }
             self.write_out(false);
             self.sync_if_due();
+            self.report();
+        }
+    }
+
+    /// Says how much of the stream is on the disk, if all that was taken is.
+    fn report(&mut self) {
+        if !self.unsynced && self.buffer.is_empty() && self.offset != self.reported {
+            self.reported = self.offset;
+            self.progress.reached(&self.server, self.offset);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use skuld::commands::Command;
 use skuld::commands::context::CommandError;
-use skuld::commands::spec::{LOADING, WRITE};
+use skuld::commands::spec::{LOADING, NO_ASYNC_LOADING, WRITE};
 
 use crate::server::Server;
 
@@ -16,5 +16,8 @@ pub fn refusal(server: &Server, command: &Command) -> Option<CommandError> {
     if command.flags.has(WRITE) && server.shutting_down.load(Ordering::Relaxed) {
         return Some(ENDING);
     }
-    (server.persistence.is_loading() && !command.flags.has(LOADING)).then_some(BUSY_LOADING)
+    let persistence = &server.persistence;
+    let refused = (persistence.is_loading() && !command.flags.has(LOADING))
+        || (persistence.is_async_loading() && command.flags.has(NO_ASYNC_LOADING));
+    refused.then_some(BUSY_LOADING)
 }

@@ -42,12 +42,15 @@ pub struct LoadRules {
     pub skip_checksum: bool,
     /// Databases get identities above these, by shard (see [`reserve_ids`]).
     pub ids_after: Vec<u32>,
+    /// Remember which keys were dropped: replicas that may go on from here still have them.
+    pub remember_dropped: bool,
 }
 
 /// A job name and ranges of slots, ends included.
 pub type SlotImport = (Vec<u8>, Vec<(u64, u64)>);
 
 /// A data set that is not installed yet.
+#[derive(Default)]
 pub struct Loaded {
     pub parts: Vec<Part>,
     pub functions: Vec<Vec<u8>>,
@@ -57,6 +60,8 @@ pub struct Loaded {
     pub slot_imports: Vec<SlotImport>,
     pub keys_loaded: u64,
     pub keys_expired: u64,
+    /// Database and name of keys that were dropped, if that was asked for.
+    pub dropped: Vec<(u32, Vec<u8>)>,
     pub keys_skipped: u64,
     pub hashes_expired: u64,
     /// Bytes that were read behind the end of the file.
@@ -121,18 +126,7 @@ pub async fn clear(server: &ServerRef) {
             Part::for_loading(index, workers, after)
         })
         .collect();
-    let empty = Loaded {
-        parts,
-        functions: Vec::new(),
-        aux: Vec::new(),
-        slot_imports: Vec::new(),
-        keys_loaded: 0,
-        keys_expired: 0,
-        keys_skipped: 0,
-        hashes_expired: 0,
-        rest: Vec::new(),
-        length: 0,
-    };
+    let empty = Loaded { parts, ..Loaded::default() };
     // Nothing is there that could be in the way.
     let _ = install(server, empty, Install::Replace).await;
 }
@@ -202,18 +196,7 @@ fn read_all(
     let mut reader = FileReader::new(config.rdb_version_check, verify, Limits::of(config));
     let mut buffer = vec![0; READ_BYTES];
     let mut batches: Vec<Vec<Row>> = builders.iter().map(|_| Vec::with_capacity(BATCH)).collect();
-    let mut loaded = Loaded {
-        parts: Vec::new(),
-        functions: Vec::new(),
-        aux: Vec::new(),
-        slot_imports: Vec::new(),
-        keys_loaded: 0,
-        keys_expired: 0,
-        keys_skipped: 0,
-        hashes_expired: 0,
-        rest: Vec::new(),
-        length: 0,
-    };
+    let mut loaded = Loaded::default();
     let clocks = Clocks::now(config);
     let mut db = 0;
     let mut slept = 0u64;
@@ -268,7 +251,7 @@ fn read_all(
             }
             FileItem::Key(key) => {
                 delay(server.config.load().key_load_delay, &mut slept);
-                if let Some((entry, slot)) = entry_of(*key, rules, &clocks, &mut loaded) {
+                if let Some((entry, slot)) = entry_of(*key, db, rules, &clocks, &mut loaded) {
                     let hash = hash(entry.key());
                     let builder = usize::from(slot.0) % builders.len();
                     let batch = &mut batches[builder];
@@ -354,11 +337,20 @@ impl Clocks {
 }
 
 /// The entry of a key that is to be there, and its slot.
-fn entry_of(key: FileKey, rules: &LoadRules, clocks: &Clocks, loaded: &mut Loaded) -> Option<(Entry, Slot)> {
+fn entry_of(
+    key: FileKey,
+    db: u32,
+    rules: &LoadRules,
+    clocks: &Clocks,
+    loaded: &mut Loaded,
+) -> Option<(Entry, Slot)> {
     let FileKey { key, mut value, deadline, usage } = key;
     if let Some(now) = rules.drop_expired_before {
         if deadline.is_some_and(|deadline| deadline < now) {
             loaded.keys_expired += 1;
+            if rules.remember_dropped {
+                loaded.dropped.push((db, key));
+            }
             return None;
         }
         if let Value::Hash(hash) = &mut value

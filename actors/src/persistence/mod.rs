@@ -17,6 +17,8 @@ use crate::append_only::state::AofState;
 pub struct Persistence {
     /// Data is being loaded: most commands are refused.
     loading: AtomicBool,
+    /// A data set is being loaded beside the one that is served.
+    async_loading: AtomicBool,
     pub load: LoadProgress,
     /// Of the last load.
     pub keys_loaded: AtomicU64,
@@ -27,6 +29,10 @@ pub struct Persistence {
     pub save_keys_total: AtomicU64,
     pub save_keys_done: AtomicU64,
     pub last_save_failed: AtomicBool,
+    /// A snapshot for replicas is being made; INFO shows it as a save.
+    pub syncing: AtomicBool,
+    /// Saves, snapshots for replicas and rewrites so far.
+    pub exports_begun: AtomicU64,
     /// Seconds the last background save took; -1 if there was none.
     pub last_save_seconds: AtomicI64,
     pub saves: AtomicU64,
@@ -43,6 +49,7 @@ impl Default for Persistence {
     fn default() -> Self {
         Self {
             loading: AtomicBool::new(false),
+            async_loading: AtomicBool::new(false),
             load: LoadProgress::default(),
             keys_loaded: AtomicU64::new(0),
             keys_expired: AtomicU64::new(0),
@@ -51,6 +58,8 @@ impl Default for Persistence {
             save_keys_total: AtomicU64::new(0),
             save_keys_done: AtomicU64::new(0),
             last_save_failed: AtomicBool::new(false),
+            syncing: AtomicBool::new(false),
+            exports_begun: AtomicU64::new(0),
             last_save_seconds: AtomicI64::new(-1),
             saves: AtomicU64::new(0),
             last_save_held: AtomicU64::new(0),
@@ -73,6 +82,14 @@ pub struct LoadProgress {
 }
 
 impl Persistence {
+    /// A save, or a snapshot for replicas, begins: INFO shows how far it is.
+    pub fn begin_save(&self, started_ms: i64) {
+        self.save_keys_done.store(0, Ordering::Relaxed);
+        self.save_keys_total.store(0, Ordering::Relaxed);
+        self.save_started_ms.store(started_ms, Ordering::Relaxed);
+        self.exports_begun.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Whether data is being loaded and the keyspace must not be touched by clients.
     #[inline]
     pub fn is_loading(&self) -> bool {
@@ -81,14 +98,31 @@ impl Persistence {
 
     /// Begins to refuse commands, for a load of so many bytes (0 if that is not known).
     pub fn begin_loading(&self, total_bytes: u64) {
+        self.begin_progress(total_bytes);
+        self.loading.store(true, Ordering::Release);
+    }
+
+    /// Whether a data set is being loaded that will take the place of the one that is served meanwhile.
+    #[inline]
+    pub fn is_async_loading(&self) -> bool {
+        self.async_loading.load(Ordering::Relaxed)
+    }
+
+    /// The same while the old data are served: only what would get in the way is refused.
+    pub fn begin_async_loading(&self, total_bytes: u64) {
+        self.begin_progress(total_bytes);
+        self.async_loading.store(true, Ordering::Release);
+    }
+
+    fn begin_progress(&self, total_bytes: u64) {
         self.load.started_ms.store(crate::clock::unix_ms(), Ordering::Relaxed);
         self.load.total_bytes.store(total_bytes, Ordering::Relaxed);
         self.load.loaded_bytes.store(0, Ordering::Relaxed);
         self.load.used_memory.store(0, Ordering::Relaxed);
-        self.loading.store(true, Ordering::Release);
     }
 
     pub fn end_loading(&self) {
         self.loading.store(false, Ordering::Release);
+        self.async_loading.store(false, Ordering::Release);
     }
 }

@@ -8,10 +8,14 @@ use skuld::export::{Chunk, Format, UseOfKeys};
 use skuld::rdb::Compression;
 use skuld::rdb::file::FileWriter;
 use skuld::version::VERSION;
+use tokio::sync::oneshot;
 
+use crate::envelope::tell;
 use crate::export::{ExportRequest, ExportStream, Facts, Stopped, Stopper};
 use crate::memory;
-use crate::server::ServerRef;
+use crate::replication::{Held, hold_stream};
+use crate::replication_log::{DescribePosition, Position};
+use crate::server::{Server, ServerRef};
 
 /// What a file says about itself beside its keys.
 #[derive(Default)]
@@ -35,7 +39,7 @@ pub struct RdbStream {
     database: Option<u32>,
     /// Keys handed out so far.
     pub keys_done: u64,
-    pending_delay_us: u64,
+    slow: SlowKeys,
 }
 
 /// The format of keys in a file, by configuration.
@@ -59,7 +63,59 @@ pub fn usual_aux(writer: &mut FileWriter, time_ms: i64) {
     writer.aux(b"used-mem", memory::used().to_string().as_bytes());
 }
 
+/// Where in a replication history the data of a file are.
+#[derive(Clone, Debug)]
+pub struct HistoryMark {
+    pub name: String,
+    pub offset: i64,
+    /// The database the stream is in.
+    pub db: i64,
+}
+
+impl HistoryMark {
+    /// The place, if there is anybody who may go on from it. `held` is the primary's stream, standing still.
+    pub fn of(server: &Server, position: Position, held: Option<&Held>) -> Option<Self> {
+        let db = match held {
+            Some(held) => i64::from(held.db),
+            None if server.replication.is_replica() => i64::from(server.replication.link().db),
+            None => position.db.max(0),
+        };
+        position.is_kept.then_some(Self { name: position.replication_id, offset: position.offset, db })
+    }
+
+    /// The fields of a file's head that say so.
+    pub fn fields(&self) -> [(&'static [u8], Vec<u8>); 3] {
+        [
+            (b"repl-stream-db", self.db.max(0).to_string().into_bytes()),
+            (b"repl-id", self.name.clone().into_bytes()),
+            (b"repl-offset", self.offset.to_string().into_bytes()),
+        ]
+    }
+}
+
 impl RdbStream {
+    /// [`RdbStream::begin`] for a file from which replication may go on after a restart.
+    pub async fn begin_with_history(server: ServerRef, options: RdbOptions) -> Self {
+        // On a replica what was executed is known to the log only between two batches of the primary's stream.
+        let held = hold_stream(&server).await;
+        let (reply, position) = oneshot::channel();
+        let log = server.replication_log().clone();
+        let at_cut = Box::new(move |_: &Facts| tell(&log, DescribePosition { reply }));
+        let mut stream = Self::begin(server.clone(), options, at_cut).await;
+        let mark = position.await.ok().and_then(|position| HistoryMark::of(&server, position, held.as_ref()));
+        if let Some(mark) = mark {
+            stream.add_history(&mark);
+        }
+        stream
+    }
+
+    /// Says in the head of the file where in a history its data are.
+    pub fn add_history(&mut self, mark: &HistoryMark) {
+        for (name, value) in mark.fields() {
+            self.add_aux(name, &value);
+        }
+    }
+
     /// Makes the cut. `at_cut` runs while nobody executes anything; what it sends is ordered with the cut.
     pub async fn begin(
         server: ServerRef,
@@ -79,7 +135,7 @@ impl RdbStream {
             begun: BTreeSet::new(),
             database: None,
             keys_done: 0,
-            pending_delay_us: 0,
+            slow: SlowKeys::default(),
         }
     }
 
@@ -110,13 +166,8 @@ impl RdbStream {
         if self.writer.is_none() {
             return Ok(None);
         }
-        let delay = self.take_delay();
-        if !delay.is_zero() {
-            let end = tokio::time::Instant::now() + delay;
-            while tokio::time::Instant::now() < end && !self.keys.is_stopped() {
-                let step = (end - tokio::time::Instant::now()).min(DELAY_STEP);
-                tokio::time::sleep(step).await;
-            }
+        while let Some(step) = self.delay_step() {
+            tokio::time::sleep(step).await;
         }
         let chunk = self.keys.next().await?;
         Ok(Some(self.framed(chunk)))
@@ -130,22 +181,16 @@ impl RdbStream {
         if self.writer.is_none() {
             return Ok(None);
         }
-        let delay = self.take_delay();
-        if !delay.is_zero() {
-            let end = std::time::Instant::now() + delay;
-            while std::time::Instant::now() < end && !self.keys.is_stopped() {
-                std::thread::sleep((end - std::time::Instant::now()).min(DELAY_STEP));
-            }
+        while let Some(step) = self.delay_step() {
+            std::thread::sleep(step);
         }
         let chunk = self.keys.next_blocking()?;
         Ok(Some(self.framed(chunk)))
     }
 
-    /// The rest of what `rdb-key-save-delay` asks for; it may be changed or ended meanwhile.
-    fn take_delay(&mut self) -> Duration {
-        let keys = std::mem::take(&mut self.pending_delay_us);
-        let per_key = self.keys.server().config.load().rdb_key_save_delay;
-        Duration::from_micros(keys.saturating_mul(u64::try_from(per_key).unwrap_or(0)))
+    /// What is left to sleep, in steps, of what `rdb-key-save-delay` asks for; it may be changed or ended meanwhile.
+    fn delay_step(&mut self) -> Option<Duration> {
+        self.slow.step(&self.keys)
     }
 
     fn take_head(&mut self) -> Option<Vec<u8>> {
@@ -180,8 +225,36 @@ impl RdbStream {
             start = end;
         }
         self.keys_done += chunk.keys;
-        self.pending_delay_us += chunk.keys;
+        self.slow.begin(chunk.keys);
         writer.take()
+    }
+}
+
+/// `rdb-key-save-delay`: sleeps after keys were handed out.
+#[derive(Default)]
+pub struct SlowKeys {
+    keys: u64,
+    since: Option<std::time::Instant>,
+}
+
+impl SlowKeys {
+    /// So many keys were handed out.
+    pub fn begin(&mut self, keys: u64) {
+        self.keys += keys;
+        self.since = None;
+    }
+
+    /// How long to sleep before asking again; `None` when it was enough.
+    pub fn step(&mut self, export: &ExportStream) -> Option<Duration> {
+        let per_key = u64::try_from(export.server().config.load().rdb_key_save_delay).unwrap_or(0);
+        let whole = Duration::from_micros(self.keys.saturating_mul(per_key));
+        let since = *self.since.get_or_insert_with(std::time::Instant::now);
+        let left = whole.saturating_sub(since.elapsed());
+        if left.is_zero() || export.is_stopped() {
+            *self = Self::default();
+            return None;
+        }
+        Some(left.min(DELAY_STEP))
     }
 }
 

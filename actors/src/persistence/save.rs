@@ -12,7 +12,7 @@ use skuld::rdb::Compression;
 use skuld::rdb::file::FileWriter;
 use skuld::slot::Slot;
 
-use super::rdb_stream::{RdbStream, key_format, usual_aux};
+use super::rdb_stream::{HistoryMark, RdbStream, key_format, usual_aux};
 use crate::clock;
 use crate::configure::os_text;
 use crate::server::Server;
@@ -57,8 +57,18 @@ impl NewFile {
     }
 
     /// Puts the file in its place for good.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(self) -> io::Result<()> {
         self.file.sync_all()?;
+        self.put_in_place()
+    }
+
+    /// Forces what was written to the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// The last step of [`NewFile::finish`].
+    pub fn put_in_place(mut self) -> io::Result<()> {
         std::fs::rename(&self.temporary, &self.target)?;
         self.kept = true;
         sync_directory(&self.target)
@@ -130,13 +140,20 @@ pub fn save_stream(server: &Server, stream: &mut RdbStream) -> Result<(), SaveEr
 }
 
 /// Saves everything in one go, for the end of the process and for DEBUG RELOAD: nobody is served meanwhile.
-pub fn save_at_once(server: &Server, keyspace: &Keyspace) -> Result<(), SaveError> {
+pub fn save_at_once(
+    server: &Server,
+    keyspace: &Keyspace,
+    history: Option<&HistoryMark>,
+) -> Result<(), SaveError> {
     let config = server.config.load_full();
     let mut file = begin(&config, "-0")?;
     let format = key_format(&config);
     let compression = Compression::on_if(config.rdbcompression);
     let mut writer = FileWriter::new(compression, config.rdbchecksum);
     usual_aux(&mut writer, clock::unix_ms());
+    for (name, value) in history.iter().flat_map(|mark| mark.fields()) {
+        writer.aux(name, &value);
+    }
     writer.aux(b"aof-base", b"0");
     server.scripts.library_codes().iter().for_each(|code| writer.function(code));
     let databases = keyspace.parts().iter().map(|p| p.databases()).max().unwrap_or(0);

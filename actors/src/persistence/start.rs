@@ -7,29 +7,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use skuld::cluster::Role;
 use skuld::rdb::DecodeError;
 use skuld::rdb::file::FileError;
+use skuld::replication::history::NAME_LENGTH;
 
 use super::loader::{self, Install, InstallError, LoadError, LoadRules, Loaded};
 use super::save::{save_at_once, snapshot_path};
 use crate::append_only;
 use crate::clock;
 use crate::configure::os_text;
+use crate::envelope::tell;
 use crate::memory;
+use crate::replication::link::Have;
+use crate::replication_log::HistoryRestored;
 use crate::server::ServerRef;
 
-/// Loads what the configuration says there is; ends the process if it cannot be loaded.
-pub async fn load_at_start(server: &ServerRef) {
+/// Loads what the configuration says there is; ends the process if it cannot be loaded. Returns where in its primary's
+/// history a replica that was saved to a file may go on.
+pub async fn load_at_start(server: &ServerRef) -> Option<Have> {
     let started = Instant::now();
     if append_only::open_at_start(server).await {
         server.stats.startup_memory.store(memory::used(), Ordering::Relaxed);
-        return;
+        return None;
     }
     let config = server.config.load_full();
     let path = snapshot_path(&config);
     let file = match File::open(&path) {
         Ok(file) => file,
-        Err(e) if e.kind() == ErrorKind::NotFound => return server.persistence.end_loading(),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            server.persistence.end_loading();
+            return None;
+        }
         Err(e) => {
             tracing::warn!(
                 "Fatal error: can't open the RDB file {} for reading: {}",
@@ -39,15 +48,26 @@ pub async fn load_at_start(server: &ServerRef) {
             std::process::exit(1);
         }
     };
+    // A replica's keys expire when its primary says so.
+    let is_replica = config.replicaof.is_some()
+        || server.cluster.as_ref().is_some_and(|cluster| cluster.topology().me().role == Role::Replica);
     let rules = LoadRules {
-        drop_expired_before: Some(clock::unix_ms()),
+        drop_expired_before: (!is_replica).then(clock::unix_ms),
         show_progress: true,
         skip_checksum: false,
         ids_after: Vec::new(),
+        remember_dropped: !is_replica,
     };
+    let have;
     match load_file(server, file, rules).await {
-        Ok(loaded) => {
+        Ok(mut loaded) => {
             say_loaded(&loaded);
+            have = history_of(&loaded);
+            let dropped = std::mem::take(&mut loaded.dropped);
+            if let Some(Have { history, offset, db }) = have.clone() {
+                let dropped = (!is_replica).then_some(dropped);
+                tell(server.replication_log(), HistoryRestored { name: history, offset, db, dropped });
+            }
             if let Err(reason) = loader::install(server, loaded, Install::Replace).await {
                 tracing::warn!("Failed loading {}: {reason}", path.display());
                 std::process::exit(1);
@@ -63,6 +83,16 @@ pub async fn load_at_start(server: &ServerRef) {
     server.persistence.end_loading();
     tracing::info!("DB loaded from disk: {:.3} seconds", started.elapsed().as_secs_f64());
     server.stats.startup_memory.store(memory::used(), Ordering::Relaxed);
+    have
+}
+
+/// The place in a history that the head of a file names.
+fn history_of(loaded: &Loaded) -> Option<Have> {
+    let text = |name: &[u8]| loaded.aux(name).and_then(|value| std::str::from_utf8(value).ok());
+    let history = text(b"repl-id").filter(|name| name.len() == NAME_LENGTH)?;
+    let offset: i64 = text(b"repl-offset")?.parse().ok().filter(|offset| *offset >= 0)?;
+    let db = text(b"repl-stream-db").and_then(|db| db.parse().ok()).unwrap_or(0);
+    Some(Have { history: history.to_owned(), offset, db })
 }
 
 async fn load_file(server: &ServerRef, file: File, rules: LoadRules) -> Result<Loaded, LoadError> {
@@ -155,7 +185,7 @@ pub async fn reload(server: &ServerRef, reload: Reload) -> Result<(), ReloadErro
     let for_task = server.clone();
     let at_once = loader::run_over_all(server, move |keyspace, executor| {
         let server = for_task;
-        if reload.save && save_at_once(&server, keyspace).is_err() {
+        if reload.save && save_at_once(&server, keyspace, None).is_err() {
             return Some(Err(ReloadError::Save));
         }
         let config = server.config.load_full();
@@ -191,6 +221,7 @@ fn rules_of_reload(ids_after: Vec<u32>) -> LoadRules {
         show_progress: true,
         skip_checksum: false,
         ids_after,
+        remember_dropped: false,
     }
 }
 

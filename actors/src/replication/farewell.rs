@@ -18,16 +18,21 @@ use crate::shard::Controlled;
 
 /// The wait under way, if there is one.
 #[derive(Default)]
-pub struct Farewell(Mutex<Option<CancellationToken>>);
+pub struct Farewell(Mutex<Option<(CancellationToken, i64)>>);
 
 impl Farewell {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<CancellationToken>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(CancellationToken, i64)>> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Ends the wait, and with it the shutdown (SHUTDOWN ABORT). False if there is none.
     pub fn abort(&self) -> bool {
-        self.lock().as_ref().inspect(|token| token.cancel()).is_some()
+        self.lock().as_ref().inspect(|(token, _)| token.cancel()).is_some()
+    }
+
+    /// When the wait under way ends at the latest, Unix milliseconds.
+    pub fn ends_ms(&self) -> Option<i64> {
+        self.lock().as_ref().map(|(_, ends_ms)| *ends_ms)
     }
 }
 
@@ -45,9 +50,9 @@ pub async fn wait_for_replicas(server: &ServerRef) -> bool {
     }
     tracing::info!("Waiting for replicas before shutting down.");
     let abort = CancellationToken::new();
-    *server.replication.farewell.lock() = Some(abort.clone());
     let limit_ms = i64::from(seconds) * 1000;
     let began_ms = clock::unix_ms();
+    *server.replication.farewell.lock() = Some((abort.clone(), began_ms + limit_ms));
     server.pause.begin(Paused::Writes, began_ms + limit_ms + 60_000);
     tell_all_shards(server, Controlled::ConfirmPause).await;
     let words = [b"REPLCONF".as_slice(), b"GETACK", b"*"].map(<[u8]>::to_vec).to_vec();

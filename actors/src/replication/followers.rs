@@ -58,9 +58,46 @@ pub struct Follower {
     /// When it asked, and when it was heard last; Unix milliseconds.
     pub since_ms: i64,
     pub heard_ms: i64,
-    held: Vec<Arc<[u8]>>,
-    held_bytes: u64,
+    held: Held,
+}
+
+/// Pieces of the stream that a replica cannot take yet.
+#[derive(Clone, Default)]
+pub struct Held {
+    pub pieces: Vec<Arc<[u8]>>,
+    bytes: u64,
     over_soft_since_ms: Option<i64>,
+}
+
+impl Held {
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Keeps one more piece. False if that is more than the output-buffer limit for replicas allows.
+    pub fn add(&mut self, server: &Server, piece: &Arc<[u8]>) -> bool {
+        self.bytes += piece.len() as u64;
+        self.pieces.push(piece.clone());
+        let config = server.config.load();
+        let limit = &config.client_output_buffer_limit[CLASS_REPLICA];
+        // What the backlog holds anyway costs nothing.
+        let at_least = |bytes: u64| if bytes == 0 { 0 } else { bytes.max(config.repl_backlog_size) };
+        let (hard, soft) = (at_least(limit.hard), at_least(limit.soft));
+        let now = clock::unix_ms();
+        let over_soft = soft > 0 && self.bytes > soft;
+        self.over_soft_since_ms = if over_soft { self.over_soft_since_ms.or(Some(now)) } else { None };
+        let too_long =
+            self.over_soft_since_ms.is_some_and(|since| (now - since) / 1000 > limit.soft_seconds as i64);
+        let over = (hard > 0 && self.bytes > hard) || too_long;
+        if over {
+            server.stats.client_output_buffer_limit_disconnections.fetch_add(1, Ordering::Relaxed);
+        }
+        !over
+    }
 }
 
 impl Follower {
@@ -77,9 +114,7 @@ impl Follower {
             file_offset: 0,
             since_ms: now,
             heard_ms: now,
-            held: Vec::new(),
-            held_bytes: 0,
-            over_soft_since_ms: None,
+            held: Held::default(),
         }
     }
 
@@ -153,33 +188,16 @@ impl Follower {
                 if self.peer.rdb_only {
                     return true;
                 }
-                self.held_bytes += piece.len() as u64;
-                self.held.push(piece.clone());
-                return self.is_within_limits(server);
+                let stays = self.held.add(server, piece);
+                if !stays {
+                    tracing::warn!(
+                        "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer limits.",
+                        self.shared.id,
+                        self.shared.peer
+                    );
+                }
+                return stays;
             }
-        }
-        true
-    }
-
-    fn is_within_limits(&mut self, server: &Server) -> bool {
-        let config = server.config.load();
-        let limit = &config.client_output_buffer_limit[CLASS_REPLICA];
-        // What the backlog holds anyway costs nothing.
-        let at_least = |bytes: u64| if bytes == 0 { 0 } else { bytes.max(config.repl_backlog_size) };
-        let (hard, soft) = (at_least(limit.hard), at_least(limit.soft));
-        let now = clock::unix_ms();
-        let over_soft = soft > 0 && self.held_bytes > soft;
-        self.over_soft_since_ms = if over_soft { self.over_soft_since_ms.or(Some(now)) } else { None };
-        let too_long =
-            self.over_soft_since_ms.is_some_and(|since| (now - since) / 1000 > limit.soft_seconds as i64);
-        if (hard > 0 && self.held_bytes > hard) || too_long {
-            server.stats.client_output_buffer_limit_disconnections.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(
-                "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer limits.",
-                self.shared.id,
-                self.shared.peer
-            );
-            return false;
         }
         true
     }
@@ -189,21 +207,19 @@ impl Follower {
         self.stage = other.stage;
         self.job = other.job;
         self.held.clone_from(&other.held);
-        self.held_bytes = other.held_bytes;
     }
 
     /// The replica can take the stream: it gets what was held.
     pub fn go_online(&mut self) {
         self.stage = Stage::Online;
         self.heard_ms = clock::unix_ms();
-        for piece in std::mem::take(&mut self.held) {
+        for piece in std::mem::take(&mut self.held).pieces {
             self.send(piece);
         }
-        self.held_bytes = 0;
     }
 
     /// Bytes of the stream held or on their way to the socket.
     pub fn buffered_bytes(&self) -> u64 {
-        self.held_bytes + self.shared.output_bytes.load(Ordering::Relaxed)
+        self.held.bytes + self.shared.output_bytes.load(Ordering::Relaxed)
     }
 }

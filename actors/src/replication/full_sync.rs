@@ -4,15 +4,19 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use skuld::replication::peer::{Content, Peer, VERSION_OF_OWN_FILES};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
+use crate::clock;
+use crate::configure::os_text;
 use crate::connection::{Feed, Kill};
 use crate::envelope::tell;
-use crate::persistence::rdb_stream::{RdbOptions, RdbStream};
+use crate::persistence::rdb_stream::{HistoryMark, RdbOptions, RdbStream};
 use crate::persistence::save::NewFile;
 use crate::replication::{bit, listen};
 use crate::replication_log::{
@@ -28,12 +32,14 @@ pub enum Target {
 }
 
 /// A snapshot to be made.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Job {
     pub number: u64,
     pub target: Target,
     /// What one of the replicas said; the others need the same.
     pub peer: Peer,
+    /// Nobody waits for it any more.
+    pub useless: CancellationToken,
 }
 
 /// Bytes read from the file at once.
@@ -42,13 +48,22 @@ const READ_BYTES: usize = 256 * 1024;
 /// Makes the snapshot and sends it; the log hears of every step.
 pub async fn run(server: ServerRef, job: Job) {
     let number = job.number;
+    let state = &server.persistence;
+    let started_ms = clock::unix_ms();
+    state.begin_save(started_ms);
+    state.syncing.store(true, Ordering::Relaxed);
     let sent = match job.target {
         Target::Socket => to_sockets(&server, &job).await,
-        Target::File => by_file(&server, &job).await,
+        Target::File => {
+            state.saves.fetch_add(1, Ordering::Relaxed);
+            by_file(&server, &job).await
+        }
     };
     if let Err(reason) = &sent {
         tracing::warn!("{reason}");
     }
+    state.syncing.store(false, Ordering::Relaxed);
+    state.last_save_seconds.store((clock::unix_ms() - started_ms) / 1000, Ordering::Relaxed);
     tell(server.replication_log(), SnapshotEnded { job: number, failed: sent.is_err() });
 }
 
@@ -64,11 +79,16 @@ async fn cut(server: &ServerRef, job: &Job) -> Result<(RdbStream, Position), Str
     let options = RdbOptions { no_checksum: job.peer.skip_checksum || old_reader, ..RdbOptions::default() };
     let at_cut = Box::new(move |_: &_| tell(&log, SnapshotCut { job: number, db, reply }));
     let mut stream = RdbStream::begin(server.clone(), options, at_cut).await;
+    server.persistence.save_keys_total.store(stream.facts().keys(), Ordering::Relaxed);
+    let (stopper, useless) = (stream.stopper(), job.useless.clone());
+    actix_rt::spawn(async move {
+        useless.cancelled().await;
+        stopper.stop();
+    });
     let position = position.await.map_err(|_| "The replication log is gone".to_owned())?;
     drop(held);
-    stream.add_aux(b"repl-stream-db", position.db.max(0).to_string().as_bytes());
-    stream.add_aux(b"repl-id", position.replication_id.as_bytes());
-    stream.add_aux(b"repl-offset", position.offset.to_string().as_bytes());
+    let (name, offset) = (position.replication_id.clone(), position.offset);
+    stream.add_history(&HistoryMark { name, offset, db: position.db });
     Ok((stream, position))
 }
 
@@ -95,22 +115,34 @@ async fn to_sockets(server: &ServerRef, job: &Job) -> Result<(), String> {
         return Ok(());
     }
     let (mut stream, _) = cut(server, job).await?;
+    let channel =
+        if job.peer.rdb_channel { "direct socket to replica" } else { "pipe through parent process" };
+    tracing::info!("Background RDB transfer started by pid {} to {channel}", std::process::id());
     let mut members = members(server, job.number).await;
     feed(server, &mut members, head.into_bytes().into()).await;
+    let dropped = || {
+        if job.peer.rdb_channel {
+            "Background RDB transfer error".to_owned()
+        } else {
+            "Diskless rdb transfer, last replica dropped, killing fork child.".to_owned()
+        }
+    };
     let old_reader = job.peer.version < VERSION_OF_OWN_FILES;
     let mut first = true;
-    while let Some(mut bytes) =
-        stream.next().await.map_err(|_| "Diskless rdb transfer, the snapshot was stopped".to_owned())?
-    {
+    while let Some(mut bytes) = stream.next().await.map_err(|_| dropped())? {
+        server.persistence.save_keys_done.store(stream.keys_done, Ordering::Relaxed);
         if std::mem::take(&mut first) && old_reader && bytes.len() >= 9 {
             bytes[..9].copy_from_slice(b"REDIS0011");
         }
         feed(server, &mut members, bytes.into()).await;
         if members.is_empty() {
-            return Err("Diskless rdb transfer, last replica dropped, the snapshot is given up.".to_owned());
+            return Err(dropped());
         }
     }
     feed(server, &mut members, mark.into_bytes().into()).await;
+    if !job.peer.rdb_channel {
+        tracing::info!("Diskless rdb transfer, done reading from pipe, {} replicas still up.", members.len());
+    }
     tracing::info!("Background RDB transfer terminated with success");
     tell(server.replication_log(), SnapshotSent { job: job.number });
     Ok(())
@@ -123,7 +155,7 @@ fn without_keys(server: &ServerRef, content: Content) -> Vec<u8> {
         skuld::rdb::Compression::on_if(config.rdbcompression),
         config.rdbchecksum,
     );
-    crate::persistence::rdb_stream::usual_aux(&mut writer, crate::clock::unix_ms());
+    crate::persistence::rdb_stream::usual_aux(&mut writer, clock::unix_ms());
     if content == Content::Functions {
         server.scripts.library_codes().iter().for_each(|code| writer.function(code));
     }
@@ -158,13 +190,16 @@ async fn feed(server: &ServerRef, members: &mut Vec<Member>, bytes: Bytes) {
 
 async fn by_file(server: &ServerRef, job: &Job) -> Result<(), String> {
     let failed = || "BGSAVE for replication failed".to_owned();
+    tracing::info!("Background saving started by pid {}", std::process::id());
     let (mut stream, _) = cut(server, job).await?;
+    let dirty = stream.facts().dirty;
     let config = server.config.load_full();
     let target = PathBuf::from(&*config.dir.to_str()).join(&*config.dbfilename.to_str());
     let temporary = PathBuf::from(format!("temp-repl-{}-{}.rdb", std::process::id(), job.number));
     let sync_early = config.rdb_save_incremental_fsync;
     let (done, written) = oneshot::channel();
     let path = target.clone();
+    let of_thread = server.clone();
     std::thread::Builder::new()
         .name("rdb-for-replicas".into())
         .spawn(move || {
@@ -173,7 +208,10 @@ async fn by_file(server: &ServerRef, job: &Job) -> Result<(), String> {
                 let mut file = NewFile::create(temporary, path, sync_early)?;
                 loop {
                     match stream.next_blocking() {
-                        Ok(Some(bytes)) => file.write(&bytes)?,
+                        Ok(Some(bytes)) => {
+                            file.write(&bytes)?;
+                            of_thread.persistence.save_keys_done.store(stream.keys_done, Ordering::Relaxed);
+                        }
                         Ok(None) => return file.finish(),
                         Err(_) => return Err(std::io::ErrorKind::Interrupted.into()),
                     }
@@ -183,8 +221,26 @@ async fn by_file(server: &ServerRef, job: &Job) -> Result<(), String> {
             let _ = done.send(write());
         })
         .map_err(|_| failed())?;
-    written.await.map_err(|_| failed())?.map_err(|e| format!("BGSAVE failed. {e}"))?;
+    let state = &server.persistence;
+    match written.await.map_err(|_| failed())? {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {
+            return Err("Background saving terminated by signal 10".to_owned());
+        }
+        Err(e) => {
+            tracing::warn!("Write error while saving DB to the disk(write): {}", os_text(&e));
+            state.last_save_failed.store(true, Ordering::Relaxed);
+            return Err("Background saving error".to_owned());
+        }
+    }
+    tracing::info!("DB saved on disk");
     tracing::info!("Background saving terminated with success");
+    // It is as good as any other save.
+    let before = dirty.min(server.dirty.load(Ordering::Relaxed));
+    server.dirty.fetch_sub(before, Ordering::Relaxed);
+    server.last_save_ms.store(clock::unix_ms(), Ordering::Relaxed);
+    state.last_save_failed.store(false, Ordering::Relaxed);
+    state.syncing.store(false, Ordering::Relaxed);
     let mut members = members(server, job.number).await;
     let file = std::fs::File::open(&target).map_err(|e| format!("SYNC failed. Can't open DB: {e}"))?;
     let length = file.metadata().map_err(|e| format!("SYNC failed. Can't stat DB: {e}"))?.len();
@@ -210,10 +266,7 @@ async fn by_file(server: &ServerRef, job: &Job) -> Result<(), String> {
         }
     }
     if config.rdb_del_sync_files && config.save.is_empty() && !config.appendonly {
-        tracing::info!(
-            "Removing the RDB file {} used to feed replicas in a persistence-less instance",
-            config.dbfilename
-        );
+        tracing::info!("Removing the RDB file used to feed replicas in a persistence-less instance");
         let _ = std::fs::remove_file(&target);
     }
     tell(server.replication_log(), SnapshotSent { job: job.number });

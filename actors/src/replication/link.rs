@@ -114,6 +114,8 @@ pub struct LinkView {
     /// Bytes of the stream held while the snapshot is loaded, now and at most.
     pub stream_held: u64,
     pub stream_held_peak: u64,
+    /// With two connections: the snapshot is loaded.
+    pub snapshot_loaded: bool,
     /// The database the stream is in.
     pub db: u32,
 }
@@ -233,6 +235,7 @@ impl Receive<LinkEnded> for ReplicaLink {
 pub struct Wire {
     pub stream: TcpStream,
     pub buffer: Vec<u8>,
+    server: ServerRef,
 }
 
 /// Longest a line of the handshake may take.
@@ -242,7 +245,7 @@ const LINE_MAX: usize = 64 * 1024;
 
 impl Wire {
     /// Connects, from the configured address if there is one.
-    pub async fn connect(server: &Server, primary: &Primary) -> Result<Self, String> {
+    pub async fn connect(server: &ServerRef, primary: &Primary) -> Result<Self, String> {
         let (host, port) = (primary.host.clone(), primary.port);
         // Resolving a name may block.
         let found = tokio::task::spawn_blocking(move || (host.as_str(), port).to_socket_addrs())
@@ -266,7 +269,7 @@ impl Wire {
             .map_err(|_| "Timeout connecting to the PRIMARY...".to_owned())?
             .map_err(|e| format!("Error condition on socket for SYNC: {}", os_text(&e)))?;
         let _ = stream.set_nodelay(!config.repl_disable_tcp_nodelay);
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self { stream, buffer: Vec::new(), server: server.clone() })
     }
 
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
@@ -281,7 +284,12 @@ impl Wire {
         self.buffer.reserve(64 * 1024);
         match self.stream.read_buf(&mut self.buffer).await {
             Ok(0) => Err("I/O error reading from PRIMARY: connection lost".to_owned()),
-            Ok(n) => Ok(n),
+            Ok(n) => {
+                let stats = &self.server.stats;
+                stats.total_net_input_bytes.fetch_add(n as u64, Ordering::Relaxed);
+                stats.net_repl_input_bytes.fetch_add(n as u64, Ordering::Relaxed);
+                Ok(n)
+            }
             Err(e) => Err(format!("I/O error reading from PRIMARY: {}", os_text(&e))),
         }
     }
@@ -554,7 +562,7 @@ fn take_over(
     closed: oneshot::Sender<u32>,
 ) -> (Arc<ClientShared>, Addr<Connection>) {
     use std::os::fd::AsRawFd;
-    let Wire { stream, buffer } = wire;
+    let Wire { stream, buffer, .. } = wire;
     let mut session = Session::new(server.clients.next_id());
     session.origin = Origin::Primary;
     session.db = db;
@@ -582,12 +590,20 @@ pub fn acknowledgement(server: &Server, offset: i64) -> Vec<u8> {
     let mut out = Vec::new();
     let (offset, file) =
         (offset.to_string(), server.replication.file_offset.load(Ordering::Relaxed).to_string());
-    if server.config.load().appendonly {
+    if server.replication.file_offset.load(Ordering::Relaxed) >= 0 {
         encode_command(&mut out, &[b"REPLCONF", b"ACK", offset.as_bytes(), b"FACK", file.as_bytes()]);
     } else {
         encode_command(&mut out, &[b"REPLCONF", b"ACK", offset.as_bytes()]);
     }
     out
+}
+
+/// Tells the primary, if the link is up, without waiting for the next time this is due anyway.
+pub fn acknowledge_now(server: &Server) {
+    let client = server.replication.link().client.clone();
+    if let Some(client) = client {
+        acknowledge(server, &client.connection);
+    }
 }
 
 fn acknowledge(server: &Server, connection: &Addr<Connection>) {

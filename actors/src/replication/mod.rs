@@ -52,6 +52,12 @@ pub struct Replication {
     pub executed: AtomicI64,
     /// The stream's offset that is in our append-only file on the disk, or -1 if there is no such file.
     pub file_offset: AtomicI64,
+    /// Our primary has asked how much we have while some of it was not on our disk: it is told when it is.
+    pub owes_acknowledgement: AtomicBool,
+    /// Clients that carry snapshots whose replicas have not asked for the stream on their main connections.
+    pub awaiting_psync: arc_swap::ArcSwap<Vec<u64>>,
+    /// How long such a replica may take after the snapshot's connection was closed, seconds.
+    pub rdb_client_grace_s: AtomicI64,
     /// Memory of the backlog and of what waits to be sent to replicas, bytes.
     pub buffer_bytes: AtomicU64,
     /// Replicas that are online and were heard lately (`min-replicas-to-write`).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use skuld::config::{Config, ReplDisklessLoad};
+use skuld::config::{CLASS_REPLICA, Config, ReplDisklessLoad};
 use skuld::effects::encode_command;
 use skuld::rdb::Limits;
 use skuld::rdb::file::{FileError, FileReader};
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use super::link::{Link, Wire};
+use crate::append_only;
 use crate::clock;
 use crate::configure::os_text;
 use crate::envelope::tell;
@@ -75,6 +76,7 @@ pub async fn dual_channel(
     cancelled: &Arc<AtomicBool>,
 ) -> Result<(Wire, u32), String> {
     let server = link.server.clone();
+    tracing::info!("Dual channel replication: PSYNC is not possible, initialize RDB channel.");
     let about = link.introduction(None);
     let mut rdb = Wire::connect(&server, &link.primary).await?;
     let limit = Duration::from_secs(5);
@@ -127,7 +129,12 @@ pub async fn dual_channel(
             continue;
         }
         match snapshot_end_of(&line) {
-            Some(end) => break end,
+            Some(end) => {
+                tracing::debug!(
+                    "Dual channel replication: Received first reply from primary using rdb connection."
+                );
+                break end;
+            }
             None => {
                 return Err(format!("Received unexpected $ENDOFF line: {}", String::from_utf8_lossy(&line)));
             }
@@ -135,11 +142,14 @@ pub async fn dual_channel(
     };
     let SnapshotEnd { offset, history, db, rdb_client } = end;
     let buffering = Buffering { wire: main };
+    server.replication.link().snapshot_loaded = false;
     let (buffering, loaded) = {
         let stream = continue_on_main(link, buffering, &history, offset, rdb_client);
         let snapshot = transfer(link, &mut rdb, &history, cancelled);
-        both(stream, snapshot).await?
+        both(&server, stream, snapshot).await?
     };
+    server.replication.link().stream_held = 0;
+    tracing::info!("Dual channel replication: Successfully streamed replication data into memory");
     adopt(link, loaded, history, offset).await;
     tracing::info!("Dual channel replication: PRIMARY <-> REPLICA sync: Finished with success");
     Ok((buffering.wire, u32::try_from(db.max(0)).unwrap_or(0)))
@@ -187,14 +197,19 @@ async fn continue_on_main(
         ));
     }
     tracing::info!(
-        "Dual channel replication: PRIMARY <-> REPLICA sync: Primary accepted a Partial Resynchronization"
+        "Dual channel replication: PRIMARY <-> REPLICA sync: Primary accepted a Partial Resynchronization{}",
+        if link.server.replication.link().snapshot_loaded { "" } else { ", RDB load in background." }
     );
+    if link.server.replication.link().snapshot_loaded {
+        tracing::info!("Dual channel replication: Psync established after rdb load");
+    }
     Ok(Buffering { wire })
 }
 
 /// Lets the main channel come up and the snapshot load at the same time; the stream waits in the socket beyond what the
 /// output-buffer limit for replicas allows here.
 async fn both(
+    server: &ServerRef,
     stream: impl Future<Output = Result<Buffering, String>>,
     snapshot: impl Future<Output = Result<Loaded, String>>,
 ) -> Result<(Buffering, Loaded), String> {
@@ -203,14 +218,28 @@ async fn both(
     let mut buffering = tokio::select! {
         up = &mut stream => up?,
         loaded = &mut snapshot => {
+            let loaded = loaded?;
+            server.replication.link().snapshot_loaded = true;
             let buffering = stream.await?;
-            return Ok((buffering, loaded?));
+            return Ok((buffering, loaded));
         }
     };
-    /// Most bytes of the stream held here.
-    const HELD_MAX: usize = 256 << 20;
+    let mut said = false;
     loop {
-        let room = buffering.wire.buffer.len() < HELD_MAX;
+        let held = buffering.wire.buffer.len() as u64;
+        {
+            let mut view = server.replication.link();
+            view.stream_held = held;
+            view.stream_held_peak = view.stream_held_peak.max(held);
+        }
+        let limit = server.config.load().client_output_buffer_limit[CLASS_REPLICA].hard;
+        let room = limit == 0 || held < limit;
+        if !room && !std::mem::replace(&mut said, true) {
+            tracing::info!(
+                "Dual channel replication: Replication buffer limit reached ({held} bytes), stopping buffering. Further \
+                 accumulation will occur on primary side."
+            );
+        }
         tokio::select! {
             loaded = &mut snapshot => return Ok((buffering, loaded?)),
             read = buffering.wire.read(), if room => {
@@ -249,14 +278,18 @@ async fn transfer(
     };
     let way = way_of(server, &config).await;
     let place = if way == Way::ByFile { "disk" } else { "parser" };
+    let by = if way == Way::ByFile { "Replica bio thread: " } else { "" };
+    if way == Way::ByFile {
+        tracing::info!("Replica main thread creating Bio thread to save RDB to disk");
+    }
     let (splitter, total) = match header {
         Header::Length(length) => {
-            tracing::info!("PRIMARY <-> REPLICA sync: receiving {length} bytes from primary to {place}");
+            tracing::info!("{by}PRIMARY <-> REPLICA sync: receiving {length} bytes from primary to {place}");
             (Splitter::of_length(length), length)
         }
         Header::Mark(mark) => {
             tracing::info!(
-                "PRIMARY <-> REPLICA sync: receiving streamed RDB from primary with EOF to {place}"
+                "{by}PRIMARY <-> REPLICA sync: receiving streamed RDB from primary with EOF to {place}"
             );
             (Splitter::of_mark(mark), 0)
         }
@@ -339,6 +372,7 @@ async fn rules(server: &ServerRef) -> LoadRules {
         show_progress: true,
         skip_checksum: false,
         ids_after: loader::reserve_ids(server).await,
+        remember_dropped: false,
     }
 }
 
@@ -375,13 +409,15 @@ async fn direct(
             if !is_readable(&config, &piece) {
                 return Err(INCOMPATIBLE.to_owned());
             }
+            append_only::stop(&server).await;
             tell(server.replication_log(), HistoryLost);
             guard.begin(total);
+            tracing::info!("Discarding previously cached primary state.");
+            tracing::info!("PRIMARY <-> REPLICA sync: Loading DB in memory");
             if way == Way::Direct {
-                tracing::info!("PRIMARY <-> REPLICA sync: Flushing old data");
+                tracing::info!("RDB signature and version check passed. Flushing old data");
                 loader::clear(&server).await;
             }
-            tracing::info!("PRIMARY <-> REPLICA sync: Loading DB in memory");
             let rules = rules(&server).await;
             let (server, cancelled) = (server.clone(), cancelled.clone());
             actix_rt::spawn(async move {
@@ -410,6 +446,9 @@ async fn direct(
         tracing::info!("PRIMARY <-> REPLICA sync: Swapping active DB with loaded DB");
     }
     let loaded = install(&server, loaded).await?;
+    if way == Way::Swap {
+        tracing::info!("PRIMARY <-> REPLICA sync: Discarding old DB in background");
+    }
     drop(guard);
     Ok(loaded)
 }
@@ -438,6 +477,7 @@ async fn by_file(
         config.rdb_save_incremental_fsync,
     )
     .map_err(|e| problem("Opening the temp file", &e))?;
+    let name = config.dbfilename.clone();
     let (sender, mut pieces) = mpsc::channel::<Vec<u8>>(PIECES_AHEAD);
     let (done, written) = oneshot::channel();
     std::thread::Builder::new()
@@ -456,7 +496,19 @@ async fn by_file(
                 Err(std::io::ErrorKind::UnexpectedEof.into())
             };
             let result = write();
-            let result = result.and_then(|()| file.finish());
+            let result = result.and_then(|()| file.sync()).map_err(|e| format!("Writing the DB dump file needed for \
+                PRIMARY <-> REPLICA synchronization: {}", os_text(&e)));
+            if result.is_ok() {
+                tracing::info!("Replica bio thread: Done downloading RDB");
+            }
+            let result = result.and_then(|()| {
+                file.put_in_place().map_err(|e| {
+                    format!(
+                        "Failed trying to rename the temp DB into {name} in PRIMARY <-> REPLICA synchronization: {}",
+                        os_text(&e)
+                    )
+                })
+            });
             // Whoever waits may have been cancelled.
             let _ = done.send(result);
         })
@@ -474,21 +526,22 @@ async fn by_file(
     .await?;
     // An empty piece is the end.
     let _ = sender.send(Vec::new()).await;
-    written
-        .await
-        .map_err(|_| "the file was not written".to_owned())?
-        .map_err(|e| problem("Writing the DB dump file", &e))?;
+    written.await.map_err(|_| "the file was not written".to_owned())??;
+    tracing::info!("Replica main thread detected RDB download completion in Bio thread");
+    tracing::info!("Loading the RDB and finalizing primary-replica sync...");
     if !is_readable(config, &head.unwrap_or_default()) {
         return Err(INCOMPATIBLE.to_owned());
     }
+    append_only::stop(&server).await;
     tell(server.replication_log(), HistoryLost);
     let file = std::fs::File::open(&target).map_err(|e| problem("Opening the DB dump file", &e))?;
     let bytes = file.metadata().map_or(0, |m| m.len());
     let mut guard = Loading { server: server.clone(), begun: false, async_loading: false };
     guard.begin(bytes);
-    tracing::info!("PRIMARY <-> REPLICA sync: Flushing old data");
-    loader::clear(&server).await;
+    tracing::info!("Discarding previously cached primary state.");
     tracing::info!("PRIMARY <-> REPLICA sync: Loading DB in memory");
+    tracing::info!("RDB signature and version check passed. Flushing old data");
+    loader::clear(&server).await;
     let rules = rules(&server).await;
     let load = loader::load_in_thread(&server, file, rules, cancelled.clone());
     tokio::pin!(load);
@@ -525,7 +578,9 @@ struct Loading {
 impl Loading {
     fn begin(&mut self, bytes: u64) {
         self.begun = true;
-        if !self.async_loading {
+        if self.async_loading {
+            self.server.persistence.begin_async_loading(bytes);
+        } else {
             self.server.persistence.begin_loading(bytes);
         }
     }
@@ -533,7 +588,7 @@ impl Loading {
 
 impl Drop for Loading {
     fn drop(&mut self) {
-        if self.begun && !self.async_loading {
+        if self.begun {
             self.server.persistence.end_loading();
         }
     }
@@ -543,8 +598,8 @@ impl Drop for Loading {
 async fn install(server: &ServerRef, mut loaded: Loaded) -> Result<Loaded, String> {
     let parts = std::mem::take(&mut loaded.parts);
     let functions = std::mem::take(&mut loaded.functions);
-    let keys =
-        Loaded { parts, functions, aux: Vec::new(), slot_imports: Vec::new(), rest: Vec::new(), ..loaded };
+    let (keys_loaded, keys_expired) = (loaded.keys_loaded, loaded.keys_expired);
+    let keys = Loaded { parts, functions, keys_loaded, keys_expired, ..Loaded::default() };
     loader::install(server, keys, Install::Replace).await.map_err(|e| e.to_string())?;
     server.dirty.store(0, Ordering::Relaxed);
     Ok(loaded)
@@ -557,6 +612,7 @@ async fn adopt(link: &Link, loaded: Loaded, name: String, offset: i64) -> u32 {
     // The log ends only with the process.
     let _ = adopted.await;
     tracing::info!("PRIMARY <-> REPLICA sync: Finished with success");
+    append_only::resume(&link.server).await;
     let db = loaded
         .aux(b"repl-stream-db")
         .and_then(|v| std::str::from_utf8(v).ok())

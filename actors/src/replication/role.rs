@@ -74,9 +74,16 @@ pub fn follow_at_start(server: &ServerRef, have: Option<Have>) {
     server.replication.set(bit::REPLICA);
     crate::log::set_role(b'S');
     tell(server.replication_log(), BecomeReplica);
+    if have.is_some() {
+        tracing::info!(
+            "Before turning into a replica, using my own primary parameters to synthesize a cached primary: I may be able \
+             to synchronize with the new primary with just a partial transfer."
+        );
+    }
     {
         let mut view = server.replication.link();
         view.primary = Some(primary.clone());
+        view.db = have.as_ref().map_or(0, |have| have.db);
         view.state = super::link::LinkState::Connect;
         view.down_since_ms = crate::clock::unix_ms();
     }
@@ -99,6 +106,8 @@ pub async fn lead(server: &ServerRef) {
     crate::log::set_role(b'M');
     server.replication.clear(bit::REPLICA | bit::LINK_UP);
     tell_all_shards(server, Controlled::ConfirmFlags).await;
+    // A synchronization that was not finished may have stopped it.
+    crate::append_only::resume(server).await;
 }
 
 async fn stop_link(server: &ServerRef) {

@@ -10,6 +10,7 @@ use skuld::effects::encode_command;
 use skuld::replication::history::History;
 use skuld::replication::peer::Peer;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::{Beat, Fsynced, Position, ReplicationLog};
 use crate::clients::ClientShared;
@@ -17,7 +18,7 @@ use crate::clock;
 use crate::connection::{Connection, Kill};
 use crate::envelope::{Receive, tell};
 use crate::replication::bit;
-use crate::replication::followers::{Follower, Stage};
+use crate::replication::followers::{Follower, Held, Stage};
 use crate::replication::full_sync::{self, Job, Target};
 
 /// A connection asks to be a replica's.
@@ -104,7 +105,18 @@ pub struct AwaitAcknowledged {
     pub local: bool,
     /// Answered at once if it is so, or if nobody is to be waited for.
     pub at_once: bool,
-    pub reply: oneshot::Sender<(bool, usize)>,
+    pub reply: oneshot::Sender<Reached>,
+}
+
+/// How far a write has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// It is on our disk.
+    pub here: bool,
+    /// There is no file any more that it could get into.
+    pub no_file: bool,
+    /// So many replicas have acknowledged it.
+    pub replicas: usize,
 }
 
 /// The log's state for INFO.
@@ -143,13 +155,28 @@ pub struct Serving {
     /// Where `Append`s are in the stream, for WAIT; the oldest go first.
     marks: VecDeque<(u64, i64)>,
     waiters: Vec<Waiter>,
+    /// Replicas that get a snapshot on one connection and have not asked for the stream on the other.
+    awaiting: Vec<Awaiting>,
     /// Ask for acknowledgements with the next piece.
     ask: bool,
     /// When the last replica left, Unix milliseconds.
     pub alone_since_ms: i64,
-    next_ping_ms: i64,
+    /// The period since the start, in `repl-ping-replica-period`s, in which the last PING was due.
+    pinged: i64,
     next_newline_ms: i64,
-    local_file_offset: i64,
+    /// What of the stream is in our append-only file on the disk.
+    local_file_offset: Option<i64>,
+}
+
+/// The stream from the cut of a snapshot on, until the replica asks for it on its main connection.
+struct Awaiting {
+    /// The client that carries the snapshot.
+    rdb_client: u64,
+    name: String,
+    from: i64,
+    held: Held,
+    /// When the snapshot's connection was closed, Unix milliseconds.
+    lost_ms: Option<i64>,
 }
 
 struct Waiter {
@@ -161,6 +188,11 @@ struct Waiter {
 const MARKS_MAX: usize = 1 << 16;
 
 impl Serving {
+    /// Whether a replica is about to ask for the stream.
+    pub fn has_awaiting(&self) -> bool {
+        !self.awaiting.is_empty()
+    }
+
     /// Takes note that the effects of an `Append` end here.
     pub fn mark(&mut self, sequence: u64, offset: i64) {
         if self.marks.len() == MARKS_MAX {
@@ -191,6 +223,29 @@ impl ReplicationLog {
             }
             stays
         });
+        let mut given_up = Vec::new();
+        self.serving.awaiting.retain_mut(|awaiting| {
+            if awaiting.held.is_empty() {
+                tracing::debug!(
+                    "Dual channel replication: Attach replica rdb client {} to repl buf block",
+                    awaiting.rdb_client
+                );
+            }
+            let stays = awaiting.held.add(&server, piece);
+            if !stays {
+                given_up.push(awaiting.rdb_client);
+                tracing::warn!(
+                    "Client id={} ({}) closed for overcoming of output buffer limits.",
+                    awaiting.rdb_client,
+                    awaiting.name
+                );
+            }
+            stays
+        });
+        if !given_up.is_empty() {
+            self.followers.iter().filter(|f| given_up.contains(&f.client())).for_each(Follower::disconnect);
+            self.publish_awaiting();
+        }
     }
 
     /// Puts REPLCONF GETACK into the stream if somebody waits for acknowledgements.
@@ -213,11 +268,42 @@ impl ReplicationLog {
         self.history.offset += (self.framed.len() - before) as i64;
     }
 
+    /// Stops the snapshot under way if nobody waits for it. A file is worth having where snapshots are kept.
+    fn give_up_useless_snapshot(&mut self) {
+        let Some(job) = &self.serving.job else { return };
+        if self
+            .followers
+            .iter()
+            .any(|f| f.job == job.number && !matches!(f.stage, Stage::Online | Stage::MainChannel))
+        {
+            return;
+        }
+        let config = self.server.config.load();
+        if job.target == Target::File {
+            if job.useless.is_cancelled() || !config.save.is_empty() || config.appendonly {
+                return;
+            }
+            tracing::info!(
+                "Background saving, persistence disabled, last replica dropped, killing fork child."
+            );
+        }
+        job.useless.cancel();
+    }
+
+    /// A replica that is online and has received nothing gets a PING, so that offsets are not zero.
+    fn begin_stream_if_empty(&mut self) {
+        if self.history.offset == 0 && !self.server.replication.is_replica() {
+            self.frame(&[b"ping"]);
+            self.hand_out();
+        }
+    }
+
     /// Closes the connections of all replicas: they come back and learn what has changed.
     pub(super) fn drop_followers(&mut self) {
         for follower in self.followers.drain(..) {
             follower.disconnect();
         }
+        self.give_up_useless_snapshot();
         self.count_good();
     }
 
@@ -228,6 +314,10 @@ impl ReplicationLog {
     fn covers(&self, follower: &Follower, name: &[u8], from: i64) -> bool {
         if name == b"?" {
             return false;
+        }
+        let awaited = |a: &Awaiting| Some(a.rdb_client) == follower.peer.rdb_client && a.from == from;
+        if self.serving.awaiting.iter().any(awaited) && self.history.covers(name, from) {
+            return true;
         }
         let shown = String::from_utf8_lossy(name);
         if !self.history.covers(name, from) {
@@ -269,7 +359,21 @@ impl ReplicationLog {
     }
 
     fn go_on(&mut self, mut follower: Follower, from: i64) {
-        let missing = self.backlog.as_ref().and_then(|b| b.since(from)).unwrap_or_default();
+        let held = follower.peer.rdb_client.and_then(|client| {
+            let at = self.serving.awaiting.iter().position(|a| a.rdb_client == client)?;
+            let awaiting = self.serving.awaiting.remove(at);
+            tracing::debug!(
+                "Dual channel replication: Remove psync waiting replica {} with cid {client}, repl buffer block {}",
+                awaiting.name,
+                if awaiting.held.bytes() > 0 { "exists" } else { "doesn't exist" }
+            );
+            self.publish_awaiting();
+            (awaiting.from == from).then_some(awaiting.held)
+        });
+        let missing = match held {
+            Some(held) => held.pieces.concat(),
+            None => self.backlog.as_ref().and_then(|b| b.since(from)).unwrap_or_default(),
+        };
         tracing::info!(
             "Partial resynchronization request from {} accepted. Sending {} bytes of backlog starting from offset {from}.",
             follower.name(),
@@ -359,7 +463,8 @@ impl ReplicationLog {
             if diskless { "replicas sockets" } else { "disk" },
             if peer.rdb_channel { "dual-channel" } else { "normal sync" }
         );
-        let job = Job { number, target, peer: Peer { skip_checksum, ..peer } };
+        let useless = CancellationToken::new();
+        let job = Job { number, target, peer: Peer { skip_checksum, ..peer }, useless };
         self.serving.job = Some(job.clone());
         ctx.spawn(full_sync::run(self.server.clone(), job).into_actor(self));
     }
@@ -390,11 +495,12 @@ impl ReplicationLog {
         waiters.retain(|w| !w.request.reply.is_closed());
         let mut left = Vec::new();
         for waiter in waiters {
-            let (local, replicas) = self.state_of(&waiter.request, waiter.offset);
-            let enough = replicas >= waiter.request.replicas && (local || !waiter.request.local);
-            if enough || waiter.request.at_once {
+            let reached = self.state_of(&waiter.request, waiter.offset);
+            let request = &waiter.request;
+            let enough = reached.replicas >= request.replicas && (reached.here || !request.local);
+            if enough || request.at_once || (request.local && reached.no_file) {
                 // Who asked may have gone.
-                let _ = waiter.request.reply.send((local, replicas));
+                let _ = waiter.request.reply.send(reached);
             } else {
                 left.push(waiter);
             }
@@ -402,8 +508,12 @@ impl ReplicationLog {
         self.serving.waiters = left;
     }
 
-    fn state_of(&self, request: &AwaitAcknowledged, offset: i64) -> (bool, usize) {
-        (self.serving.local_file_offset >= offset, self.acknowledged(offset, request.on_disk))
+    fn state_of(&self, request: &AwaitAcknowledged, offset: i64) -> Reached {
+        Reached {
+            here: self.serving.local_file_offset.is_some_and(|synced| synced >= offset),
+            no_file: !self.server.persistence.aof.enabled.load(Ordering::Relaxed),
+            replicas: self.acknowledged(offset, request.on_disk),
+        }
     }
 
     fn look_after_followers(&mut self, config: &Config, ctx: &mut Context<Self>) {
@@ -429,8 +539,11 @@ impl ReplicationLog {
                 }
             }
         }
-        if now >= self.serving.next_ping_ms {
-            self.serving.next_ping_ms = now + i64::from(config.repl_ping_replica_period) * 1000;
+        // At whole periods since the start, as everybody's timers expect.
+        let period_ms = i64::from(config.repl_ping_replica_period).max(1) * 1000;
+        let period = (now - self.server.started_ms) / period_ms;
+        if period != self.serving.pinged {
+            self.serving.pinged = period;
             if !is_replica && !self.followers.is_empty() && !self.is_quiet() {
                 self.frame(&[b"ping"]);
                 self.hand_out_soon(ctx);
@@ -457,6 +570,51 @@ impl ReplicationLog {
         }
     }
 
+    /// Bytes held for replicas beside the backlog.
+    fn held_bytes(&self) -> u64 {
+        self.followers.iter().map(Follower::buffered_bytes).sum::<u64>()
+            + self.serving.awaiting.iter().map(|a| a.held.bytes()).sum::<u64>()
+    }
+
+    /// The connection of a snapshot is closed: its replica has some time left to ask for the stream.
+    fn rdb_channel_lost(&mut self, follower: &Follower) {
+        let seconds = self.server.replication.rdb_client_grace_s.load(Ordering::Relaxed);
+        if let Some(awaiting) = self.serving.awaiting.iter_mut().find(|a| a.rdb_client == follower.client()) {
+            awaiting.lost_ms = Some(clock::unix_ms());
+            tracing::debug!(
+                "Dual channel replication: Postpone RDB client id={} ({}) free for {seconds} seconds",
+                follower.client(),
+                awaiting.name
+            );
+        }
+    }
+
+    /// Nobody has asked for the stream for too long.
+    fn look_after_awaiting(&mut self) {
+        let seconds = self.server.replication.rdb_client_grace_s.load(Ordering::Relaxed);
+        let now = clock::unix_ms();
+        let before = self.serving.awaiting.len();
+        self.serving.awaiting.retain(|awaiting| {
+            let late = awaiting.lost_ms.is_some_and(|lost| now - lost > seconds * 1000);
+            if late {
+                tracing::info!(
+                    "Dual channel replication: Replica main channel failed to establish PSYNC within the grace period \
+                     ({seconds} seconds). Freeing RDB client {}.",
+                    awaiting.rdb_client
+                );
+            }
+            !late
+        });
+        if self.serving.awaiting.len() != before {
+            self.publish_awaiting();
+        }
+    }
+
+    fn publish_awaiting(&self) {
+        let clients = self.serving.awaiting.iter().map(|a| a.rdb_client).collect();
+        self.server.replication.awaiting_psync.store(Arc::new(clients));
+    }
+
     fn facts(&self) -> Facts {
         let now = clock::unix_ms();
         let followers: Vec<FollowerFacts> = self
@@ -476,12 +634,12 @@ impl ReplicationLog {
         Facts {
             history: Some(self.history.clone()),
             good_followers: self.server.replication.good_replicas.load(Ordering::Relaxed) as usize,
-            waiting_psync: 0,
+            waiting_psync: self.serving.awaiting.len(),
             backlog_active: backlog.is_some(),
             backlog_first: backlog.map_or(0, |b| b.first()),
             backlog_length: backlog.map_or(0, |b| b.len() as u64),
             backlog_bytes: backlog.map_or(0, |b| b.memory_bytes() as u64),
-            held_bytes: self.followers.iter().map(Follower::buffered_bytes).sum(),
+            held_bytes: self.held_bytes(),
             followers,
         }
     }
@@ -526,7 +684,16 @@ impl Receive<FollowerLost> for ReplicationLog {
     fn receive(&mut self, FollowerLost { client }: FollowerLost, _: &mut Context<Self>) {
         if let Some(at) = self.followers.iter().position(|f| f.client() == client) {
             let follower = self.followers.remove(at);
-            tracing::info!("Connection with replica {} lost.", follower.name());
+            if follower.peer.rdb_channel {
+                tracing::info!(
+                    "Dual channel replication: Replica {} rdb channel disconnected.",
+                    follower.name()
+                );
+                self.rdb_channel_lost(&follower);
+            } else {
+                tracing::info!("Connection with replica {} lost.", follower.name());
+            }
+            self.give_up_useless_snapshot();
             self.count_good();
             self.answer_waiters();
         }
@@ -555,11 +722,7 @@ impl Receive<Acknowledged> for ReplicationLog {
             }
             _ => {}
         }
-        if self.history.offset == 0 && !self.server.replication.is_replica() {
-            // So that offsets are not zero, which would look like nothing received.
-            self.frame(&[b"ping"]);
-            self.hand_out();
-        }
+        self.begin_stream_if_empty();
         self.count_good();
         self.answer_waiters();
     }
@@ -577,6 +740,25 @@ impl Receive<SnapshotCut> for ReplicationLog {
             follower.stage = if file { Stage::Writing } else { Stage::Sending };
             follower.offset = position.offset;
             if follower.peer.rdb_channel {
+                let name = follower.name();
+                tracing::info!(
+                    "Dual channel replication: Sending to replica {name} RDB end offset {} and client-id {}",
+                    position.offset,
+                    follower.client()
+                );
+                let empty = self.backlog.as_ref().is_none_or(|b| b.len() == 0);
+                tracing::debug!(
+                    "Dual channel replication: Add rdb replica {name} to waiting psync, with cid {}, {} ",
+                    follower.client(),
+                    if empty { "no repl-backlog to track" } else { "tracking repl-backlog tail" }
+                );
+                self.serving.awaiting.push(Awaiting {
+                    rdb_client: follower.client(),
+                    name,
+                    from: position.offset + 1,
+                    held: Held::default(),
+                    lost_ms: None,
+                });
                 let line = format!(
                     "$ENDOFF:{} {} {} {}\r\n",
                     position.offset,
@@ -590,6 +772,7 @@ impl Receive<SnapshotCut> for ReplicationLog {
                 follower.send(line.into_bytes());
             }
         }
+        self.publish_awaiting();
         if !self.server.replication.is_replica() {
             self.framer.set_db(None);
         }
@@ -638,9 +821,8 @@ impl Receive<SnapshotSent> for ReplicationLog {
                 );
             }
         }
-        if self.history.offset == 0 && file && !self.server.replication.is_replica() {
-            self.frame(&[b"ping"]);
-            self.hand_out();
+        if file {
+            self.begin_stream_if_empty();
         }
         self.count_good();
     }
@@ -690,23 +872,31 @@ impl Receive<AwaitAcknowledged> for ReplicationLog {
 impl Receive<Fsynced> for ReplicationLog {
     fn receive(&mut self, Fsynced { offset }: Fsynced, _: &mut Context<Self>) {
         self.serving.local_file_offset = offset;
-        self.server.replication.file_offset.store(offset, Ordering::Relaxed);
+        let replication = &self.server.replication;
+        replication.file_offset.store(offset.unwrap_or(-1), Ordering::Relaxed);
+        if replication.is_replica() && replication.owes_acknowledgement.swap(false, Ordering::Relaxed) {
+            crate::replication::link::acknowledge_now(&self.server);
+        }
         self.answer_waiters();
     }
 }
 
 impl Receive<Beat> for ReplicationLog {
     fn receive(&mut self, _: Beat, ctx: &mut Context<Self>) {
-        if self.backlog.is_none() && self.followers.is_empty() && self.serving.waiters.is_empty() {
+        if self.backlog.is_none()
+            && self.followers.is_empty()
+            && self.serving.waiters.is_empty()
+            && !self.serving.has_awaiting()
+        {
             return;
         }
         let config = self.server.config.load_full();
         self.look_after_followers(&config, ctx);
+        self.look_after_awaiting();
         self.look_after_backlog(&config);
         self.count_good();
         self.answer_waiters();
-        let buffers = self.backlog.as_ref().map_or(0, |b| b.memory_bytes() as u64)
-            + self.followers.iter().map(Follower::buffered_bytes).sum::<u64>();
+        let buffers = self.backlog.as_ref().map_or(0, |b| b.memory_bytes() as u64) + self.held_bytes();
         self.server.replication.buffer_bytes.store(buffers, Ordering::Relaxed);
         debug_assert!(self.server.replication.flags() & bit::STREAM != 0 || self.backlog.is_none());
     }

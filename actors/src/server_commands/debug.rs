@@ -103,9 +103,9 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
             crate::envelope::tell(request.server.replication_log(), crate::replication_log::Inject { words });
             request.reply.ok();
         }
-        ("delay-rdb-client-free-second", 3) => {
-            // The connection of a snapshot lives until its replica closes it; there is nothing to keep longer.
-            parse_integer(&request.args[2]).ok_or(CommandError::NotInteger)?;
+        ("delay-rdb-client-free-seconds" | "delay-rdb-client-free-second", 3) => {
+            let seconds = parse_integer(&request.args[2]).ok_or(CommandError::NotInteger)?;
+            request.server.replication.rdb_client_grace_s.store(seconds, Ordering::Relaxed);
             request.reply.ok();
         }
         ("protocol", 3) => return protocol(request),

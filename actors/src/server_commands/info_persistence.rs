@@ -26,12 +26,12 @@ fn status(failed: bool) -> &'static str {
 pub fn persistence(view: &View<'_>, out: &mut Lines) {
     let server = view.server;
     let state = &server.persistence;
-    let saving = flag(&state.saving);
+    let saving = flag(&state.saving) || flag(&state.syncing);
     let held = server.exports.held_bytes();
     let (done, total) =
         if saving { (load(&state.save_keys_done), load(&state.save_keys_total)) } else { (0, 0) };
     out.add("loading", u8::from(state.is_loading()));
-    out.add("async_loading", 0);
+    out.add("async_loading", u8::from(state.is_async_loading()));
     out.add("current_cow_peak", held);
     out.add("current_cow_size", held);
     out.add("current_cow_size_age", 0);
@@ -74,7 +74,7 @@ pub fn persistence(view: &View<'_>, out: &mut Lines) {
         out.add("aof_pending_bio_fsync", 0);
         out.add("aof_delayed_fsync", load(&aof.delayed_fsyncs));
     }
-    if state.is_loading() {
+    if state.is_loading() || state.is_async_loading() {
         loading(view, out);
     }
 }

@@ -52,6 +52,9 @@ pub fn server(view: &View<'_>, out: &mut Lines) {
     if !config.unixsocket.is_empty() {
         out.add(&format!("listener{listeners}"), format_args!("name=unix,bind={}", config.unixsocket));
     }
+    if let Some(ends_ms) = server.replication.farewell.ends_ms() {
+        out.add("shutdown_in_milliseconds", (ends_ms - now_us / 1000).max(0));
+    }
     out.add("skuld_version", env!("CARGO_PKG_VERSION"));
     out.add("skuld_worker_threads", server.workers);
 }
@@ -221,7 +224,7 @@ pub fn memory(view: &View<'_>, out: &mut Lines) {
     out.add("mem_cluster_links", 0);
     out.add("mem_cluster_slot_import", 0);
     out.add("mem_cluster_slot_export", 0);
-    out.add("mem_aof_buffer", 0);
+    out.add("mem_aof_buffer", view.server.persistence.aof.buffered_bytes.load(Ordering::Relaxed));
     out.add("mem_allocator", memory::ALLOCATOR_NAME);
     out.add("mem_overhead_db_hashtable_rehashing", 0);
     out.add("active_defrag_running", 0);

@@ -25,8 +25,8 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.fraction("instantaneous_ops_per_sec", stats.rates.of(Rate::Commands), 0);
     out.add("total_net_input_bytes", load(&stats.total_net_input_bytes));
     out.add("total_net_output_bytes", load(&stats.total_net_output_bytes));
-    out.add("total_net_repl_input_bytes", 0);
-    out.add("total_net_repl_output_bytes", 0);
+    out.add("total_net_repl_input_bytes", load(&stats.net_repl_input_bytes));
+    out.add("total_net_repl_output_bytes", load(&stats.net_repl_output_bytes));
     out.add("total_net_cluster_slot_import_bytes", load(&view.server.migrations.imported_bytes));
     out.add("total_net_cluster_slot_export_bytes", load(&view.server.migrations.exported_bytes));
     out.fraction("instantaneous_input_kbps", kilobytes(Rate::InputBytes), 2);
@@ -56,7 +56,10 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.add("pubsub_channels", subscriptions.len(Kind::Channel));
     out.add("pubsub_patterns", subscriptions.len(Kind::Pattern));
     out.add("pubsubshard_channels", subscriptions.len(Kind::ShardChannel));
-    for name in ["latest_fork_usec", "total_forks", "migrate_cached_sockets"] {
+    out.add("latest_fork_usec", 0);
+    // What a fork would have been made for.
+    out.add("total_forks", load(&view.server.persistence.exports_begun));
+    for name in ["migrate_cached_sockets"] {
         out.add(name, 0);
     }
     out.add("slave_expires_tracked_keys", load(&view.server.replication.tracked_keys));

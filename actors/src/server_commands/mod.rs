@@ -94,6 +94,11 @@ impl Request {
         }
     }
 
+    /// Runs inside a transaction or a script: nothing can be waited for.
+    pub fn is_inside(&self) -> bool {
+        self.inside.is_some()
+    }
+
     /// Argument `index` in lower case, for subcommand dispatch.
     pub fn is_word(&self, index: usize, word: &str) -> bool {
         self.args.get(index).is_some_and(|a| a.eq_ignore_ascii_case(word.as_bytes()))
@@ -231,7 +236,7 @@ async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
         "failover" | "psync" | "replconf" | "replicaof" | "role" | "slaveof" | "sync" | "wait"
         | "waitaof" => replication::run(request, batch).await,
         "reset" => pubsub::reset(request, batch).await,
-        "shutdown" => crate::shutdown::command(request).await,
+        "shutdown" => crate::shutdown::command(request, batch).await,
         _ if pubsub::is_one(request.command) => pubsub::run(request, batch).await,
         _ => Err(CommandError::text(format!("ERR the command '{name}' is not connected to the server yet"))),
     }

@@ -14,7 +14,7 @@ use crate::replication::link::{LinkState, Primary, acknowledgement};
 use crate::replication::role::{self, Resync};
 use crate::replication::{bit, failover};
 use crate::replication_log::{
-    Acknowledged, AwaitAcknowledged, DescribeReplication, Facts, Follow, Following, Want,
+    Acknowledged, AwaitAcknowledged, DescribeReplication, Facts, Follow, Following, Reached, Want,
 };
 use crate::server::ServerRef;
 
@@ -171,6 +171,10 @@ fn replconf(request: &mut Request, batch: &mut Batch) -> Outcome {
                 let executed = request.server.replication.executed.load(std::sync::atomic::Ordering::Relaxed);
                 let offset = executed + batch.bytes_before(batch.next) as i64;
                 let bytes = acknowledgement(&request.server, offset);
+                let replication = &request.server.replication;
+                if replication.file_offset.load(std::sync::atomic::Ordering::Relaxed) < offset {
+                    replication.owes_acknowledgement.store(true, std::sync::atomic::Ordering::Relaxed);
+                }
                 tell(&batch.connection, crate::connection::Deliver { bytes: bytes.into() });
             }
             return Ok(());
@@ -191,7 +195,7 @@ fn replconf(request: &mut Request, batch: &mut Batch) -> Outcome {
             }
             Asked::SendAcknowledgement => return Ok(()),
             Asked::UseRdbClient(client) => {
-                if !request.server.clients.all().iter().any(|c| c.id == client && c.is_replica()) {
+                if !request.server.replication.awaiting_psync.load().contains(&client) {
                     return Err(CommandError::text(format!("ERR Unrecognized RDB client id {client}")));
                 }
                 peer.rdb_client = Some(client);
@@ -243,6 +247,9 @@ fn timeout_of(word: &[u8]) -> Result<i64, CommandError> {
     match parse_integer(word) {
         None => Err(CommandError::fixed("ERR timeout is not an integer or out of range")),
         Some(n) if n < 0 => Err(CommandError::fixed("ERR timeout is negative")),
+        Some(n) if n > i64::MAX - crate::clock::unix_ms() => {
+            Err(CommandError::fixed("ERR timeout is out of range"))
+        }
         Some(n) => Ok(n),
     }
 }
@@ -258,10 +265,12 @@ async fn wait(request: &mut Request, batch: &mut Batch) -> Outcome {
     let replicas = parse_integer(&request.args[1]).ok_or(CommandError::NotInteger)?;
     let timeout = timeout_of(&request.args[2])?;
     let wanted = Wanted { replicas, on_disk: false, local: false };
-    let (_, reached) = acknowledged(request, batch, wanted, timeout).await?;
-    request.reply.integer(reached as i64);
+    let reached = acknowledged(request, batch, wanted, timeout).await?;
+    request.reply.integer(reached.replicas as i64);
     Ok(())
 }
+
+const NO_FILE: &str = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
 
 /// WAITAOF numlocal numreplicas timeout
 async fn wait_aof(request: &mut Request, batch: &mut Batch) -> Outcome {
@@ -281,16 +290,16 @@ async fn wait_aof(request: &mut Request, batch: &mut Batch) -> Outcome {
         ));
     }
     if local == 1 && !request.server.config.load().appendonly {
-        return Err(CommandError::fixed(
-            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
-        ));
+        return Err(CommandError::fixed(NO_FILE));
     }
     let wanted = Wanted { replicas, on_disk: true, local: local == 1 };
-    let (here, reached) = acknowledged(request, batch, wanted, timeout).await?;
-    let here = here && request.server.config.load().appendonly;
+    let reached = acknowledged(request, batch, wanted, timeout).await?;
+    if local == 1 && reached.no_file {
+        return Err(CommandError::fixed(NO_FILE));
+    }
     request.reply.array(2);
-    request.reply.integer(i64::from(here));
-    request.reply.integer(reached as i64);
+    request.reply.integer(i64::from(reached.here));
+    request.reply.integer(reached.replicas as i64);
     Ok(())
 }
 
@@ -305,7 +314,7 @@ async fn acknowledged(
     batch: &mut Batch,
     wanted: Wanted,
     timeout_ms: i64,
-) -> Result<(bool, usize), CommandError> {
+) -> Result<Reached, CommandError> {
     let server = request.server.clone();
     let sequence = batch.appended;
     let Wanted { replicas, on_disk, local } = wanted;
@@ -321,10 +330,11 @@ async fn acknowledged(
     if request.inside.is_some() {
         let facts = facts_for(request).await;
         let end = facts.history.as_ref().map_or(0, |h| h.offset);
-        return Ok((false, facts.followers.iter().filter(|f| f.online && f.offset >= end).count()));
+        let replicas = facts.followers.iter().filter(|f| f.online && f.offset >= end).count();
+        return Ok(Reached { replicas, ..Reached::default() });
     }
     let now = ask(true).await.unwrap_or_default();
-    if now.1 as i64 >= replicas && (now.0 || !local) {
+    if now.replicas as i64 >= replicas && (now.here || !local) {
         return Ok(now);
     }
     let deadline_ms = if timeout_ms == 0 { 0 } else { crate::clock::unix_ms().saturating_add(timeout_ms) };
