@@ -290,7 +290,7 @@ fn a_torn_end_is_cut_off_or_refused_as_configured() {
     let whole = fs::read(&path).expect("the file was written");
     let last = whole.windows(4).rposition(|w| w == b"*3\r\n").expect("the last command");
     let launch = in_directory(Launch::skuld(1), directory.path());
-    for end in [last + 1, last + 3, last + 9, whole.len() - 3, whole.len() - 1] {
+    for end in last + 1..whole.len() {
         fs::write(&path, &whole[..end]).expect("the directory is ours");
         let server = launch.start();
         let mut client = server.connect();
@@ -313,14 +313,14 @@ fn a_torn_end_is_cut_off_or_refused_as_configured() {
     let log = refused(&launch);
     assert!(log.contains("Bad file format reading the append only file"), "{log}");
     fs::write(&path, [&whole[..], b"*1\r\n$7\r\nNOSUCHX\r\n"].concat()).expect("the directory is ours");
-    assert!(refused(&launch).contains("Unknown command 'NOSUCHX' reading the append only file"));
+    assert!(refused(&launch).contains("unknown command 'NOSUCHX'"));
     fs::remove_file(&path).expect("the file is there");
     assert!(refused(&launch).contains("The append log file appendonly.aof.1.incr.aof doesn't exist"));
     fs::write(directory.path().join("appendonlydir/appendonly.aof.manifest"), "file x seq 1 type q\n")
         .expect("the directory is ours");
     let log = refused(&launch);
     assert!(log.contains("*** FATAL AOF MANIFEST FILE ERROR ***"), "{log}");
-    assert!(log.contains("Invalid AOF manifest file format"), "{log}");
+    assert!(log.contains("Unknown AOF file type"), "{log}");
 }
 
 #[test]

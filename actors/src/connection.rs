@@ -673,6 +673,12 @@ impl Connection {
 
     /// Queues the replies so far, then what was delivered meanwhile.
     fn send_replies(&mut self, batch: &mut Batch, ctx: &mut Context<Self>) {
+        if self.shared.is_replica()
+            && batch.session.replica.as_ref().is_some_and(|peer| peer.attached)
+            && !(batch.output.is_empty() && batch.finished.is_empty())
+        {
+            return self.refuse_reply_to_replica(batch, ctx);
+        }
         for mut chunk in std::mem::take(&mut batch.finished) {
             self.send(&mut chunk, ctx);
         }
@@ -680,6 +686,26 @@ impl Connection {
         self.send(&mut output, ctx);
         batch.output = output;
         self.release_held(ctx);
+    }
+
+    /// What goes to a replica is the stream: a reply in it would be taken for a command.
+    fn refuse_reply_to_replica(&mut self, batch: &mut Batch, ctx: &mut Context<Self>) {
+        let words = batch.owned_args(batch.next.saturating_sub(1));
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let name = self.server.table.resolve(&words).map_or("?", |command| command.name);
+        let by = server_commands::client::short_line(&self.server, &self.shared);
+        if let Some(error) = batch.output.strip_prefix(b"-") {
+            let line = String::from_utf8_lossy(error.split(|b| *b == b'\r').next().unwrap_or_default());
+            let text = line.split_once(' ').map_or(&*line, |(_, text)| text);
+            tracing::warn!(
+                "== CRITICAL == This primary is sending an error to its replica: '{text}' after processing the command \
+                 '{name}'"
+            );
+        }
+        tracing::warn!("Replica generated a reply to command '{name}', disconnecting it: {by}");
+        batch.output.clear();
+        batch.finished.clear();
+        self.close(ctx);
     }
 
     /// Whether what was executed up to this `Append` is not on the disk yet; then [`Durable`] comes when it is.

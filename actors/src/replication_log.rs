@@ -345,6 +345,7 @@ impl ReplicationLog {
         self.ask_for_acknowledgements();
         if !self.framed.is_empty() {
             if let Some(backlog) = &mut self.backlog {
+                backlog.resize(self.server.config.load().repl_backlog_size);
                 backlog.push(&self.framed);
             }
             if !self.followers.is_empty() || self.serving.has_awaiting() {

@@ -20,6 +20,7 @@ use crate::replication::farewell::wait_for_replicas;
 use crate::replication::hold_stream;
 use crate::replication_log::DescribePosition;
 use crate::server::ServerRef;
+use crate::server_commands::client::short_line;
 use crate::server_commands::{Outcome, Request, tell_all_shards};
 use crate::shard::Controlled;
 
@@ -70,7 +71,8 @@ pub async fn command(request: &mut Request, batch: &mut Batch) -> Outcome {
             "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client",
         ));
     }
-    let mut failed = begin(&request.server, saving, now, force);
+    let by = short_line(&request.server, &batch.shared);
+    let mut failed = begin(&request.server, saving, now, force, &format!(" (user request from '{by}')"));
     let failure = async move {
         // The sender is dropped only when all have been told.
         let _ = failed.wait_for(|failed| *failed).await;
@@ -85,12 +87,12 @@ pub async fn command(request: &mut Request, batch: &mut Batch) -> Outcome {
 
 /// Begins to end the process, unless that is under way: then this asks for nothing more. The receiver is told if it
 /// fails or is called off.
-fn begin(server: &ServerRef, saving: Saving, now: bool, force: bool) -> watch::Receiver<bool> {
+fn begin(server: &ServerRef, saving: Saving, now: bool, force: bool, by: &str) -> watch::Receiver<bool> {
     let mut under_way = server.shutdown.under_way();
     if let Some(sender) = &*under_way {
         return sender.subscribe();
     }
-    tracing::info!("User requested shutdown...");
+    tracing::info!("User requested shutdown...{by}");
     let (sender, failed) = watch::channel(false);
     *under_way = Some(sender);
     drop(under_way);
@@ -144,7 +146,7 @@ pub async fn wait_for_signals(server: &ServerRef) {
             Saving::AsConfigured
         };
         let mut failed =
-            begin(server, saving, flags.has(ShutdownFlags::NOW), flags.has(ShutdownFlags::FORCE));
+            begin(server, saving, flags.has(ShutdownFlags::NOW), flags.has(ShutdownFlags::FORCE), "");
         actix_rt::spawn(async move {
             // The sender is dropped only when all have been told.
             let _ = failed.wait_for(|failed| *failed).await;

@@ -89,7 +89,7 @@ impl Manifest {
             if line.first() == Some(&b'#') {
                 continue;
             }
-            let part = parse_line(line).ok_or_else(|| refuse(INVALID))?;
+            let part = parse_line(line).map_err(refuse)?;
             manifest.add(part).map_err(refuse)?;
         }
         Ok(manifest)
@@ -162,10 +162,10 @@ impl Manifest {
     }
 }
 
-fn parse_line(line: &[u8]) -> Option<Part> {
-    let words = split_words(line).ok()?;
+fn parse_line(line: &[u8]) -> Result<Part, &'static str> {
+    let words = split_words(line).map_err(|_| INVALID)?;
     if words.len() < 6 || words.len() % 2 != 0 {
-        return None;
+        return Err(INVALID);
     }
     let (mut name, mut sequence, mut kind) = (None, None, None);
     for pair in words.chunks_exact(2) {
@@ -173,22 +173,30 @@ fn parse_line(line: &[u8]) -> Option<Part> {
         match pair[0].to_ascii_lowercase().as_slice() {
             b"file" => {
                 // A path could lead out of the directory.
-                let text = String::from_utf8(value.to_vec()).ok()?;
-                name = Some(text).filter(|n| !n.is_empty() && !n.contains('/') && !n.contains('\\'));
+                let text = String::from_utf8(value.to_vec()).map_err(|_| INVALID)?;
+                if text.contains('/') || text.contains('\\') {
+                    return Err("File can't be a path, just a filename");
+                }
+                name = Some(text).filter(|name| !name.is_empty());
             }
-            b"seq" => sequence = std::str::from_utf8(value).ok()?.parse().ok().filter(|n| *n > 0),
+            b"seq" => {
+                sequence = std::str::from_utf8(value).ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+            }
             b"type" => {
                 kind = match value {
                     b"b" => Some(Kind::Base),
                     b"h" => Some(Kind::History),
                     b"i" => Some(Kind::Incremental),
-                    _ => None,
+                    _ => return Err("Unknown AOF file type"),
                 }
             }
             _ => {}
         }
     }
-    Some(Part { name: name?, sequence: sequence?, kind: kind? })
+    match (name, sequence, kind) {
+        (Some(name), Some(sequence), Some(kind)) => Ok(Part { name, sequence, kind }),
+        _ => Err(INVALID),
+    }
 }
 
 /// A name as it stands in the file: quoted if it holds what would end it.

@@ -117,6 +117,13 @@ impl Directory {
         self.write_manifest(manifest)
     }
 
+    /// Whether the manifest names the old file as its base, and it has not been moved here.
+    pub fn awaits_old_file(&self, manifest: &Manifest) -> bool {
+        let named = manifest.base.as_ref().is_some_and(|base| base.name == self.name);
+        let old = Path::new(&self.name);
+        named && manifest.incremental.is_empty() && !self.file(&self.name).exists() && old.is_file()
+    }
+
     /// Moves an append-only file of the old kind, a single one in `dir`, into the directory as its base.
     pub fn adopt_old_file(&self, config: &Config) -> io::Result<Option<Manifest>> {
         let old = Path::new(&*config.appendfilename.to_str()).to_path_buf();

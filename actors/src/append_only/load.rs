@@ -221,10 +221,13 @@ async fn run_commands(
                 Frame::Annotation { length } => at += length,
                 Frame::Command { length, words } => {
                     let word = &buffer[at + words[0].start..at + words[0].end];
-                    if server.table.lookup(&word.to_ascii_lowercase()).is_none() {
+                    let args: Vec<&[u8]> = words.iter().map(|w| &buffer[at + w.start..at + w.end]).collect();
+                    if let Err(unresolved) = server.table.resolve(&args) {
+                        let line = unresolved.line(&args);
+                        let line = String::from_utf8_lossy(&line);
                         tracing::warn!(
-                            "Unknown command '{}' reading the append only file {name}",
-                            String::from_utf8_lossy(word)
+                            "Error reading the append only file {name}, error: {}",
+                            line.strip_prefix("ERR ").unwrap_or(&line)
                         );
                         return Err(Refused);
                     }

@@ -578,8 +578,9 @@ pub async fn open_at_start(server: &ServerRef) -> bool {
     }
     let directory = Directory::of(&config);
     let manifest = match directory.read_manifest() {
-        Some(manifest) => Some(manifest),
-        None => match directory.adopt_old_file(&config) {
+        Some(manifest) if !directory.awaits_old_file(&manifest) => Some(manifest),
+        // None, or one of a move that was cut off.
+        _ => match directory.adopt_old_file(&config) {
             Ok(manifest) => manifest,
             Err(_) => std::process::exit(1),
         },

@@ -148,7 +148,7 @@ fn parse(args: &[Vec<u8>]) -> Result<Asked, CommandError> {
                 asked.target = Some(Primary { host, port: port as u16 });
                 at += 3;
             }
-            b"force" if asked.target.is_some() && !asked.force => {
+            b"force" if !asked.force => {
                 asked.force = true;
                 at += 1;
             }
@@ -220,7 +220,9 @@ async fn run(server: ServerRef, asked: Asked, abort: CancellationToken) {
             }
             outcome = outcome => outcome.unwrap_or(false),
         };
-        if !taken_over {
+        if taken_over {
+            crate::blocked::end_all_for_role_change(&server);
+        } else {
             role::lead(&server).await;
         }
     }
@@ -252,7 +254,7 @@ mod tests {
         assert!(asked.force && asked.timeout_ms == Some(100));
         assert_eq!(asked.target, Some(Primary { host: "127.0.0.1".into(), port: 7000 }));
         for (line, text) in [
-            ("failover force", "ERR syntax error"),
+            ("failover force force", "ERR syntax error"),
             ("failover to 127.0.0.1", "ERR syntax error"),
             ("failover timeout 0", "ERR FAILOVER timeout must be greater than 0"),
             ("failover timeout x", "ERR value is not an integer or out of range"),

@@ -84,7 +84,7 @@ pub async fn wait_for_replicas(server: &ServerRef) -> bool {
         tracing::info!("{} of {all} replicas are in sync when shutting down.", all - lagging.len());
         return true;
     }
-    tracing::warn!("Shutdown manually aborted.");
+    tracing::info!("Shutdown manually aborted.");
     server.replication.stream_stands_still.store(false, Ordering::Release);
     server.pause.end();
     tell_all_shards(server, Controlled::EndPause).await;

@@ -51,6 +51,8 @@ pub struct Follower {
     pub loaded: bool,
     /// The snapshot it gets.
     pub job: u64,
+    /// It is sent from a file.
+    pub from_file: bool,
     /// Acknowledged offset.
     pub offset: i64,
     /// Acknowledged as synced to its append-only file.
@@ -110,6 +112,7 @@ impl Follower {
             acknowledges,
             loaded: false,
             job: 0,
+            from_file: false,
             offset: 0,
             file_offset: 0,
             since_ms: now,
@@ -150,7 +153,9 @@ impl Follower {
 
     pub fn state_text(&self) -> &'static str {
         match self.stage {
+            // Straight from the data to the socket there is no file that could be sent.
             Stage::Waiting | Stage::Writing => "wait_bgsave",
+            Stage::Sending if !self.from_file => "wait_bgsave",
             Stage::Sending => "send_bulk",
             Stage::Served => "rdb_transmitted",
             Stage::MainChannel => "bg_transfer",
@@ -206,6 +211,7 @@ impl Follower {
     pub fn join(&mut self, other: &Self) {
         self.stage = other.stage;
         self.job = other.job;
+        self.from_file = other.from_file;
         self.held.clone_from(&other.held);
     }
 

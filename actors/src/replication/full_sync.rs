@@ -42,6 +42,8 @@ pub struct Job {
     pub useless: CancellationToken,
 }
 
+const LAST_DROPPED: &str = "Diskless rdb transfer, last replica dropped, killing fork child.";
+
 /// Bytes read from the file at once.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -59,8 +61,13 @@ pub async fn run(server: ServerRef, job: Job) {
             by_file(&server, &job).await
         }
     };
-    if let Err(reason) = &sent {
-        tracing::warn!("{reason}");
+    match &sent {
+        Ok(()) => {}
+        Err(reason) if reason == LAST_DROPPED => {
+            tracing::info!("{reason}");
+            tracing::warn!("Background RDB transfer terminated by signal 10");
+        }
+        Err(reason) => tracing::warn!("{reason}"),
     }
     state.syncing.store(false, Ordering::Relaxed);
     state.last_save_seconds.store((clock::unix_ms() - started_ms) / 1000, Ordering::Relaxed);
@@ -124,7 +131,7 @@ async fn to_sockets(server: &ServerRef, job: &Job) -> Result<(), String> {
         if job.peer.rdb_channel {
             "Background RDB transfer error".to_owned()
         } else {
-            "Diskless rdb transfer, last replica dropped, killing fork child.".to_owned()
+            LAST_DROPPED.to_owned()
         }
     };
     let old_reader = job.peer.version < VERSION_OF_OWN_FILES;

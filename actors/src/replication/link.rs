@@ -160,6 +160,8 @@ impl ReplicaLink {
             have: follow.have,
             failover: follow.failover,
             stop,
+            data_lost: AtomicBool::new(false),
+            failed: false,
         };
         let own = ctx.address();
         ctx.spawn(
@@ -324,6 +326,10 @@ pub struct Link {
     have: Option<Have>,
     failover: Option<oneshot::Sender<bool>>,
     pub stop: CancellationToken,
+    /// What we had is gone, or is not to be gone on from: set when a snapshot begins to replace it.
+    pub data_lost: AtomicBool,
+    /// The snapshot could not be taken.
+    failed: bool,
 }
 
 /// How the exchange ended.
@@ -340,9 +346,14 @@ impl Link {
         let stop = self.stop.clone();
         let mut was_up = false;
         while !stop.is_cancelled() {
-            let again = if std::mem::replace(&mut was_up, false) { "Reconnecting" } else { "Connecting" };
-            tracing::info!("{again} to PRIMARY {}:{}", self.primary.host, self.primary.port);
+            let failed = std::mem::take(&mut self.failed);
+            let again = if std::mem::take(&mut was_up) || failed { "Reconnecting" } else { "Connecting" };
+            let after = if failed { " after failure" } else { "" };
+            tracing::info!("{again} to PRIMARY {}:{}{after}", self.primary.host, self.primary.port);
             let outcome = self.attempt(&stop).await;
+            if self.data_lost.swap(false, Ordering::Relaxed) {
+                self.have = None;
+            }
             self.show(LinkState::Connect);
             match outcome {
                 Ok(()) => was_up = true,
@@ -356,9 +367,10 @@ impl Link {
                         // Who asked may have given up.
                         let _ = failover.send(false);
                     }
+                    let pause_ms = if self.failed { 100 } else { 1000 };
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                        () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {}
                     }
                 }
             }
@@ -418,14 +430,21 @@ impl Link {
                 self.show(LinkState::Sync);
                 let at = history.unwrap_or_else(|| ("0".repeat(NAME_LENGTH), 0));
                 let guard = CancelOnDrop(cancelled.clone());
-                let db = receive::full(self, &mut wire, at, cancelled).await?;
+                let received = receive::full(self, &mut wire, at, cancelled).await;
+                self.failed = received.is_err();
+                let db = received?;
                 std::mem::forget(guard);
                 db
             }
             Answered::DualChannel => {
                 self.show(LinkState::Sync);
                 let guard = CancelOnDrop(cancelled.clone());
-                let (stream, db) = receive::dual_channel(self, wire, cancelled).await?;
+                let received = receive::dual_channel(self, wire, cancelled).await;
+                self.failed = received.is_err();
+                if self.failed {
+                    tracing::info!("Dual channel replication: Aborting dual channel sync");
+                }
+                let (stream, db) = received?;
                 std::mem::forget(guard);
                 wire = stream;
                 db

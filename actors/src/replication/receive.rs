@@ -410,6 +410,7 @@ async fn direct(
                 return Err(INCOMPATIBLE.to_owned());
             }
             append_only::stop(&server).await;
+            link.data_lost.store(true, Ordering::Relaxed);
             tell(server.replication_log(), HistoryLost);
             guard.begin(total);
             tracing::info!("Discarding previously cached primary state.");
@@ -438,6 +439,14 @@ async fn direct(
     let result = (&mut loaded).await.map_err(|_| failed.to_owned())?;
     let loaded = result.map_err(|error| {
         explain(&error);
+        tracing::info!(
+            "PRIMARY <-> REPLICA sync: {}",
+            if way == Way::Swap {
+                "Discarding temporary DB in background"
+            } else {
+                "Discarding the half-loaded data"
+            }
+        );
         failed.to_owned()
     })?;
     pumped?;
@@ -533,6 +542,7 @@ async fn by_file(
         return Err(INCOMPATIBLE.to_owned());
     }
     append_only::stop(&server).await;
+    link.data_lost.store(true, Ordering::Relaxed);
     tell(server.replication_log(), HistoryLost);
     let file = std::fs::File::open(&target).map_err(|e| problem("Opening the DB dump file", &e))?;
     let bytes = file.metadata().map_or(0, |m| m.len());
@@ -611,6 +621,7 @@ async fn adopt(link: &Link, loaded: Loaded, name: String, offset: i64) -> u32 {
     tell(link.server.replication_log(), HistoryAdopted { name, offset, reply });
     // The log ends only with the process.
     let _ = adopted.await;
+    link.data_lost.store(false, Ordering::Relaxed);
     tracing::info!("PRIMARY <-> REPLICA sync: Finished with success");
     append_only::resume(&link.server).await;
     let db = loaded

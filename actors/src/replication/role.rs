@@ -46,7 +46,9 @@ pub async fn follow(
              to synchronize with the new primary with just a partial transfer."
         );
         tell(server.replication_log(), BecomeReplica);
-        crate::blocked::end_all_for_role_change(server);
+        if failover.is_none() {
+            crate::blocked::end_all_for_role_change(server);
+        }
     }
     set_directive(server, Some(&primary)).await;
     let (reply, position) = oneshot::channel();

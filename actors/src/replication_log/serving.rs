@@ -419,6 +419,19 @@ impl ReplicationLog {
                 follower.send(format!("+FULLRESYNC {} {offset}\r\n", self.history.name).into_bytes());
             }
             tracing::info!("Waiting for end of BGSAVE for SYNC");
+        } else if let Some((number, Target::File)) = running
+            && !diskless
+            && self.followers.iter().any(|f| {
+                f.job == number && f.stage == Stage::Waiting && f.peer.shares_snapshot(&follower.peer)
+            })
+        {
+            // Its cut is still to be made.
+            follower.job = number;
+            tracing::info!("Waiting for end of BGSAVE for SYNC");
+        } else if running.is_some_and(|(_, target)| target == Target::File) {
+            tracing::info!(
+                "Can't attach the replica to the current BGSAVE. Waiting for next BGSAVE for SYNC"
+            );
         } else if running.is_some() {
             tracing::info!("Current BGSAVE has socket target. Waiting for next BGSAVE for SYNC");
         } else if diskless && config.repl_diskless_sync_delay > 0 {
@@ -738,6 +751,7 @@ impl Receive<SnapshotCut> for ReplicationLog {
         let file = self.serving.job.as_ref().is_some_and(|j| j.target == Target::File);
         for follower in self.followers.iter_mut().filter(|f| f.job == job && f.stage == Stage::Waiting) {
             follower.stage = if file { Stage::Writing } else { Stage::Sending };
+            follower.from_file = file;
             follower.offset = position.offset;
             if follower.peer.rdb_channel {
                 let name = follower.name();

@@ -96,6 +96,25 @@ fn last_command(client: &ClientShared) -> &'static str {
     u16::try_from(id).ok().and_then(Command::by_id).map_or("NULL", |c| c.spec.name)
 }
 
+/// Who a client is, for the log.
+pub fn short_line(server: &Server, client: &ClientShared) -> String {
+    let names = client.names();
+    let hidden = server.config.load().hide_user_data_from_log;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let shown = |bytes: &[u8]| if hidden { "*redacted*".to_owned() } else { text(bytes) };
+    format!(
+        "id={} addr={} laddr={} fd={} name={} user={} lib-name={} lib-ver={}",
+        client.id,
+        client.peer,
+        client.local,
+        client.fd,
+        shown(&names.name),
+        shown(&names.user),
+        text(&names.lib_name),
+        text(&names.lib_ver)
+    )
+}
+
 /// One line of CLIENT LIST, without its line end.
 pub fn line(client: &ClientShared, now_ms: i64) -> String {
     let load = |cell: &std::sync::atomic::AtomicU64| cell.load(Ordering::Relaxed);

@@ -62,7 +62,7 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     let old = server.config.load_full();
     let words: Vec<&[u8]> = request.args[2..].iter().map(Vec::as_slice).collect();
     let guard = SetGuard {
-        loading: request.server.persistence.is_loading(),
+        loading: request.server.persistence.is_loading() || request.server.persistence.is_async_loading(),
         protected_allowed: is_allowed(old.enable_protected_configs, batch),
     };
     let refused = |error: SetError| {

@@ -101,7 +101,7 @@ pub fn tls(view: &View<'_>, out: &mut Lines) {
 pub fn clients(view: &View<'_>, out: &mut Lines) {
     let all = view.server.clients.all();
     let most = |of: fn(&crate::clients::ClientShared) -> u64| all.iter().map(|c| of(c)).max().unwrap_or(0);
-    out.add("connected_clients", all.len());
+    out.add("connected_clients", all.iter().filter(|client| !client.is_replica()).count());
     out.add("cluster_connections", 0);
     out.add("maxclients", view.config.maxclients);
     out.add("client_recent_max_input_buffer", most(|c| c.query_bytes.load(Ordering::Relaxed)));

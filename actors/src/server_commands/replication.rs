@@ -10,6 +10,7 @@ use super::{Outcome, Request};
 use crate::batch::Batch;
 use crate::blocked::{self, Waited};
 use crate::envelope::tell;
+use crate::replication::followers::{Follower, Stage};
 use crate::replication::link::{LinkState, Primary, acknowledgement};
 use crate::replication::role::{self, Resync};
 use crate::replication::{bit, failover};
@@ -54,7 +55,7 @@ async fn replicaof(request: &mut Request, batch: &mut Batch) -> Outcome {
     if server.replication.failover.is_under_way() {
         return Err(CommandError::fixed("ERR REPLICAOF not allowed while failing over."));
     }
-    let by = super::client::line(&batch.shared, crate::clock::unix_ms());
+    let by = super::client::short_line(&server, &batch.shared);
     if request.is_word(1, "no") && request.is_word(2, "one") {
         if server.replication.is_replica() {
             tracing::info!("PRIMARY MODE enabled (user request from '{by}')");
@@ -121,7 +122,7 @@ async fn follow(request: &mut Request, batch: &mut Batch) -> Outcome {
             return Err(CommandError::fixed("ERR PSYNC FAILOVER replid must match my replid."));
         }
         role::lead(&server).await;
-        let by = super::client::line(&batch.shared, crate::clock::unix_ms());
+        let by = super::client::short_line(&server, &batch.shared);
         tracing::info!("PRIMARY MODE enabled (failover request from '{by}')");
     }
     if server.replication.failover.is_under_way() {
@@ -138,7 +139,11 @@ async fn follow(request: &mut Request, batch: &mut Batch) -> Outcome {
         return Err(CommandError::fixed("ERR Filtered replica requires EOF capability"));
     }
     let want = if psync {
-        let from = parse_integer(&request.args[2]).ok_or(CommandError::NotInteger)?;
+        let Some(from) = parse_integer(&request.args[2]) else {
+            let follower = Follower::new(batch.shared.clone(), peer, Stage::Waiting, false);
+            tracing::info!("Replica {} asks for synchronization but with a wrong offset", follower.name());
+            return Err(CommandError::NotInteger);
+        };
         Want::Continue { name: request.args[1].clone(), from }
     } else {
         Want::Snapshot
