@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use actix::prelude::*;
 use skuld::config::Config;
 use skuld::effects::encode_command;
+use skuld::replication::backlog::Backlog;
 use skuld::replication::history::History;
 use skuld::replication::peer::Peer;
 use tokio::sync::oneshot;
@@ -760,7 +761,7 @@ impl Receive<SnapshotCut> for ReplicationLog {
                     position.offset,
                     follower.client()
                 );
-                let empty = self.backlog.as_ref().is_none_or(|b| b.len() == 0);
+                let empty = self.backlog.as_ref().is_none_or(Backlog::is_empty);
                 tracing::debug!(
                     "Dual channel replication: Add rdb replica {name} to waiting psync, with cid {}, {} ",
                     follower.client(),

@@ -59,9 +59,7 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.add("latest_fork_usec", 0);
     // What a fork would have been made for.
     out.add("total_forks", load(&view.server.persistence.exports_begun));
-    for name in ["migrate_cached_sockets"] {
-        out.add(name, 0);
-    }
+    out.add("migrate_cached_sockets", 0);
     out.add("slave_expires_tracked_keys", load(&view.server.replication.tracked_keys));
     for name in [
         "active_defrag_hits",
