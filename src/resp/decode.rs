@@ -89,6 +89,8 @@ pub enum ProtocolError {
     InvalidBulkLength,
     #[error("unauthenticated bulk length")]
     UnauthenticatedBulkLength,
+    #[error("invalid CRLF in request")]
+    InvalidLineEnd,
 }
 
 /// Where the decoder stands inside the read buffer.
@@ -206,6 +208,9 @@ impl Decoder {
                 Ok(Step::Incomplete)
             };
         };
+        if buf[self.pos + line + 1] != b'\n' {
+            return Err(ProtocolError::InvalidLineEnd);
+        }
         let count = parse_integer(&buf[self.pos + 1..self.pos + line])
             .filter(|&n| n <= MULTIBULK_ARGS_MAX)
             .ok_or(ProtocolError::InvalidMultibulkLength)?;
@@ -231,7 +236,7 @@ impl Decoder {
                 let rest = &buf[self.pos..];
                 if let Some((len, line)) = short_length(rest)
                     && rest[0] == b'$'
-                    && rest.len() >= line + len + 2
+                    && rest.get(line + len..line + len + 2) == Some(b"\r\n")
                 {
                     // All of a short argument is here: no need to remember how far it got.
                     out.spans.push(Span { start: self.pos + line, len });
@@ -249,6 +254,9 @@ impl Decoder {
                 if rest[0] != b'$' {
                     return Err(ProtocolError::ExpectedDollar(rest[0]));
                 }
+                if rest[line + 1] != b'\n' {
+                    return Err(ProtocolError::InvalidLineEnd);
+                }
                 let len = parse_integer(&rest[1..line])
                     .filter(|&n| n >= 0 && n <= limits.bulk_max)
                     .ok_or(ProtocolError::InvalidBulkLength)?;
@@ -262,6 +270,9 @@ impl Decoder {
         };
         if buf.len() - self.pos < len + 2 {
             return Ok(Step::Incomplete);
+        }
+        if buf[self.pos + len..self.pos + len + 2] != *b"\r\n" {
+            return Err(ProtocolError::InvalidLineEnd);
         }
         out.spans.push(Span { start: self.pos, len });
         self.pos += len + 2;
@@ -307,8 +318,7 @@ enum Step {
     Incomplete,
 }
 
-/// The usual length line, read without a search: a mark, one or two digits without a superfluous zero, CR and one more
-/// byte. Gives the length, at most 99 and so within every limit, and the bytes of the line with its end. None says
+/// The usual length line, read without a search: a mark, one or two digits without a superfluous zero, CR and LF. Gives the length, at most 99 and so within every limit, and the bytes of the line with its end. None says
 /// nothing: the line may be longer, incomplete or wrong.
 #[inline]
 fn short_length(bytes: &[u8]) -> Option<(usize, usize)> {
@@ -318,14 +328,14 @@ fn short_length(bytes: &[u8]) -> Option<(usize, usize)> {
     }
     let first = digit(1)?;
     if bytes[2] == b'\r' {
-        return Some((first, 4));
+        return (bytes[3] == b'\n').then_some((first, 4));
     }
     let second = digit(2)?;
-    (bytes[3] == b'\r' && first > 0).then_some((first * 10 + second, 5))
+    (bytes[3] == b'\r' && bytes[4] == b'\n' && first > 0).then_some((first * 10 + second, 5))
 }
 
 /// Length of the line at the front of `bytes` without its CRLF, if both its ends are there. As in Valkey the line
-/// ends at the first CR, and the byte after it is taken for the LF whatever it is.
+/// ends at the first CR; the caller looks whether the byte after it is the LF.
 #[inline]
 fn length_line(bytes: &[u8]) -> Option<usize> {
     /// Length lines are a few bytes long; a plain loop beats setting up a vector search.
@@ -409,6 +419,11 @@ mod tests {
         assert_eq!(error(b"*2147483648\r\n"), Err("invalid multibulk length".into()));
         assert_eq!(error(b"*1\r\n$-1\r\n"), Err("invalid bulk length".into()));
         assert_eq!(error(b"*1\r\n$999999999999\r\n"), Err("invalid bulk length".into()));
+        for bad in ["*1\rx$1\r\na\r\n", "*1\r\n$1\rxa\r\n", "*1\r\n$1\r\nax\n", "*1\r\n$1\r\na\rx", "*12\rx"]
+        {
+            assert_eq!(error(bad.as_bytes()), Err("invalid CRLF in request".into()), "{bad:?}");
+        }
+        assert_eq!(error(b"*1x\n$1\r\na\r\n"), Err("invalid multibulk length".into()));
         assert_eq!(error(b"SET \"a\n"), Err("unbalanced quotes in request".into()));
         assert_eq!(error(&[b'a'; 70_000]), Err("too big inline request".into()));
         assert_eq!(
