@@ -13,6 +13,7 @@ pub mod access;
 mod edit_string;
 pub mod entry;
 pub mod part;
+mod slots;
 mod string_kind;
 pub mod table;
 

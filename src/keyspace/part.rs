@@ -1,6 +1,7 @@
 //! The slot tables of one shard, or those of them that a unit has reserved.
 
 use super::entry::Entry;
+use super::slots::DenseSlots;
 use super::table::Table;
 use crate::expiry::wheel::Wheel;
 use crate::export::{LANES, Lane, Lanes};
@@ -70,7 +71,7 @@ impl SlotTable {
 
 enum Slots {
     /// All slots of a shard, by `slot / workers`.
-    Dense(Box<[SlotTable]>),
+    Dense(DenseSlots),
     /// The few that a unit holds, by slot.
     Sparse(Vec<(Slot, SlotTable)>),
 }
@@ -98,7 +99,7 @@ impl Database {
     fn dense(workers: u16, id: u32) -> Self {
         let n = SLOTS.div_ceil(usize::from(workers));
         Self {
-            slots: Slots::Dense((0..n).map(|_| SlotTable::default()).collect()),
+            slots: Slots::Dense(DenseSlots::new(n)),
             workers,
             keys: 0,
             expires: 0,
@@ -142,7 +143,7 @@ impl Database {
     #[inline]
     pub fn slot(&self, slot: Slot) -> Option<&SlotTable> {
         match &self.slots {
-            Slots::Dense(tables) => Some(&tables[slot.index() / usize::from(self.workers)]),
+            Slots::Dense(tables) => tables.get(slot.index() / usize::from(self.workers)),
             Slots::Sparse(tables) => tables.iter().find(|(s, _)| *s == slot).map(|(_, t)| t),
         }
     }
@@ -157,14 +158,7 @@ impl Database {
         self.export_names[lane.index()] = number;
         self.walks |= 1 << lane.index();
         match &mut self.slots {
-            Slots::Dense(tables) => {
-                let any_hidden = self.hidden.is_some();
-                for (group, tables) in self.groups.iter().zip(tables.chunks_mut(GROUP)) {
-                    if *group > 0 || any_hidden {
-                        tables.iter_mut().filter(|t| !t.is_empty()).for_each(|t| t.lanes.open(lane));
-                    }
-                }
-            }
+            Slots::Dense(tables) => tables.used().for_each(|t| t.lanes.open(lane)),
             Slots::Sparse(tables) => tables.iter_mut().for_each(|(_, t)| t.lanes.open(lane)),
         }
     }
@@ -187,7 +181,7 @@ impl Database {
     #[inline]
     pub(crate) fn slot_mut(&mut self, slot: Slot) -> Option<&mut SlotTable> {
         match &mut self.slots {
-            Slots::Dense(tables) => Some(&mut tables[slot.index() / usize::from(self.workers)]),
+            Slots::Dense(tables) => tables.get_mut(slot.index() / usize::from(self.workers)),
             Slots::Sparse(tables) => tables.iter_mut().find(|(s, _)| *s == slot).map(|(_, t)| t),
         }
     }
@@ -234,12 +228,16 @@ impl Database {
         let is_volatile = entry.field_deadline().is_some();
         self.count(slot, 1, expires);
         self.count_volatile_fields(slot, i64::from(is_volatile));
-        if matches!(&self.slots, Slots::Sparse(tables) if tables.iter().all(|(s, _)| *s != slot))
-            && let Slots::Sparse(tables) = &mut self.slots
-        {
-            tables.push((slot, SlotTable::default()));
-        }
-        let table = self.slot_mut(slot).expect("a sparse slot was just made, a dense one always is there");
+        let table = match &mut self.slots {
+            Slots::Dense(tables) => tables.for_adding(slot.index() / usize::from(self.workers), 1),
+            Slots::Sparse(tables) => {
+                let at = tables.iter().position(|(s, _)| *s == slot).unwrap_or_else(|| {
+                    tables.push((slot, SlotTable::default()));
+                    tables.len() - 1
+                });
+                &mut tables[at].1
+            }
+        };
         let born = table.lanes.born();
         let mut entry = entry;
         if born != entry.marks() {
@@ -257,9 +255,18 @@ impl Database {
         table.expires -= expires as u32;
         let is_volatile = entry.field_deadline().is_some();
         table.volatile -= u32::from(is_volatile);
+        self.give_back(slot, 1);
         self.count_volatile_fields(slot, -i64::from(is_volatile));
         self.count(slot, -1, -expires);
         Some(entry)
+    }
+
+    /// So many entries have left the slot's table.
+    #[inline]
+    fn give_back(&mut self, slot: Slot, keys: usize) {
+        if let Slots::Dense(tables) = &mut self.slots {
+            tables.removed(slot.index() / usize::from(self.workers), keys);
+        }
     }
 
     /// Accounts for a deadline that was added to (`+1`) or removed from (`-1`) an entry of the slot.
@@ -309,6 +316,7 @@ impl Database {
     /// Moves a slot's table out, leaving an empty one.
     pub fn take_slot(&mut self, slot: Slot) -> SlotTable {
         let table = self.slot_mut(slot).map(std::mem::take).unwrap_or_default();
+        self.give_back(slot, table.len());
         self.count(slot, -(table.len() as i64), -i64::from(table.expires));
         self.count_volatile_fields(slot, -i64::from(table.volatile));
         table
@@ -320,7 +328,7 @@ impl Database {
         self.count_volatile_fields(slot, i64::from(table.volatile));
         match &mut self.slots {
             Slots::Dense(tables) => {
-                let place = &mut tables[slot.index() / usize::from(self.workers)];
+                let place = tables.for_adding(slot.index() / usize::from(self.workers), table.len());
                 debug_assert!(place.is_empty());
                 *place = table;
             }
@@ -350,7 +358,9 @@ impl Database {
                     let slot = Slot((local * workers + usize::from(index)) as u16);
                     if local % GROUP == 0 && self.groups[local / GROUP] == 0 && !with_hidden {
                         local += GROUP;
-                    } else if tables[local].is_empty() || (!with_hidden && self.is_hidden(slot)) {
+                    } else if tables.get(local).is_none_or(SlotTable::is_empty)
+                        || (!with_hidden && self.is_hidden(slot))
+                    {
                         local += 1;
                     } else {
                         return Some(slot);
@@ -382,7 +392,8 @@ impl Database {
                 })?;
                 (group * GROUP..tables.len()).find_map(|local| {
                     let slot = Slot((local * usize::from(self.workers) + usize::from(index)) as u16);
-                    let len = if self.is_hidden(slot) { 0 } else { tables[local].len() as u64 };
+                    let hidden = self.is_hidden(slot);
+                    let len = tables.get(local).filter(|_| !hidden).map_or(0, |t| t.len() as u64);
                     if n < len {
                         return Some(slot);
                     }
@@ -405,9 +416,7 @@ impl Database {
     /// All tables, for whoever frees them in slices.
     pub fn into_tables(self) -> Vec<Table<Entry>> {
         match self.slots {
-            Slots::Dense(tables) => {
-                tables.into_vec().into_iter().filter(|t| !t.is_empty()).map(SlotTable::into_table).collect()
-            }
+            Slots::Dense(tables) => tables.into_used().map(SlotTable::into_table).collect(),
             Slots::Sparse(tables) => tables.into_iter().map(|(_, t)| t.table).collect(),
         }
     }
@@ -416,7 +425,7 @@ impl Database {
     pub fn table_bytes(&self) -> usize {
         let own = |t: &SlotTable| std::mem::size_of::<SlotTable>() + t.table.heap_bytes();
         match &self.slots {
-            Slots::Dense(tables) => tables.iter().map(own).sum(),
+            Slots::Dense(tables) => tables.heap_bytes(),
             Slots::Sparse(tables) => tables.iter().map(|(_, t)| own(t)).sum(),
         }
     }
