@@ -25,6 +25,8 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 6379
 STOPSIGNAL SIGTERM
+# `--healthcheck` asks whether the process lives, `--healthcheck=ready` whether it has its data as well (for orchestrators).
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["/skuld-server", "--healthcheck"]
-# There is no shell. The program itself takes `valkey-server ...`, flags, or the path of a configuration file.
+# There is no shell. The program itself takes `valkey-server ...`, flags, or the path of a configuration file, and what
+# VALKEY_EXTRA_FLAGS adds.
 ENTRYPOINT ["/skuld-server"]

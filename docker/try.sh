@@ -2,7 +2,8 @@
 # Tests the image without a container engine: starts what the Dockerfile's last stage says, as the image would, asks
 # for its health, writes and reads, and stops it.
 #
-#   docker/try.sh <root>      in the file system that docker/build.sh made, by chroot, as an arbitrary uid (needs root)
+#   docker/try.sh <root>      in the file system that docker/build.sh made, by chroot, read-only but for the volume, as an
+#                             arbitrary uid (needs root)
 #   docker/try.sh <binary>    quicker: a built server, in an empty directory
 set -euo pipefail
 [ $# = 1 ] || { sed -n 's/^#   //p' "$0" >&2; exit 2; }
@@ -27,7 +28,7 @@ mapfile -t environment < <(sed -n 's/^ENV //p' "$here/Dockerfile")
 # A port nobody listens on now.
 port=$((20000 + RANDOM % 20000))
 while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
-environment+=("SKULD_CONF_PORT=$port")
+environment+=("SKULD_CONF_PORT=$port" "VALKEY_EXTRA_FLAGS=--maxclients 77")
 
 # The uid is neither root's nor the image's: platforms choose their own, with group 0.
 uid=23456
@@ -35,9 +36,14 @@ directory=$(sed -n 's/^WORKDIR //p' "$here/Dockerfile" | tail -1)
 if [ -d "$what" ]; then
     [ "$(id -u)" = 0 ] || fail "chroot needs root"
     cp -a "$what" "$work/root"
-    data=$work/root$directory
+    data=$work/volume
+    cp -a "$work/root$directory" "$data"
     prefix=
-    launch=(env -i "${environment[@]}" /usr/bin/unshare -R "$work/root" -w "$directory" -S "$uid" -G 0)
+    # In mounts of its own: the root read-only, the volume over its directory.
+    enter='/bin/mount --bind "$0" "$0" && /bin/mount -o remount,bind,ro "$0" && /bin/mount --bind "$1" "$0$2" &&
+        root=$0 directory=$2 uid=$3 && shift 3 && ! /bin/mkdir "$root/x" 2>/dev/null &&
+        exec /usr/bin/unshare -R "$root" -w "$directory" -S "$uid" -G 0 "$@"'
+    launch=(env -i "${environment[@]}" /usr/bin/unshare -m /bin/sh -c "$enter" "$work/root" "$data" "$directory" "$uid")
 else
     data=$work$directory
     mkdir -m 0775 "$data"
@@ -62,11 +68,14 @@ try() {
     done
     [ "$(id -u)" != 0 ] || [ "$(ps -o uid= -p "$server" | tr -d ' ')" = "$uid" ] || fail "runs as another user"
     exec 3<>"/dev/tcp/127.0.0.1/$port"
-    printf 'SET greeting hello\r\nSTRLEN greeting\r\nCONFIG GET dir\r\n' >&3
+    "${launch[@]}" "${healthcheck[@]}=ready" >"$work/health" 2>&1 || fail "not ready: $(cat "$work/health")"
+    printf 'SET greeting hello\r\nSTRLEN greeting\r\nCONFIG GET dir\r\nCONFIG GET maxclients\r\n' >&3
     read -rt 5 -u 3 reply && [ "${reply%$'\r'}" = +OK ] || fail "SET answered $reply"
     read -rt 5 -u 3 reply && [ "${reply%$'\r'}" = :5 ] || fail "STRLEN answered $reply"
     for _ in 1 2 3 4 5; do read -rt 5 -u 3 reply || fail "CONFIG GET did not answer"; done
     [ "${reply%$'\r'}" = "$prefix$directory" ] || fail "works in $reply"
+    for _ in 1 2 3 4 5; do read -rt 5 -u 3 reply || fail "CONFIG GET did not answer"; done
+    [ "${reply%$'\r'}" = 77 ] || fail "VALKEY_EXTRA_FLAGS has no effect: $reply clients"
     exec 3>&-
     kill "-${signal#SIG}" "$server"
     wait "$server" || fail "stopped with status $?"

@@ -6,6 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::client::Client;
+use support::resp::Value;
 use support::server::{Launch, Server, free_port};
 use support::text::words;
 
@@ -17,6 +18,12 @@ fn for_each_worker_count(test: impl Fn(&Server)) {
 
 fn text(client: &mut Client, request: &str) -> String {
     client.ask(request).text()
+}
+
+/// A request with blanks inside its words.
+fn call(client: &mut Client, request: &[&str]) -> Value {
+    let request: Vec<Vec<u8>> = request.iter().map(|word| word.as_bytes().to_vec()).collect();
+    client.call(&request).expect("a reply").value
 }
 
 fn info(client: &mut Client, field: &str) -> String {
@@ -268,4 +275,83 @@ fn a_shutdown_that_cannot_save_is_refused() {
     assert_eq!(text(&mut client, "PING"), "PONG");
     client.send(&words("SHUTDOWN SAVE FORCE"));
     assert!(server.wait_for_exit().success());
+}
+
+#[test]
+fn replies_beyond_the_output_limit_are_not_sent_at_all() {
+    for_each_worker_count(|server| {
+        let mut admin = server.connect();
+        let mut reader = server.connect();
+        let value = "x".repeat(10_000);
+        assert_eq!(text(&mut admin, &format!("SET k {value}")), "OK");
+        let limit = ["CONFIG", "SET", "client-output-buffer-limit", "normal 100000 0 0"];
+        assert_eq!(call(&mut admin, &limit).text(), "OK");
+        // What every client has a buffer for does not count.
+        assert_eq!(reader.ask("GET k").text().len(), 10_000);
+        // A pipeline's replies count together.
+        let pipeline: Vec<_> = (0..20).map(|_| words("GET k")).collect();
+        reader.send_raw(
+            &pipeline.iter().flat_map(|request| support::client::encode(request)).collect::<Vec<_>>(),
+        );
+        assert_eq!(reader.read_to_close(), Ok(Vec::new()));
+        assert_eq!(info(&mut admin, "client_output_buffer_limit_disconnections"), "1");
+        assert!(server.log().contains("scheduled to be closed ASAP for overcoming of output buffer limits."));
+    });
+}
+
+#[test]
+fn invented_error_codes_are_counted_together_once_there_are_many() {
+    for_each_worker_count(|server| {
+        let mut client = server.connect();
+        for number in 0..200 {
+            let script = "return server.error_reply(ARGV[1])";
+            call(&mut client, &["EVAL", script, "0", &format!("E{number} x")]);
+        }
+        assert_eq!(info(&mut client, "errorstat_ERRORSTATS_OVERFLOW"), "count=72");
+        client.ask("SET a");
+        assert_eq!(info(&mut client, "errorstat_ERR"), "count=1");
+    });
+}
+
+#[test]
+fn commands_inside_others_are_logged_and_secrets_in_them_are_not() {
+    for_each_worker_count(|server| {
+        let mut client = server.connect();
+        client.ask("CONFIG SET slowlog-log-slower-than 0");
+        let newest = |client: &mut Client| -> Vec<String> {
+            let entries = client.ask("SLOWLOG GET 4");
+            let line = |entry: &Value| {
+                entry.items()[3].items().iter().map(Value::text).collect::<Vec<_>>().join(" ")
+            };
+            entries.items().iter().map(line).collect()
+        };
+        call(&mut client, &["EVAL", "return redis.call('get', KEYS[1])", "1", "k"]);
+        assert!(newest(&mut client).iter().any(|words| words.contains("get") && !words.contains("EVAL")));
+        for request in ["MULTI", "SET a 1", "EXEC"] {
+            client.ask(request);
+        }
+        assert!(newest(&mut client).iter().any(|words| words.contains("SET")));
+        client.ask("MIGRATE 127.0.0.1 1 k 0 10 AUTH2 someone hunter2");
+        client.ask("ACL SETUSER someone >hunter2");
+        let seen = newest(&mut client).concat();
+        assert!(seen.contains("MIGRATE") && seen.contains("(redacted)"), "{seen}");
+        assert!(!seen.contains("hunter2") && !seen.contains("someone"), "{seen}");
+    });
+}
+
+#[test]
+fn a_few_keys_take_little_memory_and_flushing_gives_it_back() {
+    for_each_worker_count(|server| {
+        let mut client = server.connect();
+        let used = |client: &mut Client| info(client, "used_memory").parse::<i64>().expect("a number");
+        client.ask("FLUSHALL SYNC");
+        used(&mut client);
+        let empty = used(&mut client);
+        client.ask("SET k v");
+        let one = used(&mut client) - empty;
+        assert!(one < 64 * 1024, "{one} bytes for one key");
+        client.ask("DEBUG POPULATE 50000 key 100");
+        client.ask("FLUSHALL SYNC");
+        wait_until("the memory is given back", || used(&mut client) - empty < 256 * 1024);
+    });
 }

@@ -66,6 +66,35 @@ fn a_trace_has_what_its_filters_say() {
 }
 
 #[test]
+fn every_kind_of_actor_shows_its_state() {
+    let bus = free_port().to_string();
+    let server = Launch::skuld(2).option("cluster-enabled", "yes").option("cluster-port", &bus).start();
+    let mut client = server.connect();
+    let id = client.ask("CLIENT ID").integer().expect("a number");
+    let connection = format!("connection:{id}");
+    for (actor, field) in [
+        ("listener", "accepted"),
+        (&connection, "bytes-read"),
+        ("shard:1", "keys"),
+        ("reaper", "pending-bytes"),
+        ("evictor", "limit-bytes"),
+        ("expiry-scanner", "state"),
+        ("replication-log", "offset"),
+        ("janitor", "paused"),
+        ("snapshotter", "saves"),
+        ("gossip", "cluster-state"),
+        ("append-only-file", "enabled"),
+        ("replica-link", "state"),
+    ] {
+        let shown = client.ask(&format!("ACTOR INFO {actor}"));
+        assert!(fields(&shown).contains_key(field), "{actor}: {shown}");
+    }
+    for unknown in ["shard:2", "connection:0", "migration-export", "nobody", "reaper:1"] {
+        assert!(client.ask(&format!("ACTOR INFO {unknown}")).is_error(), "{unknown}");
+    }
+}
+
+#[test]
 fn a_client_may_record_its_own_requests() {
     let server = Launch::skuld(1).start();
     let mut watcher = server.connect();

@@ -540,3 +540,74 @@ fn a_password_is_asked_for() {
     assert_eq!(client.ask("AUTH secret").text(), "OK");
     assert_eq!(client.ask("PING").text(), "PONG");
 }
+
+#[test]
+fn health_and_readiness_are_asked_by_the_same_program() {
+    let check = |server: &Server, arguments: &[&str]| {
+        let port = server.address().port().to_string();
+        let all: Vec<&str> = ["--port", &port].iter().chain(arguments).copied().collect();
+        let output = run(&all);
+        (output.status.code(), all_output(&output))
+    };
+    let server = skuld().option("requirepass", "secret").option("enable-debug-command", "yes").start();
+    assert_eq!(check(&server, &["--healthcheck"]).0, Some(0));
+    assert_eq!(
+        check(&server, &["--healthcheck=ready"]).0,
+        Some(1),
+        "it cannot be asked without the password"
+    );
+    assert_eq!(check(&server, &["--requirepass", "secret", "--healthcheck=ready"]).0, Some(0));
+    // A node of a cluster without slots lives and is not ready.
+    let bus = free_port().to_string();
+    let node = skuld().option("cluster-enabled", "yes").option("cluster-port", &bus).start();
+    assert_eq!(check(&node, &["--healthcheck"]).0, Some(0));
+    let (code, text) = check(&node, &["--cluster-enabled", "yes", "--healthcheck=ready"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("cluster_state:ok"), "{text}");
+}
+
+#[test]
+fn extra_flags_of_the_environment_come_last() {
+    let server = skuld().environment("VALKEY_EXTRA_FLAGS", " --maxclients 77  --appendonly no ").start();
+    assert_eq!(directive(&server, "maxclients"), "77");
+}
+
+#[test]
+fn a_signal_waits_while_periodic_work_is_paused_and_can_be_taken_back() {
+    let mut server = skuld().option("enable-debug-command", "yes").start();
+    let mut client = server.connect();
+    client.ask("DEBUG PAUSE-CRON 1");
+    server.signal("TERM");
+    server.wait_for_log("Received SIGTERM");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while client.ask("SHUTDOWN ABORT").text() != "OK" {
+        assert!(std::time::Instant::now() < deadline, "the signal was not seen");
+    }
+    server.wait_for_log("Shutdown manually aborted.");
+    client.ask("DEBUG PAUSE-CRON 0");
+    assert_eq!(client.ask("PING").text(), "PONG");
+    // SIGALRM only asks.
+    server.signal("ALRM");
+    server.wait_for_log("Received SIGALRM");
+    assert_eq!(client.ask("PING").text(), "PONG");
+}
+
+#[test]
+fn a_second_interrupt_ends_a_save_at_once_and_removes_what_was_written() {
+    let mut server = skuld().option("save", "900 1").start();
+    let mut client = server.connect();
+    for number in 0..50 {
+        client.ask(&format!("SET k{number} v"));
+    }
+    client.ask("CONFIG SET rdb-key-save-delay 200000");
+    let temporary = server.dir().join(format!("temp-{}.rdb", server.process_id()));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    server.signal("INT");
+    while !temporary.exists() {
+        assert!(std::time::Instant::now() < deadline, "no file is being written");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    server.signal("INT");
+    assert_eq!(server.wait_for_exit().code(), Some(1));
+    assert!(!temporary.exists());
+}

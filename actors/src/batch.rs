@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use actix::{Actor, Addr, AsyncContext, Recipient};
 use skuld::commands::Command;
+use skuld::config::Config;
 use skuld::resp::decode::{ProtocolError, Requests, Span};
 use skuld::session::{Origin, Session};
 
@@ -14,6 +15,7 @@ use crate::command_log::Finished;
 use crate::connection::{BatchExecuted, Connection};
 use crate::envelope::Traced;
 use crate::migration::ImportLink;
+use crate::output_limit;
 use crate::server::Server;
 use crate::subscriptions::Subscribed;
 use crate::tracking::Tracked;
@@ -58,6 +60,9 @@ pub struct Batch {
     /// What ended the requests, to be answered after them.
     pub protocol_error: Option<ProtocolError>,
 }
+
+/// Replies are set aside in chunks of this size at least, so that long pipelines do not make one buffer grow, bytes.
+const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A request as it was before it was given other arguments.
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +146,25 @@ impl Batch {
             names.user = session.user.name.clone();
             shared.publish_names(names);
         }
+    }
+
+    /// Sets long output aside; true if the replies so far are more than the client may have waiting.
+    #[inline]
+    pub fn output_is_too_much(&mut self, config: &Config) -> bool {
+        self.output.len() >= CHUNK_BYTES && self.set_output_aside(config)
+    }
+
+    #[cold]
+    fn set_output_aside(&mut self, config: &Config) -> bool {
+        self.finished.push(std::mem::take(&mut self.output));
+        let unwritten = self.shared.output_bytes.load(Ordering::Relaxed) as usize;
+        let waiting = unwritten + self.reply_bytes();
+        self.session.origin.is_client() && output_limit::is_beyond_hard(config, &self.shared, waiting)
+    }
+
+    /// Bytes of all replies so far.
+    pub fn reply_bytes(&self) -> usize {
+        self.finished.iter().map(Vec::len).sum::<usize>() + self.output.len()
     }
 
     /// If this is the link of a slot import and the reply from `from` on is an error: that fails the job.

@@ -340,7 +340,10 @@ fn answer(server: &Server, batch: &mut Batch, how: &Ended) {
     let words = batch.owned_args(batch.next);
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     if let Ok(command) = server.table.resolve(&words) {
-        server.stats.record_server_command(usize::from(command.id), 0, refused, false);
+        server.stats.record_server_command(usize::from(command.id), 0, false, false);
+        if refused {
+            server.stats.reject_server_command(usize::from(command.id));
+        }
         batch.last_command = command.id;
         batch.commands_run += 1;
     }

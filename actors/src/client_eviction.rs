@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::clients::{ClientShared, flag};
-use crate::clock;
 use crate::connection::Kill;
 use crate::envelope::tell;
 use crate::server::Server;
@@ -20,7 +19,7 @@ pub fn note(server: &Server, client: &ClientShared) {
         return;
     }
     count(server, client, client.memory_bytes());
-    if server.clients.memory.load(Ordering::Relaxed) > limit as i64 {
+    if server.clients.memory_bytes() > limit {
         enforce(server);
     }
 }
@@ -53,7 +52,7 @@ pub fn enforce(server: &Server) {
     }
     clients.retain(|(_, client)| client.flags.load(Ordering::Relaxed) & flag::NO_EVICT == 0);
     clients.sort_by_key(|(bytes, _)| *bytes);
-    while server.clients.memory.load(Ordering::Relaxed) > limit as i64 {
+    while server.clients.memory_bytes() > limit {
         let Some((_, client)) = clients.pop() else {
             tracing::warn!("Over client maxmemory after evicting all evictable clients");
             return;
@@ -61,7 +60,7 @@ pub fn enforce(server: &Server) {
         if client.killed.swap(true, Ordering::SeqCst) {
             continue;
         }
-        tracing::info!("Evicting client: {}", client::line(&client, clock::unix_ms()));
+        tracing::info!("Evicting client: {}", client::line_for_log(server, &client));
         forget(server, &client);
         server.stats.evicted_clients.fetch_add(1, Ordering::Relaxed);
         tell(&client.connection, Kill { after_replies: false });

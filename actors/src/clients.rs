@@ -29,10 +29,14 @@ pub struct ClientShared {
     /// Bytes of requests read but not executed, and the read buffer's free bytes.
     pub query_bytes: AtomicU64,
     pub query_free: AtomicU64,
+    /// What describes requests in them, bytes.
+    pub parsed_memory: AtomicU64,
     /// Arguments of the command being executed, bytes.
     pub argv_bytes: AtomicU64,
     /// Replies not yet written to the socket, bytes.
     pub output_bytes: AtomicU64,
+    /// What the buffers that hold them take, bytes.
+    pub output_memory: AtomicU64,
     pub net_in: AtomicU64,
     pub net_out: AtomicU64,
     pub commands: AtomicU64,
@@ -51,6 +55,8 @@ pub struct ClientShared {
     pub in_transaction: AtomicBool,
     /// Bytes of the names of channels and patterns.
     pub subscribed_bytes: AtomicU64,
+    /// Bytes of the prefixes it tracks.
+    pub tracking_bytes: AtomicU64,
     /// What this client adds to [`Clients::memory`] now.
     pub counted_bytes: AtomicU64,
     /// MONITOR.
@@ -118,8 +124,10 @@ impl ClientShared {
             resp: AtomicU32::new(2),
             query_bytes: AtomicU64::new(0),
             query_free: AtomicU64::new(0),
+            parsed_memory: AtomicU64::new(0),
             argv_bytes: AtomicU64::new(0),
             output_bytes: AtomicU64::new(0),
+            output_memory: AtomicU64::new(0),
             net_in: AtomicU64::new(0),
             net_out: AtomicU64::new(0),
             commands: AtomicU64::new(0),
@@ -132,6 +140,7 @@ impl ClientShared {
             dirty: AtomicBool::new(false),
             in_transaction: AtomicBool::new(false),
             subscribed_bytes: AtomicU64::new(0),
+            tracking_bytes: AtomicU64::new(0),
             counted_bytes: AtomicU64::new(0),
             monitoring: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
@@ -207,11 +216,13 @@ impl ClientShared {
         let cells = [
             &self.query_bytes,
             &self.query_free,
+            &self.parsed_memory,
             &self.argv_bytes,
-            &self.output_bytes,
+            &self.output_memory,
             &self.queued_bytes,
             &self.watched_bytes,
             &self.subscribed_bytes,
+            &self.tracking_bytes,
         ];
         let buffers: u64 = cells.iter().map(|cell| cell.load(Ordering::Relaxed)).sum();
         buffers + (size_of::<Self>() + size_of::<Connection>()) as u64
@@ -237,6 +248,11 @@ pub struct Clients {
 }
 
 impl Clients {
+    /// The sum of [`Clients::memory`], bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        u64::try_from(self.memory.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
     /// A fresh id; the first client of a process is number 1 or higher.
     pub fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed) + 1

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use skuld::commands::Command;
 use skuld::commands::spec::{FAST, SKIP_COMMANDLOG};
 use skuld::config::Config;
+use skuld::session::Session;
 
 use crate::clock;
 use crate::server::Server;
@@ -89,6 +90,29 @@ pub struct Finished<'a> {
     pub args: &'a dyn Fn() -> Vec<Vec<u8>>,
     pub peer: &'a str,
     pub name: &'a [u8],
+}
+
+impl<'a> Finished<'a> {
+    /// A command that ran inside another one, for this client.
+    pub fn inside(
+        session: &'a Session,
+        command: &'static Command,
+        (nanos, reply_bytes): (u64, usize),
+        words: &[&[u8]],
+        args: &'a dyn Fn() -> Vec<Vec<u8>>,
+    ) -> Self {
+        /// No word takes more beside its bytes.
+        const FRAME_BYTES: usize = 25;
+        Self {
+            command,
+            nanos,
+            reply_bytes,
+            request_bytes_max: words.iter().map(|word| word.len() + FRAME_BYTES).sum::<usize>() + FRAME_BYTES,
+            args,
+            peer: &session.peer,
+            name: &session.name,
+        }
+    }
 }
 
 /// Notes a command that ended in the command log and the latency monitor, if it is remarkable.
@@ -183,7 +207,20 @@ pub fn redacted(command: &Command, mut args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
                 }
             }
         }
-        "acl|setuser" => hide(&mut args, 3),
+        "acl|setuser" | "acl|deluser" | "acl|getuser" => hide(&mut args, 2),
+        "migrate" => {
+            // Behind host, port, key, database and timeout.
+            let mut at = 6;
+            while at < args.len() && !args[at].eq_ignore_ascii_case(b"keys") {
+                let secrets = match args[at].to_ascii_lowercase().as_slice() {
+                    b"auth" => 1,
+                    b"auth2" => 2,
+                    _ => 0,
+                };
+                args.iter_mut().skip(at + 1).take(secrets).for_each(|a| *a = HIDDEN.to_vec());
+                at += 1 + secrets;
+            }
+        }
         _ => {}
     }
     args

@@ -29,8 +29,9 @@ use crate::clients::ClientShared;
 use crate::clock;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, client_event, tell};
 use crate::migration::{ImportLink, import};
+use crate::output_limit;
 use crate::server::ServerRef;
-use crate::server_commands::{self, Ran};
+use crate::server_commands::{self, Ran, client};
 use crate::shard::{ExecuteBatch, Shard};
 use crate::tls::stream::TlsStream;
 
@@ -45,8 +46,12 @@ const WRITE_TURN_BYTES: usize = 256 * 1024;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Places kept for messages that wait to be written together.
 const KEEP_DELIVERED: usize = 16;
+/// Room is made for the rest of an argument if it is longer than this.
+const LONG_ARGUMENT_BYTES: usize = 32 * 1024;
 /// Buffers larger than this are given back when they are empty.
 const KEEP_BYTES: usize = 32 * 1024;
+/// The same for what describes a pipeline's requests.
+const KEEP_PARSED_BYTES: usize = 128 * 1024;
 
 /// A batch is back from the shards.
 pub struct BatchExecuted {
@@ -93,8 +98,11 @@ pub struct Kill {
 /// Look whether output has waited too long; sent now and then while some waits.
 pub struct CheckOutput;
 
+/// Give back room that was made for input which does not come.
+pub struct ShrinkInput;
+
 crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2, CheckOutput = 3, Fence = 4, Waits = 5,
-    Invalidate = 6, Durable = 7, Feed = 12, HoldStream = 13);
+    Invalidate = 6, Durable = 7, Feed = 12, HoldStream = 13, ShrinkInput = 14);
 
 /// A client's socket.
 pub enum Stream {
@@ -213,6 +221,9 @@ pub struct Connection {
     /// Bytes of the first chunk that are written, and of all chunks that are not.
     written: usize,
     unwritten: usize,
+    /// What the waiting chunks take, and what of that does not count against `maxmemory`; bytes.
+    output_memory: usize,
+    not_counted: usize,
     /// When the output went over the soft limit, if it is.
     over_soft_since: Option<clock::Tick>,
     /// The peer will send nothing more.
@@ -260,6 +271,8 @@ impl Connection {
             held_until: 0,
             written: 0,
             unwritten: 0,
+            output_memory: 0,
+            not_counted: 0,
             over_soft_since: None,
             ended: false,
             closing: false,
@@ -324,6 +337,7 @@ impl Connection {
                 tell(self.server.replication_log(), crate::replication_log::FollowerLost { client });
             }
             self.feeders.clear();
+            self.note_unsent(0);
             self.server.clients.remove(self.shared.id);
             // In this order: a shard that lets the client wait meanwhile looks whether it was killed.
             self.shared.killed.store(true, Ordering::SeqCst);
@@ -395,7 +409,13 @@ impl Connection {
         }
         if self.requests.is_empty() && self.protocol_error.is_none() {
             let over = self.primary.is_none() && self.input.len() as u64 > config.client_query_buffer_limit;
+            // Room for the whole argument at once, instead of doubling.
+            let wanted = self.decoder.wanted(self.input.len());
+            if wanted > LONG_ARGUMENT_BYTES && !over {
+                self.input.reserve_exact(wanted);
+            }
             self.batch = Some(batch);
+            self.shared.last_interaction_ms.store(clock::unix_us(now) / 1000, Ordering::Relaxed);
             if over {
                 self.over_query_limit(ctx);
             }
@@ -424,14 +444,23 @@ impl Connection {
         batch.protocol_error = self.protocol_error.take();
         self.shared.argv_bytes.store(batch.input.len() as u64, Ordering::Relaxed);
         self.shared.last_interaction_ms.store(clock::unix_us(now) / 1000, Ordering::Relaxed);
-        self.shared.query_bytes.store(self.input.len() as u64, Ordering::Relaxed);
+        self.shared.query_bytes.store(self.unparsed_bytes() as u64, Ordering::Relaxed);
         tell(&self.shard, ExecuteBatch(batch));
+    }
+
+    /// Bytes read that are in no complete argument.
+    fn unparsed_bytes(&self) -> usize {
+        self.input.len().saturating_sub(self.decoder.position())
     }
 
     /// Lets others see what the client's buffers take, and counts it where that is limited.
     fn note_memory(&mut self) {
-        self.shared.query_bytes.store(self.input.len() as u64, Ordering::Relaxed);
-        self.shared.query_free.store((self.input.capacity() - self.input.len()) as u64, Ordering::Relaxed);
+        let unparsed = self.unparsed_bytes();
+        self.shared.query_bytes.store(unparsed as u64, Ordering::Relaxed);
+        self.shared.query_free.store((self.input.capacity() - unparsed) as u64, Ordering::Relaxed);
+        let of_batch = self.batch.as_ref().map_or(0, |batch| batch.requests.memory_bytes());
+        let parsed = self.requests.memory_bytes() + self.spare_requests.memory_bytes() + of_batch;
+        self.shared.parsed_memory.store(parsed as u64, Ordering::Relaxed);
         client_eviction::note(&self.server, &self.shared);
     }
 
@@ -458,17 +487,46 @@ impl Connection {
     fn over_query_limit(&mut self, ctx: &mut Context<Self>) {
         self.server.stats.client_query_buffer_limit_disconnections.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
-            "Closing client that reached max query buffer length: id={} addr={}",
-            self.shared.id,
-            self.shared.peer
+            "Closing client that reached max query buffer length: {}",
+            client::line_for_log(&self.server, &self.shared)
         );
         self.close(ctx);
     }
 
+    /// What was read and not understood, for the log.
+    fn shown_input(&self) -> String {
+        /// More is shown by its beginning and its end.
+        const SHOWN_BYTES: usize = 128;
+        if self.server.config.load().hide_user_data_from_log {
+            return client::REDACTED.to_owned();
+        }
+        let printable = |bytes: &[u8]| -> String {
+            let shown = |b: &u8| if b.is_ascii_graphic() || *b == b' ' { *b as char } else { '.' };
+            bytes.iter().map(shown).collect()
+        };
+        match self.input.len() {
+            0..SHOWN_BYTES => format!("'{}'", printable(&self.input)),
+            len => format!(
+                "'{}' (... more {} bytes ...) '{}'",
+                printable(&self.input[..SHOWN_BYTES / 2]),
+                len - SHOWN_BYTES,
+                printable(&self.input[len - SHOWN_BYTES / 2..])
+            ),
+        }
+    }
+
     /// Queues bytes for the socket, writing what it takes at once.
     fn send(&mut self, bytes: &mut Vec<u8>, ctx: &mut Context<Self>) {
-        if bytes.is_empty() {
+        if bytes.is_empty() || self.closed {
             return;
+        }
+        // What a replica is fed with waits to be taken, however large its pieces are.
+        let waiting = self.unwritten + bytes.len();
+        if waiting > output_limit::FREE_BYTES && !self.shared.is_replica() {
+            self.check_output_limit(waiting, ctx);
+            if self.closed {
+                return;
+            }
         }
         crate::stats::bump(&self.shared.net_out, bytes.len() as u64);
         let stats = &self.server.stats;
@@ -496,16 +554,11 @@ impl Connection {
         }
         if done < bytes.len() {
             self.unwritten += bytes.len() - done;
-            match self.output.back_mut() {
-                None => {
-                    self.written = done;
-                    self.output.push_back(std::mem::take(bytes));
-                }
-                // Small replies share a chunk; large ones are not copied.
-                Some(last) if last.len() + bytes.len() <= CHUNK_BYTES => last.extend_from_slice(bytes),
-                Some(_) => self.output.push_back(std::mem::take(bytes)),
+            self.queue(bytes, done);
+            self.note_waiting_output();
+            if self.shared.is_replica() {
+                self.check_output_limit(self.unwritten, ctx);
             }
-            self.check_output_limit(ctx);
             // The future that watches the socket must start to watch for writability.
             if let Some(waker) = &self.waker {
                 waker.wake_by_ref();
@@ -517,37 +570,58 @@ impl Connection {
         }
     }
 
-    fn check_output_limit(&mut self, ctx: &mut Context<Self>) {
-        let waiting = self.unwritten as u64;
-        self.shared.output_bytes.store(waiting, Ordering::Relaxed);
-        client_eviction::note(&self.server, &self.shared);
-        let config = self.server.config.load();
-        let class = match () {
-            () if self.shared.is_replica() => skuld::config::CLASS_REPLICA,
-            () if self.shared.is_subscriber() => 2,
-            () => 0,
-        };
-        let mut limit = config.client_output_buffer_limit[class];
-        if class == skuld::config::CLASS_REPLICA {
-            // What the backlog holds anyway costs nothing.
-            for bytes in [&mut limit.hard, &mut limit.soft] {
-                *bytes = if *bytes == 0 { 0 } else { (*bytes).max(config.repl_backlog_size) };
-            }
+    /// Keeps what the socket did not take: small replies share a chunk, large ones are not copied.
+    fn queue(&mut self, bytes: &mut Vec<u8>, done: usize) {
+        if let Some(last) = self.output.back_mut()
+            && last.capacity() - last.len() >= bytes.len()
+        {
+            return last.extend_from_slice(bytes);
         }
+        let mut chunk = std::mem::take(bytes);
+        if self.output.is_empty() {
+            self.written = done;
+        } else if chunk.len() <= CHUNK_BYTES / 2 {
+            // More will come.
+            let mut shared = Vec::with_capacity(CHUNK_BYTES);
+            shared.extend_from_slice(&chunk);
+            chunk = shared;
+        }
+        self.output_memory += chunk.capacity();
+        self.output.push_back(chunk);
+    }
+
+    /// Looks whether so many bytes of waiting output are too many, or have been for too long; then it is over.
+    fn check_output_limit(&mut self, waiting: usize, ctx: &mut Context<Self>) {
+        let config = self.server.config.load();
+        let limit = output_limit::of(&config, &self.shared);
+        let counted = output_limit::counted(waiting);
         let now = clock::tick();
-        let over_soft = limit.soft > 0 && waiting > limit.soft;
+        let over_soft = limit.soft > 0 && counted > limit.soft;
         self.over_soft_since = if over_soft { self.over_soft_since.or(Some(now)) } else { None };
         let too_long = self
             .over_soft_since
             .is_some_and(|since| clock::micros_between(since, now) / 1_000_000 > limit.soft_seconds);
-        if (limit.hard > 0 && waiting > limit.hard) || too_long {
-            self.server.stats.client_output_buffer_limit_disconnections.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(
-                "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer limits.",
-                self.shared.id,
-                self.shared.peer
-            );
+        if (limit.hard > 0 && counted > limit.hard) || too_long {
+            self.shared.output_bytes.store(waiting as u64, Ordering::Relaxed);
+            output_limit::note_disconnection(&self.server, &self.shared);
             self.close(ctx);
+        }
+    }
+
+    /// Lets others see how much output waits.
+    fn note_waiting_output(&mut self) {
+        self.shared.output_bytes.store(self.unwritten as u64, Ordering::Relaxed);
+        self.shared.output_memory.store(self.output_memory as u64, Ordering::Relaxed);
+        self.note_unsent(self.output_memory);
+        client_eviction::note(&self.server, &self.shared);
+    }
+
+    /// Memory of a replica's connection does not count against `maxmemory`.
+    fn note_unsent(&mut self, bytes: usize) {
+        let bytes = if self.shared.is_replica() { bytes } else { 0 };
+        if bytes != self.not_counted {
+            self.server.eviction.note_unsent(bytes as i64 - self.not_counted as i64);
+            self.not_counted = bytes;
         }
     }
 
@@ -574,7 +648,8 @@ impl Connection {
                     self.unwritten -= n;
                     if self.written == chunk.len() {
                         self.written = 0;
-                        self.output.pop_front();
+                        let sent = self.output.pop_front().map_or(0, |chunk| chunk.capacity());
+                        self.output_memory -= sent;
                     }
                 }
             }
@@ -591,8 +666,8 @@ impl Connection {
                 let _ = room.send(());
             }
         }
-        if self.shared.output_bytes.swap(self.unwritten as u64, Ordering::Relaxed) != self.unwritten as u64 {
-            client_eviction::note(&self.server, &self.shared);
+        if self.shared.output_bytes.load(Ordering::Relaxed) != self.unwritten as u64 {
+            self.note_waiting_output();
         }
     }
 
@@ -642,9 +717,9 @@ impl Connection {
             self.server.stats.count_error(b"ERR ");
             self.closing = true;
             tracing::debug!(
-                "Protocol error ({error}) from client id={} addr={}",
-                self.shared.id,
-                self.shared.peer
+                "Protocol error ({error}) from client: {}. Query buffer: {}",
+                client::line_for_log(&self.server, &self.shared),
+                self.shown_input()
             );
         }
         if batch.session.close_after_reply {
@@ -655,6 +730,11 @@ impl Connection {
         }
         self.send_replies(&mut batch, ctx);
         batch.requests.clear();
+        for requests in [&mut batch.requests, &mut self.spare_requests] {
+            if requests.is_empty() && requests.memory_bytes() > KEEP_PARSED_BYTES {
+                *requests = Requests::default();
+            }
+        }
         if batch.input.capacity() > KEEP_BYTES {
             batch.input = Vec::new();
         }
@@ -678,6 +758,13 @@ impl Connection {
             && !(batch.output.is_empty() && batch.finished.is_empty())
         {
             return self.refuse_reply_to_replica(batch, ctx);
+        }
+        if !batch.finished.is_empty() {
+            // They count together: the first of them is not sent if all are too much.
+            let waiting = self.unwritten + batch.reply_bytes();
+            if waiting > output_limit::FREE_BYTES && !self.closed {
+                self.check_output_limit(waiting, ctx);
+            }
         }
         for mut chunk in std::mem::take(&mut batch.finished) {
             self.send(&mut chunk, ctx);
@@ -831,6 +918,10 @@ impl ActorFuture<Connection> for SocketFuture {
                     Poll::Pending => break,
                     Poll::Ready(Err(_)) => connection.close(ctx),
                     Poll::Ready(Ok(())) if buf.filled().is_empty() => {
+                        tracing::debug!(
+                            "Client closed connection {}",
+                            client::short_line(&connection.server, &connection.shared)
+                        );
                         connection.ended = true;
                         connection.settle(ctx);
                     }
@@ -957,10 +1048,26 @@ impl Receive<Fence> for Connection {
     }
 }
 
+impl Receive<ShrinkInput> for Connection {
+    fn receive(&mut self, _: ShrinkInput, _: &mut Context<Self>) {
+        if !self.closed {
+            self.input.shrink_to_fit();
+            self.requests.shrink();
+            self.spare_requests.shrink();
+            if let Some(batch) = &mut self.batch {
+                batch.requests.shrink();
+                batch.input.shrink_to_fit();
+                batch.output.shrink_to_fit();
+            }
+            self.note_memory();
+        }
+    }
+}
+
 impl Receive<CheckOutput> for Connection {
     fn receive(&mut self, _: CheckOutput, ctx: &mut Context<Self>) {
         if !self.output.is_empty() && !self.closed {
-            self.check_output_limit(ctx);
+            self.check_output_limit(self.unwritten, ctx);
         }
     }
 }

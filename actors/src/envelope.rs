@@ -12,7 +12,7 @@ use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
 
 use crate::clock::{self, Tick};
-pub use crate::telemetry::{Histogram, Summary, summaries, totals_of};
+pub use crate::telemetry::{Histogram, Summary, cycles, summaries, totals_of};
 use crate::{slow, telemetry, trace};
 
 /// What an actor is.

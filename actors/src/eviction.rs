@@ -2,7 +2,7 @@
 //! asked to, whose keys are the better victims. Each shard evicts keys of its own; commands are refused when none has
 //! any left.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::clock;
 use crate::stats::Stats;
@@ -22,44 +22,37 @@ pub struct Eviction {
     shards: Box<[OfShard]>,
     /// Since when too much is used, Unix milliseconds; 0 if it is not.
     since_ms: AtomicU64,
-    /// Memory that does not count, since eviction could not make it less; bytes. What sends to replicas and writes
-    /// files says how much it holds: see [`Eviction::set_not_counted`].
-    not_counted: [AtomicU64; NOT_COUNTED],
+    /// What connections of replicas have not sent yet, and what is kept for replicas that cannot take it yet; bytes.
+    /// It does not count, since eviction could not make it less: it would make it more.
+    unsent_to_replicas: AtomicI64,
+    held_for_replicas: AtomicU64,
 }
-
-/// Who holds memory that does not count.
-#[allow(dead_code, reason = "the replication log and the append-only file do not say yet what they hold")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotCounted {
-    /// What replicas have not taken yet, beyond the backlog.
-    Replicas = 0,
-    /// What is not written to the append-only file yet.
-    AppendOnlyFile = 1,
-    /// What slot exports hold.
-    SlotExports = 2,
-}
-
-const NOT_COUNTED: usize = 3;
 
 impl Eviction {
     pub fn new(workers: u16) -> Self {
         Self {
             shards: (0..workers).map(|_| OfShard::default()).collect(),
             since_ms: AtomicU64::new(0),
-            not_counted: Default::default(),
+            unsent_to_replicas: AtomicI64::new(0),
+            held_for_replicas: AtomicU64::new(0),
         }
     }
 
-    #[allow(dead_code, reason = "as for its holders")]
-    /// Says how much memory one holder has now that must not count, bytes.
-    pub fn set_not_counted(&self, holder: NotCounted, bytes: u64) {
-        self.not_counted[holder as usize].store(bytes, Ordering::Relaxed);
+    /// The buffers of a replica's connection have grown by so many bytes.
+    pub fn note_unsent(&self, by: i64) {
+        self.unsent_to_replicas.fetch_add(by, Ordering::Relaxed);
     }
 
-    /// Memory that does not count (`mem_not_counted_for_evict`), bytes.
+    /// So much of the stream is kept for replicas now, bytes.
+    pub fn set_held(&self, bytes: u64) {
+        self.held_for_replicas.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Memory for replicas, which does not count; bytes.
     #[inline]
     pub fn not_counted(&self) -> u64 {
-        self.not_counted.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+        let unsent = u64::try_from(self.unsent_to_replicas.load(Ordering::Relaxed)).unwrap_or(0);
+        unsent + self.held_for_replicas.load(Ordering::Relaxed)
     }
 
     /// Memory was found to be below the limit (or unlimited).
@@ -157,9 +150,9 @@ mod tests {
     #[test]
     fn what_does_not_count_is_added_up() {
         let eviction = Eviction::new(1);
-        eviction.set_not_counted(NotCounted::Replicas, 5);
-        eviction.set_not_counted(NotCounted::AppendOnlyFile, 2);
-        eviction.set_not_counted(NotCounted::Replicas, 3);
+        eviction.note_unsent(5);
+        eviction.set_held(2);
+        eviction.note_unsent(-2);
         assert_eq!(eviction.not_counted(), 5);
     }
 }

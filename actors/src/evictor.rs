@@ -54,7 +54,7 @@ impl Evictor {
         let used = memory::used();
         server.stats.peak_memory.fetch_max(used, Ordering::Relaxed);
         let config = server.config.load();
-        let counted = used.saturating_sub(server.eviction.not_counted());
+        let counted = used.saturating_sub(server.memory_not_counted());
         let is_replica = server.replication.is_replica();
         let ignores_limit = config.maxmemory == 0 || (is_replica && config.replica_ignore_maxmemory);
         if ignores_limit || counted <= config.maxmemory {

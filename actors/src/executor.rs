@@ -29,7 +29,7 @@ use crate::access;
 use crate::access::gate::Asker;
 use crate::batch::Batch;
 use crate::clock::{self, Tick};
-use crate::command_log::command_ended;
+use crate::command_log::{Finished, command_ended};
 use crate::gate;
 use crate::gate::cluster::ClusterView;
 use crate::monitor::{self, Runner};
@@ -81,6 +81,8 @@ pub struct Executor {
     pub runs_again: bool,
     /// A command has emptied all databases, and nobody has acted upon it yet.
     pub flushed_all: bool,
+    /// Commands that scripts have run and that are not counted for their client yet.
+    pub called_by_scripts: u32,
     chooser: Chooser,
     /// Arguments of the command being run; kept to reuse its capacity.
     args: Vec<&'static [u8]>,
@@ -128,6 +130,7 @@ impl Executor {
             monitoring: false,
             runs_again: false,
             flushed_all: false,
+            called_by_scripts: 0,
             chooser: Chooser::default(),
             args: Vec::new(),
             hints: Vec::new(),
@@ -435,6 +438,14 @@ impl Executor {
         batch.finished.extend(chunks);
     }
 
+    fn count_error(&self, command: &Command, line: &[u8]) {
+        if matches!(command.spec.handler, Handler::Script) {
+            self.server.stats.count_error_of_script(line);
+        } else {
+            self.server.stats.count_error(line);
+        }
+    }
+
     fn refuse(
         &self,
         output: &mut Vec<u8>,
@@ -517,7 +528,7 @@ impl Executor {
         if errors > 0 {
             crate::stats::bump(&stats.failed, 1);
             if !counted.0 {
-                self.server.stats.count_error(&batch.output[from + 1..]);
+                self.count_error(command, &batch.output[from + 1..]);
             }
             if let Some((user, word)) = batch.session.failed_login.take() {
                 let exec = command.name == "exec";
@@ -533,7 +544,7 @@ impl Executor {
             crate::slow::note_command(command.spec.name, nanos);
         }
         batch.last_command = command.id;
-        batch.commands_run += 1;
+        batch.commands_run += 1 + std::mem::take(&mut self.called_by_scripts);
         let reply_bytes = batch.output.len() - from;
         let words = || batch.owned_args(batch.next);
         command_ended(&self.server, config, &batch.finished(command, nanos, reply_bytes, &words));
@@ -898,11 +909,16 @@ impl Executor {
                 _ => reply.ok(),
             }
             let stats = &self.commands[usize::from(command.id)];
-            stats.record(clock::nanos_between(start, clock::tick()), self.config.latency_tracking);
+            let nanos = clock::nanos_between(start, clock::tick());
+            stats.record(nanos, self.config.latency_tracking);
+            let owned = || args.iter().map(|arg| arg.to_vec()).collect();
+            let figures = (nanos, reply.len() - from);
+            let finished = Finished::inside(&batch.session, command, figures, &args, &owned);
+            command_ended(&self.server, &self.config, &finished);
             if reply.take_errors() > 0 {
                 crate::stats::bump(&stats.failed, 1);
                 if !counted {
-                    self.server.stats.count_error(&reply.as_bytes()[from + 1..]);
+                    self.count_error(command, &reply.as_bytes()[from + 1..]);
                 }
             }
             batch.commands_run += 1;

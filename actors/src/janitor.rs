@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::clock;
-use crate::connection::{CheckOutput, Kill};
+use crate::connection::{CheckOutput, Kill, ShrinkInput};
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
 use crate::server::ServerRef;
 
@@ -19,6 +19,10 @@ crate::receives!(Janitor: LookAround = 0);
 const PERIOD_MS: u64 = 100;
 /// Clients are looked at every so many looks: limits in seconds need no more.
 const LOOKS_PER_CLIENT_CHECK: u64 = 10;
+
+/// Room for input that is not used for so long is given back if it is more than so many bytes.
+const SHRINK_IDLE_MS: i64 = 2000;
+const SHRINK_BYTES: u64 = 32 * 1024;
 
 /// The actor.
 pub struct Janitor {
@@ -34,10 +38,7 @@ impl Janitor {
 
     fn look_at_clients(&self) {
         let config = self.server.config.load();
-        let soft = config.client_output_buffer_limit[skuld::config::CLASS_NORMAL].soft;
-        if config.timeout == 0 && soft == 0 {
-            return;
-        }
+        let soft_limited = config.client_output_buffer_limit.iter().any(|limit| limit.soft > 0);
         let now = clock::unix_ms();
         for client in self.server.clients.all() {
             let idle_ms = now - client.last_interaction_ms.load(Ordering::Relaxed);
@@ -45,8 +46,13 @@ impl Janitor {
             if config.timeout > 0 && idle_ms / 1000 > i64::from(config.timeout) && !is_busy {
                 tracing::debug!("Closing idle client");
                 tell(&client.connection, Kill { after_replies: false });
-            } else if soft > 0 && client.output_bytes.load(Ordering::Relaxed) > soft {
+            } else if soft_limited && client.output_bytes.load(Ordering::Relaxed) > 0 {
                 tell(&client.connection, CheckOutput);
+            }
+            let free =
+                client.query_free.load(Ordering::Relaxed) + client.parsed_memory.load(Ordering::Relaxed);
+            if idle_ms >= SHRINK_IDLE_MS && free > SHRINK_BYTES {
+                tell(&client.connection, ShrinkInput);
             }
         }
     }
@@ -74,6 +80,9 @@ impl TracedActor for Janitor {
 
 impl Receive<LookAround> for Janitor {
     fn receive(&mut self, _: LookAround, _: &mut Context<Self>) {
+        if self.server.periodic_work_paused.load(Ordering::Relaxed) {
+            return;
+        }
         self.server.stats.sample();
         self.looks += 1;
         if self.looks.is_multiple_of(LOOKS_PER_CLIENT_CHECK) {

@@ -57,6 +57,7 @@ mod memory;
 mod migration;
 mod monitor;
 mod names;
+mod output_limit;
 mod pause;
 mod persistence;
 mod proc_title;

@@ -1,8 +1,7 @@
 //! What the operating system keeps for the process: files it may open, its place among other processes, its
 //! processors, its supervisor.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use skuld::config::{Config, OomScoreAdj, Supervised};
@@ -171,32 +170,33 @@ pub fn notify_systemd(state: &str) {
     }
 }
 
-/// The out-of-memory score before we touched it.
-static OOM_BASE: OnceLock<i32> = OnceLock::new();
-static OOM_SET: AtomicBool = AtomicBool::new(false);
+/// The out-of-memory score before we changed it; None while it is not ours.
+static OOM_BASE: Mutex<Option<i32>> = Mutex::new(None);
 const OOM_FILE: &str = "/proc/self/oom_score_adj";
 
-/// Sets the kernel's out-of-memory score of a primary as configured, or back to what it was.
+/// Sets the kernel's out-of-memory score as configured for a primary or a replica, or back to what it was.
 ///
 /// # Errors
 /// When the kernel refuses it.
-pub fn apply_oom_score(config: &Config) -> std::io::Result<()> {
-    let base = *OOM_BASE.get_or_init(|| {
+pub fn apply_oom_score(config: &Config, is_replica: bool) -> std::io::Result<()> {
+    let mut known = OOM_BASE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if config.oom_score_adj == OomScoreAdj::No && known.is_none() {
+        return Ok(());
+    }
+    let base = *known.get_or_insert_with(|| {
         std::fs::read_to_string(OOM_FILE).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0)
     });
-    let value = config.oom_score_adj_values[0];
+    let value = config.oom_score_adj_values[usize::from(is_replica)];
     let wanted = match config.oom_score_adj {
-        OomScoreAdj::No if !OOM_SET.load(Ordering::Relaxed) => return Ok(()),
-        OomScoreAdj::No => base,
+        OomScoreAdj::No => {
+            *known = None;
+            base
+        }
         OomScoreAdj::Relative => base.saturating_add(value),
         OomScoreAdj::Absolute => value,
     };
-    let written = std::fs::write(OOM_FILE, wanted.clamp(-1000, 1000).to_string());
-    if let Err(e) = &written {
-        tracing::warn!("Unable to write oom_score_adj: {}", os_text(e));
-    }
-    OOM_SET.store(config.oom_score_adj != OomScoreAdj::No, Ordering::Relaxed);
-    written
+    std::fs::write(OOM_FILE, wanted.clamp(-1000, 1000).to_string())
+        .inspect_err(|e| tracing::warn!("Unable to write oom_score_adj: {}", os_text(e)))
 }
 
 /// Reads a list such as `0-3,6,8-14:2`: ranges with an optional step.

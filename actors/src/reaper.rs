@@ -95,8 +95,16 @@ pub struct ContinueReaping;
 
 crate::receives!(Reaper: Reap = 0, ContinueReaping = 1);
 
+/// Places kept for work while there is none.
+const KEEP_WORK: usize = 64;
+
 enum Work {
-    Table { table: Table<Entry>, freeing: Freeing, bytes_each: u64 },
+    /// Freed from the last one on.
+    Tables {
+        tables: Vec<Table<Entry>>,
+        freeing: Freeing,
+        bytes_each: u64,
+    },
     Garbage(Weighed),
     Tell(Addr<Shard>, u64),
 }
@@ -135,9 +143,7 @@ impl Reaper {
             Garbage::Exporting(shard, database) => {
                 tell(self.server.shard(shard), KeepExporting { database, freeing });
             }
-            Garbage::Tables(tables) => {
-                self.queue.extend(tables.into_iter().map(|table| Work::Table { table, freeing, bytes_each }))
-            }
+            Garbage::Tables(tables) => self.queue.push_back(Work::Tables { tables, freeing, bytes_each }),
             garbage => self.queue.push_back(Work::Garbage(Weighed { garbage, freeing, bytes_each })),
         }
     }
@@ -151,19 +157,33 @@ impl Reaper {
                 drop(garbage);
                 self.freed(objects, freeing, bytes_each);
             }
-            Some(Work::Table { mut table, freeing, bytes_each }) => {
+            Some(Work::Tables { mut tables, freeing, bytes_each }) => {
                 let mut freed = 0;
-                let more = table.take_some(SLICE_ENTRIES, &mut |entry| {
-                    freed += 1;
-                    drop(entry);
-                });
+                // A look at a table costs about as much as an entry.
+                let mut looks = 0;
+                while looks < SLICE_ENTRIES
+                    && let Some(table) = tables.last_mut()
+                {
+                    let before = freed;
+                    let more = table.take_some(SLICE_ENTRIES - looks, &mut |entry| {
+                        freed += 1;
+                        drop(entry);
+                    });
+                    looks += (freed - before) as usize + 1;
+                    if !more {
+                        tables.pop();
+                    }
+                }
                 self.freed(freed, freeing, bytes_each);
-                if more {
-                    self.queue.push_front(Work::Table { table, freeing, bytes_each });
+                if !tables.is_empty() {
+                    self.queue.push_front(Work::Tables { tables, freeing, bytes_each });
                 }
             }
         }
         self.running = !self.queue.is_empty();
+        if !self.running && self.queue.capacity() > KEEP_WORK {
+            self.queue = VecDeque::new();
+        }
         if self.running {
             continue_later(self, ContinueReaping, ctx);
         }

@@ -276,7 +276,7 @@ fn command_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// A buffer larger than this is given back when it is empty.
-const KEEP_BYTES: usize = 1 << 20;
+const KEEP_BYTES: usize = 256 << 10;
 
 /// The actor.
 pub struct ReplicationLog {
@@ -364,6 +364,15 @@ impl ReplicationLog {
     /// Lets others see where the stream is.
     fn publish(&self) {
         self.server.replication.offset.store(self.history.offset, Ordering::Relaxed);
+        if !self.followers.is_empty() {
+            self.note_held();
+        }
+    }
+
+    /// Those who wait for the same snapshot share what is held.
+    fn note_held(&self) {
+        let held = self.followers.iter().map(Follower::held_bytes).max().unwrap_or(0);
+        self.server.eviction.set_held(held);
     }
 
     /// Keeps the end of the stream from here on.

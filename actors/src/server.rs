@@ -109,6 +109,10 @@ pub struct Server {
     pub cluster: Option<Arc<ClusterShared>>,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
+    /// DEBUG PAUSE-CRON: looks around, and what signals ask for, wait.
+    pub periodic_work_paused: AtomicBool,
+    /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may call what is not meant for them.
+    pub scripts_may_call_all: AtomicBool,
     /// Workers, fixed at start.
     pub workers: u16,
 }
@@ -159,6 +163,8 @@ impl Server {
             shutdown: crate::shutdown::Shutdown::default(),
             cluster: None,
             active_expire: AtomicBool::new(true),
+            periodic_work_paused: AtomicBool::new(false),
+            scripts_may_call_all: AtomicBool::new(false),
             workers,
             config: ArcSwap::from_pointee(config),
         }
@@ -174,6 +180,13 @@ impl Server {
 
     pub fn reaper(&self) -> &Addr<Reaper> {
         self.reaper.get().expect("set before the first shard runs")
+    }
+
+    /// Memory that `maxmemory` does not limit (`mem_not_counted_for_evict`): what waits for replicas and for the append-only
+    /// file, bytes.
+    pub fn memory_not_counted(&self) -> u64 {
+        let unwritten = self.persistence.aof.buffered_bytes.load(std::sync::atomic::Ordering::Relaxed);
+        self.eviction.not_counted() + unwritten
     }
 
     pub fn expiry_scanner(&self) -> &Addr<ExpiryScanner> {

@@ -298,6 +298,10 @@ impl Shard {
     }
 
     fn finish(&mut self, mut batch: Box<Batch>, stop: Stop) {
+        let most = &self.server.stats.batch_commands_max;
+        if u64::from(batch.commands_run) > most.load(std::sync::atomic::Ordering::Relaxed) {
+            most.fetch_max(u64::from(batch.commands_run), std::sync::atomic::Ordering::Relaxed);
+        }
         batch.publish();
         self.perform_effects();
         if self.executor.effects.listening.propagation {
@@ -484,6 +488,10 @@ impl Shard {
             batch.next += 1;
             if !self.executor.effects.ready.is_empty() {
                 self.serve_ready(None, ctx);
+            }
+            if batch.output_is_too_much(&self.executor.config) {
+                // The connection finds the same and closes; the rest of the pipeline is not run.
+                return self.finish(batch, Stop::Done);
             }
             if batch.session.await_reaper {
                 batch.session.await_reaper = false;

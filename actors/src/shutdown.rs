@@ -127,8 +127,14 @@ pub async fn wait_for_signals(server: &ServerRef) {
         tracing::error!("Cannot watch signals.");
         std::process::exit(1);
     };
+    let Ok(mut alarm) = signal(SignalKind::alarm()) else { std::process::exit(1) };
     loop {
         let flags = tokio::select! {
+            _ = alarm.recv() => {
+                // It asks what goes on, and must not end the process: ACTOR tells more than a stack would.
+                crate::log::from_signal_handler("Received SIGALRM");
+                continue;
+            }
             _ = term.recv() => {
                 crate::log::from_signal_handler("Received SIGTERM scheduling shutdown...");
                 server.config.load().shutdown_on_sigterm
@@ -138,6 +144,9 @@ pub async fn wait_for_signals(server: &ServerRef) {
                 server.config.load().shutdown_on_sigint
             }
         };
+        if !server.replication.farewell.wait_for_periodic_work(server).await {
+            continue;
+        }
         let saving = if flags.has(ShutdownFlags::NOSAVE) {
             Saving::Unwanted
         } else if flags.has(ShutdownFlags::SAVE) {
@@ -147,14 +156,38 @@ pub async fn wait_for_signals(server: &ServerRef) {
         };
         let mut failed =
             begin(server, saving, flags.has(ShutdownFlags::NOW), flags.has(ShutdownFlags::FORCE), "");
+        let watching = end_at_another_interrupt();
         actix_rt::spawn(async move {
             // The sender is dropped only when all have been told.
             let _ = failed.wait_for(|failed| *failed).await;
+            drop(watching);
             tracing::warn!(
                 "SIGTERM received but errors trying to shut down the server, check the logs for more information"
             );
         });
     }
+}
+
+/// While the returned value lives, SIGINT ends the process at once. A thread of its own watches, since saving may keep all
+/// others busy.
+fn end_at_another_interrupt() -> oneshot::Sender<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (watching, over) = oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+        runtime.block_on(async {
+            let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return };
+            tokio::select! {
+                _ = over => {}
+                _ = interrupt.recv() => {
+                    crate::log::from_signal_handler("You insist... exiting now.");
+                    remove_temporary();
+                    std::process::exit(1);
+                }
+            }
+        });
+    });
+    watching
 }
 
 /// Ends the process as asked: everything acknowledged is where the configuration promised it to be. Returns only if

@@ -15,6 +15,7 @@ use crate::configure::{self, Configured, Failure, os_text};
 use crate::evictor::Evictor;
 use crate::expiry_scanner::ExpiryScanner;
 use crate::gossip::Gossip;
+use crate::healthcheck::Question;
 use crate::janitor::Janitor;
 use crate::listener::{self, Bound, Listener};
 use crate::log::{self, LogLines};
@@ -52,6 +53,7 @@ pub fn main() {
     let _ = COMMAND_LINE.set((program.clone(), arguments.clone()));
     proc_title::prepare(&program);
     act_by_name(&program);
+    arguments.extend(extra_arguments());
     let asked = flags(&program, &arguments);
     // Nobody set a subscriber before.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(LogLines));
@@ -68,7 +70,7 @@ pub fn main() {
     };
     match asked.instead {
         Some(Instead::CheckConfig) => check_config(&configured),
-        Some(Instead::Healthcheck) => match healthcheck::check(&configured.config) {
+        Some(Instead::Healthcheck(question)) => match healthcheck::check(&configured.config, question) {
             Ok(()) => std::process::exit(0),
             Err(reason) => fail(&format!("unhealthy: {reason}")),
         },
@@ -79,6 +81,12 @@ pub fn main() {
 fn fail(text: &str) -> ! {
     eprintln!("{text}");
     std::process::exit(1);
+}
+
+/// What VALKEY_EXTRA_FLAGS adds to the command line. Images of Valkey have a script that does so; ours has no shell.
+fn extra_arguments() -> Vec<Vec<u8>> {
+    let flags = std::env::var_os("VALKEY_EXTRA_FLAGS").unwrap_or_default().into_vec();
+    flags.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
 /// Whether the first argument is the server's name instead of a configuration file: an image's entrypoint is the
@@ -111,7 +119,7 @@ fn refuse_sentinel() -> ! {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Instead {
     CheckConfig,
-    Healthcheck,
+    Healthcheck(Question),
 }
 
 /// What the arguments ask for beside configuration.
@@ -147,7 +155,10 @@ fn flags(program: &str, arguments: &[Vec<u8>]) -> Flags {
     for argument in arguments {
         match argument.as_slice() {
             b"--check-config" => flags.instead = Some(Instead::CheckConfig),
-            b"--healthcheck" => flags.instead = Some(Instead::Healthcheck),
+            b"--healthcheck" | b"--healthcheck=alive" => {
+                flags.instead = Some(Instead::Healthcheck(Question::Alive));
+            }
+            b"--healthcheck=ready" => flags.instead = Some(Instead::Healthcheck(Question::Ready)),
             b"--lenient-config" => flags.strictness = Strictness::Lenient,
             b"--sentinel" => refuse_sentinel(),
             _ => flags.rest.push(argument.clone()),
@@ -171,6 +182,7 @@ fn usage(program: &str) -> String {
          \x20 --check-rdb FILE  tell what is in an RDB file and whether it is sound\n\
          \x20 --check-aof [--fix] FILE  the same for an append-only file or its manifest, cutting off a broken end\n\
          \x20 --healthcheck     ask the server that this configuration describes; exit 0 if it answers\n\
+         \x20 --healthcheck=ready  exit 0 only if it also has its data and, in a cluster, the cluster is ok\n\
          With serving:\n\
          \x20 --lenient-config  start although the configuration has unknown directives\n\
          \n\
@@ -185,8 +197,9 @@ fn usage(program: &str) -> String {
 fn problems_of(configured: &Configured) -> Vec<skuld::config::ConfigProblem> {
     let (config, lines) = (&configured.config, &configured.lines);
     let mut problems = Vec::new();
-    let dir = config.dir.to_str();
-    if let Err(e) = std::fs::read_dir(&*dir) {
+    // It need not be readable, nor writable unless something is saved there.
+    let dir = std::path::PathBuf::from(&*config.dir.to_str()).join(".");
+    if let Err(e) = nix::unistd::access(&dir, nix::unistd::AccessFlags::X_OK).map_err(std::io::Error::from) {
         problems.push(lines.problem("dir", None, &os_text(&e)));
     }
     let renames = renames(config);
@@ -291,7 +304,7 @@ fn serve(configured: Configured) {
         process::disable_huge_pages();
     }
     // A refusal is logged; the server runs all the same, as Valkey does.
-    let _ = process::apply_oom_score(&config);
+    let _ = process::apply_oom_score(&config, config.replicaof.is_some());
     tracing::info!("monotonic clock: {}", crate::clock::DESCRIPTION);
     banner::show(&config);
     let bound = bind_or_exit(&config);

@@ -78,6 +78,8 @@ pub struct Stats {
     pub expire_cycle_micros: AtomicU64,
     pub lazyfree_pending_objects: AtomicU64,
     pub lazyfreed_objects: AtomicU64,
+    /// Most commands that one batch brought.
+    pub batch_commands_max: AtomicU64,
     /// What was given to the reaper and is not freed yet, by estimate, bytes.
     pub reaper_pending_bytes: AtomicU64,
     pub dump_payload_sanitizations: AtomicU64,
@@ -114,13 +116,15 @@ pub enum Rate {
     Commands = 0,
     InputBytes = 1,
     OutputBytes = 2,
-    /// Messages that shards handled.
+    /// Messages of shards and looks around.
     Cycles = 3,
     /// Microseconds they took.
     CycleMicros = 4,
+    ReplInputBytes = 5,
+    ReplOutputBytes = 6,
 }
 
-const RATES: usize = 5;
+const RATES: usize = 7;
 
 #[derive(Debug, Default)]
 struct Samples {
@@ -164,8 +168,11 @@ impl Rates {
     }
 }
 
-/// Most code words kept in errorstats; beyond it Valkey stops and says so, since scripts can invent them.
-pub const ERROR_CODES_MAX: usize = 128;
+/// With so many code words in errorstats, new ones that scripts invent are counted under one name.
+const ERROR_CODES_MAX: usize = 128;
+const OVERFLOW_CODE: &str = "ERRORSTATS_OVERFLOW";
+/// The first word of an error is its code if it ends within so many bytes.
+const ERROR_CODE_BYTES_MAX: usize = 31;
 
 impl Stats {
     /// Counters for a server with so many shards.
@@ -249,15 +256,17 @@ impl Stats {
 
     /// Takes a sample of everything that is shown as a rate; called every 100 ms.
     pub fn sample(&self) {
-        let shards = crate::envelope::totals_of(crate::envelope::ActorKind::Shard);
+        let cycles = crate::envelope::cycles();
         let used = crate::memory::used();
         self.peak_memory.fetch_max(used, Ordering::Relaxed);
         self.rates.sample([
             self.totals().0,
             self.total_net_input_bytes.load(Ordering::Relaxed),
             self.total_net_output_bytes.load(Ordering::Relaxed),
-            shards.0,
-            shards.1 / 1000,
+            cycles.0,
+            cycles.1 / 1000,
+            self.net_repl_input_bytes.load(Ordering::Relaxed),
+            self.net_repl_output_bytes.load(Ordering::Relaxed),
         ]);
     }
 
@@ -272,18 +281,35 @@ impl Stats {
         stats.failed.fetch_add(u64::from(failed), Ordering::Relaxed);
     }
 
+    /// Counts a command that was refused where no shard runs it.
+    pub fn reject_server_command(&self, command: usize) {
+        if let Some(stats) = self.server_commands.get(command) {
+            stats.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Counts an error reply by its first word.
     pub fn count_error(&self, line: &[u8]) {
+        self.count(line, false);
+    }
+
+    /// Counts an error reply whose text a script made: once there are many words, new ones are counted together.
+    pub fn count_error_of_script(&self, line: &[u8]) {
+        self.count(line, true);
+    }
+
+    fn count(&self, line: &[u8], of_script: bool) {
         self.total_error_replies.fetch_add(1, Ordering::Relaxed);
-        let code = line.split(|&b| b == b' ' || b == b'\r').next().unwrap_or(b"ERR");
+        let within = &line[..line.len().min(ERROR_CODE_BYTES_MAX)];
+        let code = within.iter().position(|&b| b == b' ').map_or(b"ERR".as_slice(), |end| &within[..end]);
         let code = String::from_utf8_lossy(code);
         if let Some(mut n) = self.errors.get_mut(&*code) {
             *n += 1;
             return;
         }
-        if self.errors.len() < ERROR_CODES_MAX {
-            *self.errors.entry(code.into_owned()).or_insert(0) += 1;
-        }
+        let is_kept = !of_script || self.errors.len() < ERROR_CODES_MAX;
+        let code = if is_kept { code.into_owned() } else { OVERFLOW_CODE.to_owned() };
+        *self.errors.entry(code).or_insert(0) += 1;
     }
 
     /// The code words and their counts, sorted.
@@ -319,5 +345,12 @@ mod tests {
         stats.count_error(b"WRONGTYPE x");
         stats.count_error(b"ERR yes");
         assert_eq!(stats.error_counts(), [("ERR".to_owned(), 2), ("WRONGTYPE".to_owned(), 1)]);
+        for n in 0..200 {
+            stats.count_error_of_script(format!("{n} x").as_bytes());
+        }
+        stats.count_error_of_script(b"7 x");
+        stats.count_error(b"NEW x");
+        let count = |code: &str| stats.errors.get(code).map(|n| *n);
+        assert_eq!((count(OVERFLOW_CODE), count("7"), count("NEW")), (Some(200 - 126), Some(2), Some(1)));
     }
 }

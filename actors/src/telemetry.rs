@@ -223,6 +223,13 @@ pub fn totals_of(kind: ActorKind) -> (u64, u64) {
     threads().iter().map(|t| t.totals_of(kind)).fold((0, 0), |sums, t| (sums.0 + t.0, sums.1 + t.1))
 }
 
+/// What stands for the turns of an event loop: messages of shards and of those who look around now and then, and the
+/// nanoseconds they took.
+pub fn cycles() -> (u64, u64) {
+    let (shards, janitor) = (totals_of(ActorKind::Shard), totals_of(ActorKind::Janitor));
+    (shards.0 + janitor.0, shards.1 + janitor.1)
+}
+
 /// One line of ACTOR HISTOGRAM.
 #[derive(Clone, Debug)]
 pub struct MessageSummary {

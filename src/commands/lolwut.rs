@@ -3,7 +3,7 @@
 
 use super::context::{CommandError, Context, Outcome};
 use crate::types::number::parse_f64;
-use crate::version::VERSION;
+use crate::version::{REDIS_VERSION, VERSION};
 
 const COLUMNS_MAX: i64 = 160;
 const ROWS_MAX: i64 = 80;
@@ -26,6 +26,8 @@ pub fn lolwut(ctx: &mut Context<'_>) -> Outcome {
         first = 3;
     }
     let words = &ctx.args[first..];
+    let redis = ctx.config.extended_redis_compatibility;
+    let (name, version_text) = if redis { ("Redis", REDIS_VERSION) } else { ("Valkey", VERSION) };
     let mut apart = (ctx.rng.unit() * 2.0 - 1.0, ctx.rng.unit() * 2.0 - 1.0);
     let (columns, rows) = match version {
         5 | 6 => {
@@ -50,14 +52,14 @@ pub fn lolwut(ctx: &mut Context<'_>) -> Outcome {
             size
         }
         _ => {
-            ctx.reply.verbatim("txt", format!("Valkey ver.{VERSION}\n").as_bytes());
+            ctx.reply.verbatim("txt", format!("{name} ver.{version_text}\n").as_bytes());
             return Ok(());
         }
     };
     let picture = Picture { columns: columns.clamp(1, COLUMNS_MAX), rows: rows.clamp(1, ROWS_MAX), apart };
     let mut text = picture.draw();
     text.push_str(&format!(
-        "Rings of two drops, the second {:.2} {:+.2}i away\nDon't forget to have fun! Valkey ver. {VERSION}\n",
+        "Rings of two drops, the second {:.2} {:+.2}i away\nDon't forget to have fun! {name} ver. {version_text}\n",
         apart.0, apart.1
     ));
     ctx.reply.verbatim("txt", text.as_bytes());

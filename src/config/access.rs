@@ -108,6 +108,10 @@ pub fn set(config: &Config, arguments: &[&[u8]], guard: SetGuard) -> Result<SetO
         // A name and its alias are different parameters here, as in Valkey.
         let by_alias = is_alias(index, name);
         if flags.has(Flags::IMMUTABLE) {
+            // Tools set everything that CONFIG GET shows to what it is, leaving out the immutable ones they know.
+            if flags.has(Flags::OURS) && TABLE[index].get(config) == value {
+                continue;
+            }
             return Err(refused(name, "can't set immutable config"));
         }
         if flags.has(Flags::PROTECTED) && !guard.protected_allowed {

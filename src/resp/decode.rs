@@ -48,6 +48,17 @@ impl Requests {
         self.requests.len()
     }
 
+    /// What it takes, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.spans.capacity() * size_of::<Span>() + self.requests.capacity() * size_of::<Request>()
+    }
+
+    /// Gives back what is not used.
+    pub fn shrink(&mut self) {
+        self.spans.shrink_to_fit();
+        self.requests.shrink_to_fit();
+    }
+
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }

@@ -1,6 +1,8 @@
 //! What the page shows, as JSON.
 
 use serde_json::{Value, json};
+use skuld::cluster::Topology;
+use skuld::cluster::topology::NO_OWNER;
 
 use super::field;
 use crate::server::Server;
@@ -10,6 +12,8 @@ use crate::{slow, telemetry};
 
 /// Entries of the lists of slow messages.
 const SLOW_SHOWN: usize = 12;
+/// Slots that the map of slots shows as one.
+const SLOTS_PER_CELL: usize = 32;
 /// Fields of INFO that the page shows by name.
 const FIELDS: [&str; 38] = [
     "valkey_version",
@@ -111,7 +115,43 @@ pub fn of(server: &Server, info: &str, shards: &[ShardDescription]) -> Value {
         "longestWaits": entries(waits),
         "longestRuns": entries(runs),
         "migrations": migrations(server),
+        "slots": server.cluster.as_ref().map(|cluster| slot_map(&cluster.topology())),
     })
+}
+
+/// Who serves which slots, a letter per [`SLOTS_PER_CELL`] slots: `o` this node, `x` others, `-` nobody, `m` several of
+/// these; `g` where this node is giving a slot away, `t` where it takes one.
+fn slot_map(topology: &Topology) -> Value {
+    let cells: String = topology
+        .owners
+        .chunks(SLOTS_PER_CELL)
+        .enumerate()
+        .map(|(cell, owners)| {
+            let first = (cell * SLOTS_PER_CELL) as u16;
+            let here = first..first + owners.len() as u16;
+            if topology.migrating.range(here.clone()).next().is_some() {
+                return 'g';
+            }
+            if topology.importing.range(here).next().is_some() {
+                return 't';
+            }
+            let letter = |owner: &u16| match *owner {
+                NO_OWNER => '-',
+                owner if usize::from(owner) == topology.me => 'o',
+                _ => 'x',
+            };
+            let letter_of_first = owners.first().map_or('-', letter);
+            if owners.iter().all(|owner| letter(owner) == letter_of_first) { letter_of_first } else { 'm' }
+        })
+        .collect();
+    let nodes: Vec<Value> = topology
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| node.slots > 0)
+        .map(|(at, node)| json!({ "id": node.id.to_string(), "slots": node.slots, "me": at == topology.me }))
+        .collect();
+    json!({ "cells": cells, "perCell": SLOTS_PER_CELL, "nodes": nodes })
 }
 
 /// The slot migration jobs this node knows, newest first, with their transitions.
@@ -170,4 +210,30 @@ fn slow_entry(entry: &slow::Slow) -> Value {
             "command": command(run.command),
         })),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_of_the_map_says_who_serves_its_slots() {
+        let mut owners = vec![NO_OWNER; skuld::slot::SLOTS];
+        owners[..64].fill(0);
+        owners[64..96].fill(1);
+        owners[100] = 0;
+        let map = slot_map(&Topology {
+            generation: 1,
+            nodes: Vec::new(),
+            me: 0,
+            owners,
+            migrating: [(33, 1)].into(),
+            importing: [(16_383, 1)].into(),
+            state: Default::default(),
+            size: 0,
+            current_epoch: 0,
+        });
+        let cells = map["cells"].as_str().expect("a string");
+        assert_eq!((cells.len(), &cells[..5], &cells[510..]), (512, "ogxm-", "-t"));
+    }
 }

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use skuld::config::Config;
 use skuld::export::{Chunk, Format};
@@ -98,6 +99,10 @@ pub fn snapshot_path(config: &Config) -> PathBuf {
     PathBuf::from(&*config.dbfilename.to_str())
 }
 
+/// What tells the names of unfinished files apart: one can be cut off by the other.
+const FOREGROUND: &str = "";
+const BACKGROUND: &str = "-bg";
+
 fn temporary_path(kind: &str) -> PathBuf {
     PathBuf::from(format!("temp-{}{kind}.rdb", std::process::id()))
 }
@@ -125,7 +130,7 @@ fn write_error(e: &io::Error) -> SaveError {
 /// Writes the stream's bytes to `dbfilename`. For a thread of its own.
 pub fn save_stream(server: &Server, stream: &mut RdbStream) -> Result<(), SaveError> {
     let config = server.config.load_full();
-    let mut file = begin(&config, "")?;
+    let mut file = begin(&config, BACKGROUND)?;
     loop {
         match stream.next_blocking() {
             Ok(Some(bytes)) => file.write(&bytes).map_err(|e| write_error(&e))?,
@@ -146,7 +151,7 @@ pub fn save_at_once(
     history: Option<&HistoryMark>,
 ) -> Result<(), SaveError> {
     let config = server.config.load_full();
-    let mut file = begin(&config, "-0")?;
+    let mut file = begin(&config, FOREGROUND)?;
     let format = key_format(&config);
     let compression = Compression::on_if(config.rdbcompression);
     let mut writer = FileWriter::new(compression, config.rdbchecksum);
@@ -159,7 +164,7 @@ pub fn save_at_once(
     let databases = keyspace.parts().iter().map(|p| p.databases()).max().unwrap_or(0);
     for db in (0..databases).filter(|&db| keyspace.keys(db) > 0) {
         writer.database(db, keyspace.keys(db), keyspace.expires(db));
-        for_each_chunk(keyspace, db, format, touch_now(&config), &mut |chunk| {
+        for_each_chunk(keyspace, db, format, &config, &mut |chunk| {
             writer.encoded(chunk);
             file.write(&writer.take())
         })
@@ -190,10 +195,12 @@ fn for_each_chunk(
     keyspace: &Keyspace,
     db: u32,
     format: Format,
-    touch: Touch,
+    config: &Config,
     f: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     const CHUNK_BYTES: usize = 256 * 1024;
+    let touch = touch_now(config);
+    let delay = Duration::from_micros(u64::try_from(config.rdb_key_save_delay).unwrap_or(0));
     let mut chunk = Chunk::default();
     for part in keyspace.parts() {
         let Some(database) = part.database(db) else { continue };
@@ -201,6 +208,9 @@ fn for_each_chunk(
         while let Some(slot) = database.next_used_or_hidden_slot(at, part.index()) {
             for entry in database.slot(slot).iter().flat_map(|t| t.table().iter()) {
                 chunk.put(format, db, entry, touch);
+                if !delay.is_zero() {
+                    std::thread::sleep(delay);
+                }
                 if chunk.bytes.len() > CHUNK_BYTES {
                     f(&chunk.bytes)?;
                     chunk = Chunk::default();
@@ -214,6 +224,8 @@ fn for_each_chunk(
 
 /// Removes what a save that was cut off left behind.
 pub fn remove_temporary() {
-    // It need not be there.
-    let _ = std::fs::remove_file(temporary_path(""));
+    for kind in [FOREGROUND, BACKGROUND] {
+        // It need not be there.
+        let _ = std::fs::remove_file(temporary_path(kind));
+    }
 }

@@ -34,6 +34,30 @@ impl Farewell {
     pub fn ends_ms(&self) -> Option<i64> {
         self.lock().as_ref().map(|(_, ends_ms)| *ends_ms)
     }
+
+    /// A signal asks for the end, which is looked at by the periodic work; that may be paused (DEBUG PAUSE-CRON). False
+    /// if the shutdown was called off meanwhile.
+    pub async fn wait_for_periodic_work(&self, server: &ServerRef) -> bool {
+        if !server.periodic_work_paused.load(Ordering::Relaxed) {
+            return true;
+        }
+        let abort = CancellationToken::new();
+        *self.lock() = Some((abort.clone(), clock::unix_ms()));
+        let goes_on = loop {
+            tokio::select! {
+                () = abort.cancelled() => break false,
+                () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            }
+            if !server.periodic_work_paused.load(Ordering::Relaxed) {
+                break true;
+            }
+        };
+        *self.lock() = None;
+        if !goes_on {
+            tracing::warn!("Shutdown manually aborted.");
+        }
+        goes_on
+    }
 }
 
 /// Waits until all replicas have the whole stream or the time is over. False if the shutdown was called off.

@@ -226,6 +226,11 @@ impl Follower {
 
     /// Bytes of the stream held or on their way to the socket.
     pub fn buffered_bytes(&self) -> u64 {
-        self.held.bytes + self.shared.output_bytes.load(Ordering::Relaxed)
+        self.held.bytes + self.shared.output_memory.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the stream that are kept until the replica can take them.
+    pub fn held_bytes(&self) -> u64 {
+        self.held.bytes
     }
 }

@@ -40,6 +40,7 @@ pub async fn follow(
         tell_all_shards(server, Controlled::ConfirmPause).await;
         server.replication.set(bit::REPLICA);
         server.replication.clear(bit::BECOMING_REPLICA);
+        role_changed(server);
         crate::log::set_role(b'S');
         tracing::info!(
             "Before turning into a replica, using my own primary parameters to synthesize a cached primary: I may be able \
@@ -107,6 +108,7 @@ pub async fn lead(server: &ServerRef) {
     *server.replication.link() = super::link::LinkView::default();
     crate::log::set_role(b'M');
     server.replication.clear(bit::REPLICA | bit::LINK_UP);
+    role_changed(server);
     tell_all_shards(server, Controlled::ConfirmFlags).await;
     // A synchronization that was not finished may have stopped it.
     crate::append_only::resume(server).await;
@@ -130,4 +132,9 @@ pub fn set_directive_now(server: &ServerRef, primary: Option<&Primary>) {
     let mut config = (**server.config.load()).clone();
     config.replicaof = primary.map(|p| PrimaryAddress { host: Text::from(p.host.as_str()), port: p.port });
     server.config.store(Arc::new(config));
+}
+
+/// What depends on the role outside of replication. A refusal of the kernel is logged there.
+fn role_changed(server: &ServerRef) {
+    let _ = crate::process::apply_oom_score(&server.config.load(), server.replication.is_replica());
 }

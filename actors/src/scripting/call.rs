@@ -16,6 +16,7 @@ use super::run::{Run, Surroundings, give_up};
 use crate::access::gate::Asker;
 use crate::batch::Batch;
 use crate::clock;
+use crate::command_log::{Finished, command_ended};
 use crate::executor::Executor;
 use crate::gate;
 use crate::monitor::{self, Runner};
@@ -134,7 +135,10 @@ fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
         let line = "ERR Wrong number of args calling command from script";
         return refuse(run, Some(command), reply, line);
     }
-    if command.flags.has(NOSCRIPT) {
+    let all_allowed = |run: &mut Run| {
+        run.surroundings().executor.server.scripts_may_call_all.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    if command.flags.has(NOSCRIPT) && !all_allowed(run) {
         let line = "ERR This Valkey command is not allowed from script";
         return refuse(run, Some(command), reply, line);
     }
@@ -247,6 +251,11 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
     let stats = &executor.commands[usize::from(command.id)];
     let nanos = clock::nanos_between(start, clock::tick());
     stats.record(nanos, executor.config.latency_tracking);
+    executor.called_by_scripts += 1;
+    let owned = || words.iter().map(|word| word.to_vec()).collect();
+    let figures = (nanos, reply.as_bytes().len());
+    let finished = Finished::inside(client.session, command, figures, words, &owned);
+    command_ended(&executor.server, &executor.config, &finished);
     if reply.take_errors() > 0 && reply.as_bytes().first() == Some(&b'-') {
         bump(&stats.failed, 1);
         executor.server.stats.count_error(&reply.as_bytes()[1..]);

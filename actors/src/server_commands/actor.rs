@@ -20,7 +20,7 @@ pub async fn run(request: &mut Request, _: &mut Batch) -> Outcome {
     let sub = request.args[1].to_ascii_lowercase();
     match sub.as_slice() {
         b"list" => list(request).await,
-        b"info" => info(request).await,
+        b"info" => super::actor_info::run(request).await,
         b"histogram" => histogram(request),
         b"slow" => slow(request),
         b"trace" => trace(request).await,
@@ -133,36 +133,6 @@ async fn list(request: &mut Request) -> Outcome {
         reply.integer(row.messages as i64);
         reply.bulk(b"busy-percent");
         reply.double_text(format!("{:.3}", row.busy_percent).as_bytes());
-    }
-    Ok(())
-}
-
-async fn info(request: &mut Request) -> Outcome {
-    let wanted = String::from_utf8_lossy(&request.args[2]).to_ascii_lowercase();
-    let shards = describe_shards(&request.server).await;
-    let index = wanted.strip_prefix("shard:").and_then(|n| n.parse::<u16>().ok());
-    let Some(shard) = shards.iter().find(|s| Some(s.index) == index) else {
-        return Err(CommandError::text(format!(
-            "ERR No such actor '{wanted}' with state of its own to show"
-        )));
-    };
-    let keys: u64 = shard.databases.iter().map(|d| d.keys).sum();
-    let expires: u64 = shard.databases.iter().map(|d| d.expires).sum();
-    let fields = [
-        ("keys", keys),
-        ("expires", expires),
-        ("table-bytes", shard.table_bytes),
-        ("deadlines-indexed", shard.wheel_items),
-        ("batches-arrived", shard.arrived),
-        ("batches-preempted", shard.preempted),
-        ("batches-parked", shard.parked),
-        ("batches-paused", shard.paused),
-        ("units-pending", shard.units),
-    ];
-    request.reply.map(fields.len());
-    for (name, value) in fields {
-        request.reply.bulk(name.as_bytes());
-        request.reply.integer(value as i64);
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::clients::{ClientShared, flag};
 use crate::clock;
 use crate::connection::Kill;
 use crate::envelope::tell;
+use crate::output_limit;
 use crate::pause::Paused;
 use crate::server::Server;
 use crate::shard::Controlled;
@@ -96,44 +97,58 @@ fn last_command(client: &ClientShared) -> &'static str {
     u16::try_from(id).ok().and_then(Command::by_id).map_or("NULL", |c| c.spec.name)
 }
 
-/// Who a client is, for the log.
+/// Stands for what users chose where `hide-user-data-from-log` hides it.
+pub const REDACTED: &str = "*redacted*";
+
+/// One line of CLIENT LIST, without its line end.
+pub fn line(client: &ClientShared, now_ms: i64) -> String {
+    described(client, now_ms, false)
+}
+
+/// The same for the log, which may not show what users chose.
+pub fn line_for_log(server: &Server, client: &ClientShared) -> String {
+    described(client, clock::unix_ms(), server.config.load().hide_user_data_from_log)
+}
+
+/// Whose connection it is, in short, for the log.
 pub fn short_line(server: &Server, client: &ClientShared) -> String {
-    let names = client.names();
     let hidden = server.config.load().hide_user_data_from_log;
+    let names = client.names();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let shown = |bytes: &[u8]| if hidden { "*redacted*".to_owned() } else { text(bytes) };
+    let private = |bytes: &[u8]| if hidden { REDACTED.to_owned() } else { text(bytes) };
     format!(
         "id={} addr={} laddr={} fd={} name={} user={} lib-name={} lib-ver={}",
         client.id,
         client.peer,
         client.local,
         client.fd,
-        shown(&names.name),
-        shown(&names.user),
+        private(&names.name),
+        private(&names.user),
         text(&names.lib_name),
-        text(&names.lib_ver)
+        text(&names.lib_ver),
     )
 }
 
-/// One line of CLIENT LIST, without its line end.
-pub fn line(client: &ClientShared, now_ms: i64) -> String {
+fn described(client: &ClientShared, now_ms: i64, hidden: bool) -> String {
     let load = |cell: &std::sync::atomic::AtomicU64| cell.load(Ordering::Relaxed);
     let names = client.names();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let private = |bytes: &[u8]| if hidden { REDACTED.to_owned() } else { text(bytes) };
     let output = load(&client.output_bytes);
+    let counted = output_limit::counted(output as usize);
     let (query, free) = (load(&client.query_bytes), load(&client.query_free));
     let arguments = load(&client.argv_bytes);
     let capa = if client.flags.load(Ordering::Relaxed) & flag::CAPA_REDIRECT != 0 { "r" } else { "" };
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={capa} db={} sub={} psub={} ssub={} \
-         multi={} watch={} qbuf={query} qbuf-free={free} argv-mem={arguments} multi-mem={} rbs=0 rbp=0 obl=0 oll={} \
-         omem={output} tot-mem={} events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} \
+         multi={} watch={} qbuf={query} qbuf-free={free} argv-mem={arguments} multi-mem={} rbs=0 rbp=0 obl={} oll={} \
+         omem={counted} tot-mem={} events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} \
          tot-net-out={} tot-cmds={}",
         client.id,
         client.peer,
         client.local,
         client.fd,
-        text(&names.name),
+        private(&names.name),
         (now_ms - client.connected_ms) / 1000,
         (now_ms - client.last_interaction_ms.load(Ordering::Relaxed)).max(0) / 1000,
         letters(client),
@@ -144,11 +159,12 @@ pub fn line(client: &ClientShared, now_ms: i64) -> String {
         client.queued.load(Ordering::Relaxed),
         client.watched.load(Ordering::Relaxed),
         load(&client.queued_bytes),
-        u8::from(output > 0),
+        output - counted,
+        u8::from(counted > 0),
         client.memory_bytes(),
         if output > 0 { "rw" } else { "r" },
         last_command(client),
-        text(&names.user),
+        private(&names.user),
         if client.tracks() { client.redirect.load(Ordering::Relaxed) as i64 } else { -1 },
         client.resp.load(Ordering::Relaxed),
         text(&names.lib_name),
@@ -161,8 +177,7 @@ pub fn line(client: &ClientShared, now_ms: i64) -> String {
 
 /// CLIENT LIST for a crash report: whatever can be had without asking anybody.
 pub fn list_for_crash_report(server: &Server) -> String {
-    let now_ms = clock::unix_ms();
-    server.clients.all().iter().map(|client| line(client, now_ms) + "\n").collect()
+    server.clients.all().iter().map(|client| line_for_log(server, client) + "\n").collect()
 }
 
 fn list(request: &mut Request, batch: &Batch) -> Outcome {

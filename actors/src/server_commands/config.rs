@@ -175,9 +175,10 @@ async fn apply(
             let _ = std::env::set_current_dir(dir);
         }
     };
+    let is_replica = server.replication.is_replica();
     let scores = outcome.changes("oom-score-adj") || outcome.changes("oom-score-adj-values");
-    if scores && process::apply_oom_score(new).is_err() {
-        let _ = process::apply_oom_score(old);
+    if scores && process::apply_oom_score(new, is_replica).is_err() {
+        let _ = process::apply_oom_score(old, is_replica);
         undo_dir();
         let name = if outcome.changes("oom-score-adj") { "oom-score-adj" } else { "oom-score-adj-values" };
         return Err((name, "Failed to apply new oom_score_adj configuration, check server logs.".to_owned()));
@@ -188,7 +189,7 @@ async fn apply(
         tell(server.listener(), Rebind { new, old: old.clone(), reply });
         if answer.await != Ok(true) {
             if scores {
-                let _ = process::apply_oom_score(&old);
+                let _ = process::apply_oom_score(&old, is_replica);
             }
             undo_dir();
             return Err(if outcome.changes("bind") {

@@ -39,6 +39,8 @@ impl Lines {
 enum Shown {
     ByDefault,
     WithAll,
+    /// Only when it is named.
+    Named,
 }
 
 struct Section {
@@ -80,14 +82,15 @@ static SECTIONS: &[Section] = &[
     }),
     section("scriptingengines", "Scripting Engines", Shown::WithAll, info_server::scripting_engines),
     section("keyspace", "Keyspace", Shown::ByDefault, info_stats::keyspace),
+    section("debug", "Debug", Shown::Named, info_stats::debug),
 ];
 
 fn is_asked_for(section: &Section, words: &[Vec<u8>]) -> bool {
     let by_default = section.shown == Shown::ByDefault;
     (words.is_empty() && by_default)
         || words.iter().any(|word| {
-            word.eq_ignore_ascii_case(b"all")
-                || word.eq_ignore_ascii_case(b"everything")
+            let all = word.eq_ignore_ascii_case(b"all") || word.eq_ignore_ascii_case(b"everything");
+            (all && section.shown != Shown::Named)
                 || (word.eq_ignore_ascii_case(b"default") && by_default)
                 || word.eq_ignore_ascii_case(section.name.as_bytes())
         })

@@ -87,7 +87,7 @@ fn supervised(config: &skuld::config::Config) -> &'static str {
 }
 
 pub fn tls(view: &View<'_>, out: &mut Lines) {
-    let settings = view.server.tls.current();
+    let settings = view.server.tls.current().filter(|_| crate::tls::is_wanted(&view.config));
     let now = crate::clock::unix_ms() / 1000;
     for (at, certificate) in ["server", "client", "ca"].into_iter().enumerate() {
         let facts = settings.as_ref().and_then(|settings| settings.shown[at].as_ref());
@@ -155,8 +155,13 @@ pub fn memory_figures(view: &View<'_>) -> MemoryFigures {
     stats.peak_memory.fetch_max(used, Ordering::Relaxed);
     let startup = stats.startup_memory.load(Ordering::Relaxed);
     let tables: u64 = view.shards.iter().map(|s| s.table_bytes).sum();
-    let clients: u64 = view.server.clients.all().iter().map(|c| c.memory_bytes()).sum();
-    let overhead = (startup + tables + clients).min(used);
+    let all = view.server.clients.all();
+    let (replicas, others): (Vec<_>, Vec<_>) = all.iter().partition(|client| client.is_replica());
+    let sum = |clients: &[&std::sync::Arc<crate::clients::ClientShared>]| {
+        clients.iter().map(|client| client.memory_bytes()).sum::<u64>()
+    };
+    let (clients, replicas) = (sum(&others), sum(&replicas));
+    let overhead = (startup + tables + clients + replicas).min(used);
     let allocator = memory::allocator_stats();
     MemoryFigures {
         used,
@@ -214,7 +219,7 @@ pub fn memory(view: &View<'_>, out: &mut Lines) {
     out.add("rss_overhead_bytes", difference(figures.resident, figures.allocator_resident));
     out.fraction("mem_fragmentation_ratio", ratio(figures.resident, figures.used), 2);
     out.add("mem_fragmentation_bytes", difference(figures.resident, figures.used));
-    out.add("mem_not_counted_for_evict", view.server.eviction.not_counted());
+    out.add("mem_not_counted_for_evict", view.server.memory_not_counted());
     let replication = &view.replication;
     out.add("mem_replication_backlog", replication.backlog_bytes);
     out.add("mem_total_replication_buffers", replication.backlog_bytes + replication.held_bytes);

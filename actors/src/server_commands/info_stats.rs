@@ -18,7 +18,7 @@ fn load(counter: &AtomicU64) -> u64 {
 pub fn stats(view: &View<'_>, out: &mut Lines) {
     let stats = &view.server.stats;
     let (calls, command_nanos) = stats.totals();
-    let (cycles, cycle_nanos) = envelope::totals_of(ActorKind::Shard);
+    let (cycles, cycle_nanos) = envelope::cycles();
     let kilobytes = |rate: Rate| stats.rates.of(rate) / 1024.0;
     out.add("total_connections_received", load(&stats.total_connections_received));
     out.add("total_commands_processed", calls);
@@ -31,8 +31,8 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.add("total_net_cluster_slot_export_bytes", load(&view.server.migrations.exported_bytes));
     out.fraction("instantaneous_input_kbps", kilobytes(Rate::InputBytes), 2);
     out.fraction("instantaneous_output_kbps", kilobytes(Rate::OutputBytes), 2);
-    out.fraction("instantaneous_input_repl_kbps", 0.0, 2);
-    out.fraction("instantaneous_output_repl_kbps", 0.0, 2);
+    out.fraction("instantaneous_input_repl_kbps", kilobytes(Rate::ReplInputBytes), 2);
+    out.fraction("instantaneous_output_repl_kbps", kilobytes(Rate::ReplOutputBytes), 2);
     out.add("rejected_connections", load(&stats.rejected_connections));
     out.add("sync_full", load(&stats.sync_full));
     out.add("sync_partial_ok", load(&stats.sync_partial_ok));
@@ -122,6 +122,19 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.add("skuld_import_sources", crate::import_mode::sources(view.server));
     out.add("skuld_shard_wait_usec_p50", waits.percentile_ns(50.0) / 1000);
     out.add("skuld_shard_wait_usec_p99", waits.percentile_ns(99.0) / 1000);
+}
+
+/// What is shown only when it is asked for by name.
+pub fn debug(view: &View<'_>, out: &mut Lines) {
+    let micros = |kind: ActorKind| envelope::totals_of(kind).1 / 1000;
+    let background = [ActorKind::Janitor, ActorKind::ExpiryScanner, ActorKind::Evictor];
+    let shards = envelope::summaries().into_iter().filter(|s| s.kind == ActorKind::Shard);
+    out.add("eventloop_duration_aof_sum", micros(ActorKind::AppendOnlyFile));
+    out.add("eventloop_duration_cron_sum", background.into_iter().map(micros).sum::<u64>());
+    out.add("eventloop_duration_max", shards.map(|s| s.run.max_ns).max().unwrap_or(0) / 1000);
+    out.add("eventloop_cmd_per_cycle_max", load(&view.server.stats.batch_commands_max));
+    out.add("io_threaded_reads_pending", 0);
+    out.add("io_threaded_writes_pending", 0);
 }
 
 pub fn replication(view: &View<'_>, out: &mut Lines) {

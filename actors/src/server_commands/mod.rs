@@ -3,6 +3,7 @@
 
 mod acl;
 mod actor;
+mod actor_info;
 pub mod client;
 mod client_filter;
 mod cluster;

@@ -32,6 +32,9 @@ pub fn tracking(request: &mut Request, batch: &mut Batch) -> Outcome {
     prefixes.sort();
     batch.tracked.begin(&request.server.tracking, batch.session.id, &fresh);
     batch.shared.redirect.store(new.redirect, Ordering::Relaxed);
+    // In the session and in the registry.
+    let bytes: usize = prefixes.iter().map(|prefix| 2 * (prefix.len() + size_of::<Vec<u8>>())).sum();
+    batch.shared.tracking_bytes.store(bytes as u64, Ordering::Relaxed);
     batch.session.tracking = Tracking { prefixes, ..new };
     batch.shared.redirect_broken.store(false, Ordering::Relaxed);
     batch.shared.publish(&batch.session);
@@ -43,6 +46,7 @@ pub fn tracking(request: &mut Request, batch: &mut Batch) -> Outcome {
 pub fn stop(batch: &mut Batch) {
     batch.tracked.end();
     batch.session.tracking = Tracking::default();
+    batch.shared.tracking_bytes.store(0, Ordering::Relaxed);
     batch.shared.redirect.store(0, Ordering::Relaxed);
     batch.shared.redirect_broken.store(false, Ordering::Relaxed);
     batch.shared.publish(&batch.session);

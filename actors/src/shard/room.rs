@@ -42,7 +42,7 @@ impl Shard {
         if ignores_limit || self.server.persistence.is_loading() {
             return Room::Enough;
         }
-        let limit = self.executor.config.maxmemory.saturating_add(eviction.not_counted());
+        let limit = self.executor.config.maxmemory.saturating_add(server.memory_not_counted());
         let used = memory::used();
         if used <= limit {
             eviction.has_room(&server.stats);

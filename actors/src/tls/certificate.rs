@@ -14,6 +14,7 @@ pub struct Facts {
     /// Hexadecimal digits.
     pub serial: String,
     /// Unix seconds.
+    pub not_before: i64,
     pub not_after: i64,
 }
 
@@ -90,12 +91,13 @@ fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
     Some(Fields { serial, validity, subject, extensions })
 }
 
-/// Serial number and end of validity.
+/// Serial number and validity.
 pub fn facts(certificate: &[u8]) -> Option<Facts> {
     let fields = fields(certificate)?;
     let serial = fields.serial.iter().skip_while(|b| **b == 0).map(|b| format!("{b:02X}")).collect();
-    let (_, (tag, not_after)) = (elements(fields.validity).next()?, elements(fields.validity).nth(1)?);
-    Some(Facts { serial, not_after: time(tag, not_after)? })
+    let mut times = elements(fields.validity);
+    let (from, until) = (times.next()?, times.next()?);
+    Some(Facts { serial, not_before: time(from.0, from.1)?, not_after: time(until.0, until.1)? })
 }
 
 /// The names of the certificate's owner.

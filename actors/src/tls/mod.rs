@@ -73,10 +73,11 @@ impl Tls {
         }
         self.looked_ms.store(now_ms, Ordering::Relaxed);
         if modified_at(config) == current.modified {
+            tracing::trace!("TLS materials unchanged, nothing to reload");
             return;
         }
         match self.load(config) {
-            Ok(()) => tracing::info!("TLS materials were reloaded"),
+            Ok(()) => tracing::info!("TLS materials reloaded successfully"),
             Err(reason) => {
                 tracing::warn!("TLS materials could not be reloaded, the former ones stay: {reason}");
             }

@@ -37,7 +37,7 @@ pub fn build(config: &Config) -> Result<Settings, String> {
     let shown = [
         facts(&config.tls_cert_file.to_str()),
         facts(&config.tls_client_cert_file.to_str()),
-        facts(&config.tls_ca_cert_file.to_str()),
+        authorities(config)?.iter().filter_map(|der| certificate::facts(der)).min_by_key(|f| f.not_after),
     ];
     Ok(Settings {
         server: Arc::new(server(config, &provider, &versions, roots.clone(), own)?),
@@ -50,6 +50,12 @@ pub fn build(config: &Config) -> Result<Settings, String> {
 fn facts(path: &str) -> Option<certificate::Facts> {
     let first = certificates(path).ok()?.into_iter().next()?;
     certificate::facts(&first)
+}
+
+/// Whether the certificate may be used now. What cannot be read is left to the handshake.
+fn is_valid_now(certificate: &CertificateDer<'_>) -> bool {
+    let now = crate::clock::unix_ms() / 1000;
+    certificate::facts(certificate).is_none_or(|facts| (facts.not_before..=facts.not_after).contains(&now))
 }
 
 type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -82,7 +88,11 @@ fn own_certificate(config: &Config) -> Result<Own, String> {
     if key.is_empty() {
         return Err("No tls-key-file configured!".to_owned());
     }
-    pair(&certificate, &key, &config.tls_key_file_pass.to_str())
+    let own = pair(&certificate, &key, &config.tls_key_file_pass.to_str())?;
+    if !is_valid_now(&own.0[0]) {
+        return Err(format!("Server TLS certificate is invalid: {certificate} {NOT_NOW}"));
+    }
+    Ok(own)
 }
 
 /// The certificate for connections this server opens.
@@ -91,7 +101,28 @@ fn client_certificate(config: &Config) -> Result<Own, String> {
     if certificate.is_empty() && key.is_empty() {
         return own_certificate(config);
     }
-    pair(&certificate, &key, &config.tls_client_key_file_pass.to_str())
+    let own = pair(&certificate, &key, &config.tls_client_key_file_pass.to_str())?;
+    if !is_valid_now(&own.0[0]) {
+        return Err(format!("Client TLS certificate is invalid: {certificate} {NOT_NOW}"));
+    }
+    Ok(own)
+}
+
+const NOT_NOW: &str = "has expired or is not valid yet";
+
+/// The certificates of the authorities that peers' certificates may come from.
+fn authorities(config: &Config) -> Result<Vec<CertificateDer<'static>>, String> {
+    let (file, dir) = (config.tls_ca_cert_file.to_str(), config.tls_ca_cert_dir.to_str());
+    let mut all = if file.is_empty() { Vec::new() } else { certificates(&file)? };
+    if !dir.is_empty() {
+        let entries =
+            std::fs::read_dir(&*dir).map_err(|e| format!("{dir}: {}", crate::configure::os_text(&e)))?;
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
+            // A directory of authorities may hold other files too.
+            all.extend(certificates(&path.display().to_string()).unwrap_or_default());
+        }
+    }
+    Ok(all)
 }
 
 fn roots(config: &Config) -> Result<Arc<RootCertStore>, String> {
@@ -105,19 +136,13 @@ fn roots(config: &Config) -> Result<Arc<RootCertStore>, String> {
         }
         return Ok(Arc::new(store));
     }
-    if !file.is_empty() {
-        for certificate in certificates(&file)? {
-            store.add(certificate).map_err(|e| format!("{file}: {e}"))?;
+    for certificate in authorities(config)? {
+        if !is_valid_now(&certificate) {
+            return Err(format!("One or more loaded CA certificates are invalid: one {NOT_NOW}"));
         }
-    }
-    if !dir.is_empty() {
-        let entries =
-            std::fs::read_dir(&*dir).map_err(|e| format!("{dir}: {}", crate::configure::os_text(&e)))?;
-        for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
-            // A directory of authorities may hold other files too.
-            for certificate in certificates(&path.display().to_string()).unwrap_or_default() {
-                let _ = store.add(certificate);
-            }
+        let added = store.add(certificate);
+        if dir.is_empty() {
+            added.map_err(|e| format!("{file}: {e}"))?;
         }
     }
     Ok(Arc::new(store))
