@@ -185,8 +185,9 @@ struct Waiter {
     request: AwaitAcknowledged,
 }
 
-/// Most places of `Append`s kept.
-const MARKS_MAX: usize = 1 << 16;
+/// Most places of `Append`s kept, 16 KiB. They grow while replicas are slow, when memory must not: it would not be counted
+/// as theirs, and keys would be evicted for it.
+const MARKS_MAX: usize = 1 << 10;
 
 impl Serving {
     /// Whether a replica is about to ask for the stream.
@@ -208,7 +209,8 @@ impl Serving {
         match self.marks.iter().rev().find(|(s, _)| *s <= sequence) {
             Some((_, offset)) => *offset,
             None if self.marks.len() < MARKS_MAX => 0,
-            None => end,
+            // Forgotten: it ended before the oldest one kept.
+            None => self.marks.front().map_or(end, |(_, offset)| *offset),
         }
     }
 }
@@ -914,5 +916,23 @@ impl Receive<Beat> for ReplicationLog {
         let buffers = self.backlog.as_ref().map_or(0, |b| b.memory_bytes() as u64) + self.held_bytes();
         self.server.replication.buffer_bytes.store(buffers, Ordering::Relaxed);
         debug_assert!(self.server.replication.flags() & bit::STREAM != 0 || self.backlog.is_none());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_is_taken_to_end_no_earlier_than_it_did() {
+        let mut serving = Serving::default();
+        assert_eq!(serving.offset_of(7, 50), 0);
+        for sequence in 1..=3 * MARKS_MAX as u64 {
+            serving.mark(sequence, sequence as i64 * 10);
+        }
+        let oldest = 2 * MARKS_MAX as i64 * 10 + 10;
+        assert_eq!(serving.marks.len(), MARKS_MAX);
+        assert_eq!(serving.offset_of(5, i64::MAX), oldest);
+        assert_eq!(serving.offset_of(3 * MARKS_MAX as u64 - 1, i64::MAX), 3 * MARKS_MAX as i64 * 10 - 10);
     }
 }
