@@ -291,3 +291,38 @@ fn foreign_clients_and_the_health_check_are_served() {
     child.kill().expect("killed");
     child.wait().expect("ended");
 }
+
+/// Both channels of a synchronization, the stream, and its continuation after a cut are encrypted if `tls-replication`
+/// says so.
+#[test]
+fn replicas_speak_tls_with_their_primary() {
+    let authority = Authority::new();
+    authority.sign("server", "server", 7);
+    for (workers, dual_channel) in [(1, "no"), (2, "yes")] {
+        let (port, port_of_replica) = (free_port(), free_port());
+        let launch = |workers, port| {
+            authority
+                .launch(workers, port)
+                .option("tls-replication", "yes")
+                .option("repl-diskless-sync-delay", "0")
+                .option("dual-channel-replication-enabled", dual_channel)
+                .start()
+        };
+        let (primary, replica) = (launch(workers, port), launch(1, port_of_replica));
+        let (mut client, mut of_replica) = (primary.connect(), replica.connect());
+        assert_eq!(raw(&mut client, "DEBUG POPULATE 3000 key 1000"), "+OK\r\n");
+        assert_eq!(raw(&mut of_replica, &format!("REPLICAOF 127.0.0.1 {port}")), "+OK\r\n");
+        let same = |client: &mut Client, of_replica: &mut Client| {
+            raw(of_replica, "INFO replication").contains("master_link_status:up")
+                && raw(client, "DEBUG DIGEST") == raw(of_replica, "DEBUG DIGEST")
+        };
+        wait_for("the replica has everything", || same(&mut client, &mut of_replica));
+        let shown = raw(&mut client, "INFO replication");
+        assert!(shown.contains(&format!("port={port_of_replica},state=online")), "{shown}");
+        assert!(raw(&mut client, "CLIENT LIST TYPE replica").contains(&format!(":{port} ")));
+        raw(&mut client, "CLIENT KILL TYPE replica");
+        raw(&mut client, &format!("SET after {}", "x".repeat(100_000)));
+        wait_for("the replica goes on", || same(&mut client, &mut of_replica));
+        assert!(raw(&mut client, "INFO stats").contains("sync_full:1\r\n"));
+    }
+}

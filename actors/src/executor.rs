@@ -411,7 +411,11 @@ impl Executor {
                 if gate::cluster::is_redirection(error) { error.clone() } else { exec_refused(error) };
             return self.refuse(&mut batch.output, &mut batch.session, command, &error);
         }
+        let from = batch.output.len();
         self.refuse(&mut batch.output, &mut batch.session, command, error);
+        if batch.session.origin.errors_are_critical() && batch.output.len() > from {
+            say_critical(batch, command, from, self.config.propagation_error_behavior);
+        }
     }
 
     /// How expired keys look to a client now.
@@ -521,7 +525,7 @@ impl Executor {
         let errors = reply.take_errors();
         batch.output = reply.into_bytes();
         if errors > 0 && batch.session.origin.errors_are_critical() {
-            say_critical(batch, command, from, config.propagation_error_behavior);
+            say_critical(batch, Some(command), from, config.propagation_error_behavior);
         }
         let end = clock::tick();
         let stats = &self.commands[usize::from(command.id)];
@@ -1013,7 +1017,12 @@ fn own_access<'a>(keyspace: &'a mut Keyspace, effects: &'a mut Effects, config: 
 
 /// Our data is not what the sender of a stream believes it to be.
 #[cold]
-fn say_critical(batch: &Batch, command: &'static Command, from: usize, behavior: PropagationErrorBehavior) {
+fn say_critical(
+    batch: &Batch,
+    command: Option<&'static Command>,
+    from: usize,
+    behavior: PropagationErrorBehavior,
+) {
     let line = batch.output[from..].split(|b| *b == b'\r').next().unwrap_or_default();
     let (who, to) = match batch.session.origin {
         Origin::Aof => ("server", "AOF-loading-client"),
@@ -1021,8 +1030,8 @@ fn say_critical(batch: &Batch, command: &'static Command, from: usize, behavior:
     };
     tracing::warn!(
         "== CRITICAL == This {who} is sending an error to its {to}: '{}' after processing the command '{}'",
-        String::from_utf8_lossy(line.strip_prefix(b"-").unwrap_or(line)),
-        command.name
+        String::from_utf8_lossy(line.strip_prefix(b"-ERR ").unwrap_or(line)),
+        command.map_or("<unknown>", |command| command.name)
     );
     let is_replica = batch.session.origin == Origin::Primary;
     if behavior == PropagationErrorBehavior::Panic

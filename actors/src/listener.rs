@@ -482,7 +482,7 @@ fn place(server: ServerRef, worker: u16, socket: Unregistered) {
             let fd = s.as_raw_fd();
             match TcpStream::from_std(s) {
                 Ok(s) => {
-                    let stream = Stream::Tls(Box::new(TlsStream::new(s, session)));
+                    let stream = Stream::Tls(Box::new(TlsStream::new(s, *session)));
                     (stream, text_of(peer), local, fd, false)
                 }
                 Err(_) => return,

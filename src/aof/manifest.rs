@@ -158,7 +158,11 @@ impl Manifest {
             .into_iter()
             .partition(|part: &Part| part.sequence < sequence);
         self.incremental = kept;
-        self.history.extend(old.into_iter().map(|part: Part| Part { kind: Kind::History, ..part }));
+        // The latest history comes first.
+        let mut history: Vec<Part> =
+            old.into_iter().map(|part: Part| Part { kind: Kind::History, ..part }).collect();
+        history.append(&mut self.history);
+        self.history = history;
     }
 }
 
@@ -239,8 +243,8 @@ mod tests {
         assert_eq!(
             manifest.text(),
             "file appendonly.aof.2.base.aof seq 2 type b\n\
-             file appendonly.aof.1.base.rdb seq 1 type h\n\
              file appendonly.aof.1.incr.aof seq 1 type h\n\
+             file appendonly.aof.1.base.rdb seq 1 type h\n\
              file appendonly.aof.2.incr.aof seq 2 type i\n"
         );
         assert_eq!(Manifest::parse(manifest.text().as_bytes()), Ok(manifest));
@@ -254,8 +258,8 @@ mod tests {
         assert_eq!(reason("file a seq 1 type b"), Some((1, "The AOF manifest file contains too long line")));
         assert_eq!(reason("file a seq 1 type\n"), Some((1, INVALID)));
         assert_eq!(reason("file a seq 0 type b\n"), Some((1, INVALID)));
-        assert_eq!(reason("file a/b seq 1 type b\n"), Some((1, INVALID)));
-        assert_eq!(reason("file a seq 1 type x\n"), Some((1, INVALID)));
+        assert_eq!(reason("file a/b seq 1 type b\n"), Some((1, "File can't be a path, just a filename")));
+        assert_eq!(reason("file a seq 1 type x\n"), Some((1, "Unknown AOF file type")));
         let twice = "file a seq 1 type b\nfile b seq 2 type b\n";
         assert_eq!(reason(twice), Some((2, "Found duplicate base file information")));
         let back = "file a seq 2 type i\nfile b seq 2 type i\n";

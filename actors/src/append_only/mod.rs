@@ -73,6 +73,11 @@ pub struct ReloadAof {
     pub reply: oneshot::Sender<Result<(), load::Refused>>,
 }
 
+/// Delete what rewrites have left behind (`aof-disable-auto-gc no`).
+pub struct DeleteHistory {
+    pub reply: oneshot::Sender<()>,
+}
+
 /// The parts as they are after the start; appending begins.
 pub struct Opened {
     pub manifest: Manifest,
@@ -103,6 +108,7 @@ crate::receives!(AppendOnlyFile:
     RewriteEnded = 6,
     Beat = 7,
     ReloadAof = 8,
+    DeleteHistory = 9,
 );
 
 const BEAT: Duration = Duration::from_millis(100);
@@ -194,7 +200,7 @@ impl AppendOnlyFile {
             let (file, bytes) = directory.open(&temporary).map_err(|e| os_text(&e))?;
             let number = self.manifest.incremental_sequence + 1;
             let writer = self.writer();
-            let _ = writer.send(ToWriter::Open(number, file, bytes));
+            let _ = writer.send(ToWriter::Open(number, Box::new(file), bytes));
             Target { number: Some(number), temporary: Some(temporary), writer: Some(writer) }
         } else if self.state == State::On {
             let mut manifest = self.manifest.clone();
@@ -204,7 +210,7 @@ impl AppendOnlyFile {
             directory.write_manifest(&manifest).map_err(|e| os_text(&e))?;
             self.manifest = manifest;
             let writer = self.writer();
-            let _ = writer.send(ToWriter::Open(part.sequence, file, bytes));
+            let _ = writer.send(ToWriter::Open(part.sequence, Box::new(file), bytes));
             Target { number: Some(part.sequence), temporary: None, writer: Some(writer) }
         } else {
             Target { number: None, temporary: None, writer: None }
@@ -334,7 +340,7 @@ impl Receive<Opened> for AppendOnlyFile {
         let Some(part) = self.manifest.incremental.last().cloned() else { return };
         let Ok((file, length)) = directory.open(&part.name) else { std::process::exit(1) };
         let writer = self.writer();
-        let _ = writer.send(ToWriter::Open(part.sequence, file, length));
+        let _ = writer.send(ToWriter::Open(part.sequence, Box::new(file), length));
         self.set_state(State::On);
         let server = self.server.clone();
         let attach = async move {
@@ -456,7 +462,11 @@ impl Receive<ReloadAof> for AppendOnlyFile {
         let synced = self.sync();
         let server = self.server.clone();
         let manifest = match self.state {
-            State::Off => Directory::of(&server.config.load()).read_manifest().unwrap_or_default(),
+            State::Off => {
+                // What was begun since is not in it: numbers go on from what is there.
+                self.manifest = Directory::of(&server.config.load()).read_manifest().unwrap_or_default();
+                self.manifest.clone()
+            }
             _ => self.manifest.clone(),
         };
         let writer = self.writer.clone();
@@ -480,6 +490,19 @@ impl Receive<ReloadAof> for AppendOnlyFile {
             let _ = reply.send(result);
         };
         ctx.spawn(reload.into_actor(self));
+    }
+}
+
+impl Receive<DeleteHistory> for AppendOnlyFile {
+    fn receive(&mut self, DeleteHistory { reply }: DeleteHistory, _: &mut Context<Self>) {
+        // A rewrite writes a manifest of its own at its end, and deletes what is history then.
+        if self.rewrite.is_none() {
+            let directory = Directory::of(&self.server.config.load());
+            // A failure is in the log; the files harm nobody.
+            let _ = directory.delete_history(&mut self.manifest);
+        }
+        // Who asked may have gone.
+        let _ = reply.send(());
     }
 }
 

@@ -26,6 +26,12 @@ impl Default for Progress {
 }
 
 impl Progress {
+    /// What was reported last.
+    #[cfg(test)]
+    pub fn synced(&self) -> i64 {
+        self.synced.load(Ordering::SeqCst)
+    }
+
     /// Everything up to this offset is on the disk.
     pub fn reached(&self, server: &Server, offset: i64) {
         self.synced.store(offset, Ordering::SeqCst);

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -22,12 +22,34 @@ use crate::memory;
 use crate::replication_log::{CommandConsumer, CommandPiece};
 use crate::server::ServerRef;
 
+/// A file as the thread uses it. Tests have one that forgets what was not forced to the disk.
+pub trait Storage: Send {
+    /// Appends all of it, or fails and may have appended a part.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn sync_data(&mut self) -> io::Result<()>;
+    fn set_len(&mut self, bytes: u64) -> io::Result<()>;
+}
+
+impl Storage for File {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Write::write_all(self, bytes)
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+
+    fn set_len(&mut self, bytes: u64) -> io::Result<()> {
+        File::set_len(self, bytes)
+    }
+}
+
 /// What the thread is sent.
 pub enum ToWriter {
     /// Commands for the file of this number.
     Piece(u64, CommandPiece),
     /// The file of this number, opened for appending; so many bytes are in it.
-    Open(u64, File, u64),
+    Open(u64, Box<dyn Storage>, u64),
     /// Force everything to the disk and say so.
     Sync(Sender<()>),
 }
@@ -61,7 +83,7 @@ pub fn consumer(server: &ServerRef, writer: &Sender<ToWriter>, number: u64) -> C
 
 struct Writer {
     server: ServerRef,
-    files: BTreeMap<u64, (File, u64)>,
+    files: BTreeMap<u64, (Box<dyn Storage>, u64)>,
     /// The file being written.
     current: u64,
     buffer: Vec<u8>,
@@ -246,7 +268,7 @@ impl Writer {
         if !self.unsynced {
             return;
         }
-        let Some((file, _)) = self.files.get(&self.current) else { return };
+        let Some((file, _)) = self.files.get_mut(&self.current) else { return };
         let started = Instant::now();
         let state = &self.server.persistence.aof;
         match file.sync_data() {
@@ -270,6 +292,144 @@ impl Writer {
                 tracing::warn!("Fail to fsync the AOF file: {reason}");
                 state.set_failure(Some(reason));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use skuld::config::Config;
+    use skuld::rng::Rng;
+
+    use super::*;
+    use crate::server::Server;
+
+    /// What a disk holds: all that was written, and how much of it would outlive a loss of power.
+    #[derive(Default)]
+    struct Disk {
+        bytes: Vec<u8>,
+        safe: usize,
+    }
+
+    /// A file on such a disk, which fails now and then, or takes only a part.
+    struct Unreliable {
+        disk: Arc<Mutex<Disk>>,
+        rng: Rng,
+        /// Of a hundred operations so many fail.
+        failing: u64,
+    }
+
+    impl Unreliable {
+        fn fails(&mut self) -> bool {
+            self.rng.next_u64() % 100 < self.failing
+        }
+    }
+
+    impl Storage for Unreliable {
+        fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+            let failed = self.fails();
+            let taken = if failed { self.rng.next_u64() as usize % bytes.len() } else { bytes.len() };
+            self.disk.lock().expect("nobody panics").bytes.extend_from_slice(&bytes[..taken]);
+            if failed { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+
+        fn sync_data(&mut self) -> io::Result<()> {
+            if self.fails() {
+                return Err(io::Error::other("the disk is worn out"));
+            }
+            let mut disk = self.disk.lock().expect("nobody panics");
+            disk.safe = disk.bytes.len();
+            Ok(())
+        }
+
+        fn set_len(&mut self, bytes: u64) -> io::Result<()> {
+            self.disk.lock().expect("nobody panics").bytes.truncate(bytes as usize);
+            Ok(())
+        }
+    }
+
+    fn server_with(policy: AppendFsync) -> ServerRef {
+        let config = Config { appendfsync: policy, ..Config::default() };
+        Arc::new(Server::new(config, None, 1, skuld::commands::table::original_table()))
+    }
+
+    fn piece(number: u64) -> CommandPiece {
+        let bytes = Bytes::copy_from_slice(&number.to_be_bytes());
+        CommandPiece { bytes, sequence: number, offset: number as i64 }
+    }
+
+    /// Whenever the power fails: what was said to be on the disk is there.
+    #[test]
+    fn what_is_promised_outlives_a_loss_of_power() {
+        const PIECES: u64 = 3000;
+        let server = server_with(AppendFsync::Always);
+        let progress = Arc::new(Progress::default());
+        let disk = Arc::new(Mutex::new(Disk::default()));
+        let file = Unreliable { disk: disk.clone(), rng: Rng::new(1), failing: 0 };
+        let sender = start(server.clone(), progress.clone());
+        sender.send(ToWriter::Open(1, Box::new(file), 0)).expect("it runs");
+        let mut looked = 0;
+        for number in 1..=PIECES {
+            sender.send(ToWriter::Piece(1, piece(number))).expect("it runs");
+            // In this order: what is promised later may be on the disk later.
+            let promised = server.replication.durable.load(Ordering::Acquire);
+            let reported = progress.synced();
+            let safe = disk.lock().expect("nobody panics").safe as u64 / 8;
+            assert!(promised <= safe, "{promised} pieces were promised, {safe} are safe");
+            assert!(reported <= safe as i64, "{reported} were reported, {safe} are safe");
+            looked += u64::from(promised > 0);
+        }
+        let deadline = Instant::now() + 10 * SECOND;
+        while server.replication.durable.load(Ordering::Acquire) < PIECES {
+            assert!(Instant::now() < deadline, "the last pieces are promised in the end");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(looked > 0 || disk.lock().expect("nobody panics").safe as u64 == 8 * PIECES);
+    }
+
+    /// A disk that fails now and then: the file holds whole pieces, each once and in order, and nothing is said to be
+    /// safe that is not.
+    #[test]
+    fn a_failing_disk_leaves_whole_pieces_and_no_false_promises() {
+        let seed = 20_261_129;
+        println!("seed {seed}");
+        let mut rng = Rng::new(seed);
+        for round in 0..20 {
+            let server = server_with(AppendFsync::EverySecond);
+            let progress = Arc::new(Progress::default());
+            let disk = Arc::new(Mutex::new(Disk::default()));
+            let file = Unreliable { disk: disk.clone(), rng: Rng::new(rng.next_u64()), failing: 40 };
+            let mut writer = Writer::new(server.clone(), progress.clone());
+            writer.take(ToWriter::Open(1, Box::new(file), 0));
+            let pieces = 1 + rng.next_u64() % 200;
+            for number in 1..=pieces {
+                writer.take(ToWriter::Piece(1, piece(number)));
+                if rng.next_u64().is_multiple_of(3) {
+                    writer.write_out(true);
+                    assert!(server.persistence.aof.has_failed() || writer.buffer.is_empty());
+                }
+                if rng.next_u64().is_multiple_of(5) {
+                    writer.sync();
+                }
+                writer.report();
+                let disk = disk.lock().expect("nobody panics");
+                assert!(disk.bytes.len().is_multiple_of(8), "round {round}: a torn piece");
+                assert!(progress.synced() <= disk.safe as i64 / 8, "round {round}: a false promise");
+            }
+            while !writer.buffer.is_empty() {
+                writer.write_out(true);
+            }
+            let whole: Vec<u8> = (1..=pieces).flat_map(u64::to_be_bytes).collect();
+            assert_eq!(disk.lock().expect("nobody panics").bytes, whole, "round {round}");
+            while writer.unsynced {
+                writer.sync();
+            }
+            writer.report();
+            assert_eq!(progress.synced(), pieces as i64);
+            assert!(!server.persistence.aof.has_failed(), "writes are taken again");
         }
     }
 }

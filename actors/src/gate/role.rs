@@ -14,7 +14,7 @@ use crate::transaction::Transaction;
 
 const READONLY_REPLICA: CommandError =
     CommandError::fixed("READONLY You can't write against a read only replica.");
-const NO_REPLICAS: CommandError = CommandError::fixed("NOREPLICAS Not enough good replicas to write.");
+pub const NO_REPLICAS: CommandError = CommandError::fixed("NOREPLICAS Not enough good replicas to write.");
 const PRIMARY_DOWN: CommandError =
     CommandError::fixed("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
 const NO_KEYSPACE: CommandError = CommandError::fixed("ERR Replica can't interact with the keyspace");
@@ -35,6 +35,15 @@ fn reads(command: &Command, transaction: &Transaction) -> bool {
                 .is_some_and(|q| q.commands.iter().any(|(c, _)| c.flags.has(READONLY))))
 }
 
+/// Whether this is a primary with fewer good replicas than writes need (`min-replicas-to-write`).
+pub fn lacks_replicas(server: &Server, config: &Config) -> bool {
+    let needed = config.min_replicas_to_write;
+    needed > 0
+        && config.min_replicas_max_lag > 0
+        && !server.replication.is_replica()
+        && server.replication.good_replicas.load(Ordering::Relaxed) < needed
+}
+
 /// The refusal of a client's write because replicas are missing or we are one, if there is one.
 pub fn refusal_of_write(
     server: &Server,
@@ -43,12 +52,8 @@ pub fn refusal_of_write(
     transaction: &Transaction,
 ) -> Option<CommandError> {
     let flags = server.replication.flags();
-    let needed = config.min_replicas_to_write;
     if flags & (bit::REPLICA | bit::BECOMING_REPLICA) == 0 {
-        let missing = needed > 0
-            && config.min_replicas_max_lag > 0
-            && server.replication.good_replicas.load(Ordering::Relaxed) < needed
-            && writes(command, transaction);
+        let missing = lacks_replicas(server, config) && writes(command, transaction);
         return missing.then_some(NO_REPLICAS);
     }
     (config.replica_read_only && writes(command, transaction)).then_some(READONLY_REPLICA)

@@ -175,7 +175,6 @@ pub fn save_at_once(
     server.dirty.store(0, Ordering::Relaxed);
     server.last_save_ms.store(clock::unix_ms(), Ordering::Relaxed);
     server.persistence.last_save_failed.store(false, Ordering::Relaxed);
-    server.persistence.saves.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
 

@@ -123,6 +123,7 @@ pub fn say_loaded(loaded: &Loaded) {
 
 /// Says in the log why a file was refused, in the words tools look for and with the place.
 pub fn explain(error: &LoadError, file: &str) {
+    let whole = error;
     match error {
         LoadError::File { error: FileError::Value(DecodeError::Truncated), offset } => {
             tracing::warn!(
@@ -141,6 +142,11 @@ pub fn explain(error: &LoadError, file: &str) {
             ..
         } => {
             tracing::warn!("{error}");
+            if let (FileError::Checksum { .. }, LoadError::File { offset, .. }) = (error, whole) {
+                tracing::warn!(
+                    "Internal error in RDB reading offset {offset}, function at rdb.c:0 -> RDB CRC error"
+                );
+            }
         }
         LoadError::File { error, offset } => {
             tracing::warn!("Internal error in RDB reading offset {offset}, function at rdb.c:0 -> {error}");

@@ -224,13 +224,13 @@ impl Follower {
         }
     }
 
-    /// Bytes of the stream held or on their way to the socket.
-    pub fn buffered_bytes(&self) -> u64 {
-        self.held.bytes + self.shared.output_memory.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of the stream that are kept until the replica can take them.
+    /// Bytes of the stream held until it can take them.
     pub fn held_bytes(&self) -> u64 {
         self.held.bytes
+    }
+
+    /// Bytes on their way to the socket.
+    pub fn unsent_bytes(&self) -> u64 {
+        self.shared.output_memory.load(Ordering::Relaxed)
     }
 }

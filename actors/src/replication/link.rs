@@ -9,9 +9,12 @@
 //!
 //! Invariant: at most one link is alive; [`StopFollowing`] is answered when nothing of the old one can execute any more.
 
+use std::future::poll_fn;
 use std::net::ToSocketAddrs;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -20,8 +23,7 @@ use skuld::replication::handshake::{Handshake, Introduction, REJECTED, Step};
 use skuld::replication::history::NAME_LENGTH;
 use skuld::session::{Origin, Session};
 use skuld::version::VERSION;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::ReadBuf;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +35,7 @@ use crate::connection::{Connection, Deliver, Kill, PrimaryEnd, Stream};
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
 use crate::replication_log::{DescribePosition, HistoryContinued};
 use crate::server::{Server, ServerRef};
+use crate::tls::stream::TlsStream;
 
 /// Whom to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,10 +238,21 @@ impl Receive<LinkEnded> for ReplicaLink {
 
 /// A socket to the primary, with what was read and not used yet.
 pub struct Wire {
-    pub stream: TcpStream,
+    stream: Stream,
     pub buffer: Vec<u8>,
     server: ServerRef,
+    ends: Ends,
+    scratch: Box<[u8]>,
 }
+
+/// What others see of the socket.
+struct Ends {
+    peer: String,
+    local: String,
+    fd: std::os::fd::RawFd,
+}
+
+const READ_BYTES: usize = 64 * 1024;
 
 /// Longest a line of the handshake may take.
 const LINE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -271,22 +285,49 @@ impl Wire {
             .map_err(|_| "Timeout connecting to the PRIMARY...".to_owned())?
             .map_err(|e| format!("Error condition on socket for SYNC: {}", os_text(&e)))?;
         let _ = stream.set_nodelay(!config.repl_disable_tcp_nodelay);
-        Ok(Self { stream, buffer: Vec::new(), server: server.clone() })
+        let ends = Ends {
+            peer: stream.peer_addr().map(|a| a.to_string()).unwrap_or_default(),
+            local: stream.local_addr().map(|a| a.to_string()).unwrap_or_default(),
+            fd: stream.as_raw_fd(),
+        };
+        let stream = if config.tls_replication {
+            let shaken = tokio::time::timeout(limit, server.tls.connect(stream))
+                .await
+                .map_err(|_| "Timeout connecting to the PRIMARY...".to_owned())?;
+            let (socket, session) = shaken
+                .map_err(|e| format!("Error condition on socket for SYNC: {}", os_text(&e)))?
+                .into_inner();
+            Stream::Tls(Box::new(TlsStream::new(socket, session)))
+        } else {
+            Stream::Tcp(stream)
+        };
+        let scratch = vec![0; READ_BYTES].into();
+        Ok(Self { stream, buffer: Vec::new(), server: server.clone(), ends, scratch })
     }
 
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.stream
-            .write_all(bytes)
-            .await
-            .map_err(|e| format!("Failed to write to the primary: {}", os_text(&e)))
+        let mut written = 0;
+        poll_fn(|task| {
+            while written < bytes.len() {
+                written += ready!(self.stream.poll_write(task, &bytes[written..]))?;
+            }
+            self.stream.poll_flush(task)
+        })
+        .await
+        .map_err(|e| format!("Failed to write to the primary: {}", os_text(&e)))
     }
 
     /// Reads more; an end of the stream is an error.
     pub async fn read(&mut self) -> Result<usize, String> {
-        self.buffer.reserve(64 * 1024);
-        match self.stream.read_buf(&mut self.buffer).await {
+        let read = poll_fn(|task| {
+            let mut into = ReadBuf::new(&mut self.scratch);
+            ready!(self.stream.poll_read(task, &mut into))?;
+            Poll::Ready(Ok(into.filled().len()))
+        });
+        match read.await {
             Ok(0) => Err("I/O error reading from PRIMARY: connection lost".to_owned()),
             Ok(n) => {
+                self.buffer.extend_from_slice(&self.scratch[..n]);
                 let stats = &self.server.stats;
                 stats.total_net_input_bytes.fetch_add(n as u64, Ordering::Relaxed);
                 stats.net_repl_input_bytes.fetch_add(n as u64, Ordering::Relaxed);
@@ -580,25 +621,23 @@ fn take_over(
     db: u32,
     closed: oneshot::Sender<u32>,
 ) -> (Arc<ClientShared>, Addr<Connection>) {
-    use std::os::fd::AsRawFd;
-    let Wire { stream, buffer, .. } = wire;
+    let Wire { stream, buffer, ends, .. } = wire;
     let mut session = Session::new(server.clients.next_id());
     session.origin = Origin::Primary;
     session.db = db;
-    session.peer = stream.peer_addr().map(|a| a.to_string()).unwrap_or_default().into();
-    session.local = stream.local_addr().map(|a| a.to_string()).unwrap_or_default().into();
-    let fd = stream.as_raw_fd();
+    session.peer = ends.peer.into();
+    session.local = ends.local.into();
     let id = next_actor(ActorKind::Connection);
     let shard = server.shard(0).clone();
     let mut made = None;
     let server_of_it = server.clone();
     let connection = Connection::create(|ctx| {
-        let shared = Arc::new(ClientShared::new(&session, fd, ctx.address()));
+        let shared = Arc::new(ClientShared::new(&session, ends.fd, ctx.address()));
         shared.publish(&session);
         server_of_it.clients.insert(shared.clone());
         made = Some(shared.clone());
         let end = PrimaryEnd::new(closed, buffer);
-        Connection::new(id, server_of_it.clone(), shared, shard, Stream::Tcp(stream), session, ctx.address())
+        Connection::new(id, server_of_it.clone(), shared, shard, stream, session, ctx.address())
             .of_primary(end)
     });
     (made.expect("made while the connection was created"), connection)

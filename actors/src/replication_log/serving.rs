@@ -355,6 +355,14 @@ impl ReplicationLog {
                     backlog.first(),
                     backlog.first() + backlog.len() as i64
                 );
+                if from > self.history.offset + 1 {
+                    tracing::warn!(
+                        "Warning: replica {} tried to PSYNC with an offset ({from}) that is greater than the primary \
+                         replication offset ({})",
+                        follower.name(),
+                        self.history.offset
+                    );
+                }
                 false
             }
             Some(_) => true,
@@ -588,8 +596,11 @@ impl ReplicationLog {
 
     /// Bytes held for replicas beside the backlog.
     fn held_bytes(&self) -> u64 {
-        self.followers.iter().map(Follower::buffered_bytes).sum::<u64>()
-            + self.serving.awaiting.iter().map(|a| a.held.bytes()).sum::<u64>()
+        // All hold the end of one stream, in shared pieces: who holds most holds what the others do.
+        let held = self.followers.iter().map(Follower::held_bytes);
+        let awaited = self.serving.awaiting.iter().map(|a| a.held.bytes());
+        held.chain(awaited).max().unwrap_or(0)
+            + self.followers.iter().map(Follower::unsent_bytes).sum::<u64>()
     }
 
     /// The connection of a snapshot is closed: its replica has some time left to ask for the stream.

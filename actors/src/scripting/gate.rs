@@ -43,7 +43,8 @@ impl Executor {
         }
         let disk = gate::disk::refusal_of_write(&self.server, &self.config);
         let read_only = self.is_replica && self.config.replica_read_only;
-        if !self.out_of_memory && disk.is_none() && !read_only {
+        let alone = gate::role::lacks_replicas(&self.server, &self.config);
+        if !self.out_of_memory && disk.is_none() && !read_only && !alone {
             return None;
         }
         let flags = self.server.scripts.declared(command, words)?;
@@ -51,7 +52,11 @@ impl Executor {
         if self.out_of_memory && writes && !flags.has(ScriptFlags::ALLOW_OOM) {
             return Some(OUT_OF_MEMORY);
         }
-        if writes { disk.or(read_only.then_some(READ_ONLY)) } else { None }
+        if writes {
+            disk.or(read_only.then_some(READ_ONLY)).or(alone.then_some(gate::role::NO_REPLICAS))
+        } else {
+            None
+        }
     }
 
     /// The refusal of a write that a script calls, because of the server's state.
@@ -61,6 +66,9 @@ impl Executor {
         }
         if self.is_replica && self.config.replica_read_only {
             return Some(READ_ONLY);
+        }
+        if gate::role::lacks_replicas(&self.server, &self.config) {
+            return Some(gate::role::NO_REPLICAS);
         }
         gate::disk::refusal(&self.server, &self.config, command)
     }

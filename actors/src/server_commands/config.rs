@@ -67,7 +67,9 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     };
     let refused = |error: SetError| {
         // Nothing is ever loaded while clients are served, so there is always a line.
-        CommandError::Bytes(error.line().unwrap_or_else(|| b"LOADING Server is loading".to_vec()))
+        CommandError::Bytes(
+            error.line().unwrap_or_else(|| b"LOADING Valkey is loading the dataset in memory".to_vec()),
+        )
     };
     let mut outcome = skuld::config::set(&old, &words, guard).map_err(refused)?;
     if outcome.config.maxmemory_auto && outcome.changes("maxmemory") {
@@ -108,6 +110,8 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     if outcome.changes("requirepass") {
         server.access.set_default_password(outcome.config.requirepass.as_bytes());
     }
+    let outcome_deletes_history =
+        outcome.changes("aof-disable-auto-gc") && !outcome.config.aof_disable_auto_gc;
     let import_mode = outcome.config.import_mode;
     let limits_clients = outcome.changes("maxmemory-clients") || outcome.changes("maxmemory");
     let appendonly = outcome.changes("appendonly").then_some(outcome.config.appendonly);
@@ -118,8 +122,11 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     if limits_clients {
         client_eviction::enforce(&server);
     }
+    if outcome_deletes_history {
+        super::persistence::delete_aof_history(request).await;
+    }
     if let Some(on) = appendonly
-        && let Err(reason) = super::persistence::switch_aof(&server, on).await
+        && let Err(reason) = super::persistence::switch_aof(request, on).await
     {
         let mut restored = Config::clone(&server.config.load());
         restored.appendonly = !on;

@@ -6,7 +6,7 @@ use skuld::commands::context::CommandError;
 use tokio::sync::oneshot;
 
 use super::{Outcome, Request};
-use crate::append_only::{DisableAof, EnableAof, ReloadAof, RewriteAnswer, RewriteAof};
+use crate::append_only::{DeleteHistory, DisableAof, EnableAof, ReloadAof, RewriteAnswer, RewriteAof};
 use crate::envelope::tell;
 use crate::persistence::loader::Install;
 use crate::persistence::start::{self, Reload, ReloadError};
@@ -104,7 +104,22 @@ pub async fn load_aof(request: &mut Request) -> Outcome {
 }
 
 /// What a changed `appendonly` means; answered when appending has begun or ended.
-pub async fn switch_aof(server: &ServerRef, on: bool) -> Result<(), String> {
+pub async fn switch_aof(request: &Request, on: bool) -> Result<(), String> {
+    let server = &request.server;
+    if request.is_inside() {
+        // The thread is needed for it: it is done when the transaction is over.
+        let server = server.clone();
+        actix_rt::spawn(async move {
+            if on {
+                let (reply, _) = oneshot::channel();
+                tell(server.append_only(), EnableAof { reply });
+            } else {
+                let (reply, _) = oneshot::channel();
+                tell(server.append_only(), DisableAof { reply });
+            }
+        });
+        return Ok(());
+    }
     if on {
         let (reply, answer) = oneshot::channel();
         tell(server.append_only(), EnableAof { reply });
@@ -119,6 +134,16 @@ pub async fn switch_aof(server: &ServerRef, on: bool) -> Result<(), String> {
     // The actor ends only with the process.
     let _ = answer.await;
     Ok(())
+}
+
+/// What `CONFIG SET aof-disable-auto-gc no` does beside changing the directive.
+pub async fn delete_aof_history(request: &Request) {
+    let (reply, answer) = oneshot::channel();
+    tell(request.server.append_only(), DeleteHistory { reply });
+    if !request.is_inside() {
+        // The actor ends only with the process.
+        let _ = answer.await;
+    }
 }
 
 /// `LASTSAVE`

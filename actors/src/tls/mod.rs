@@ -31,7 +31,6 @@ pub use settings::{client_settings, is_wanted};
 /// What the directives and files of now say.
 pub struct Settings {
     pub server: Arc<ServerConfig>,
-    #[allow(dead_code, reason = "tls-replication and tls-cluster are not built yet")]
     pub client: Arc<ClientConfig>,
     /// For INFO: the certificates of `tls-cert-file`, `tls-client-cert-file`, `tls-ca-cert-file`.
     pub shown: [Option<certificate::Facts>; 3],
@@ -89,7 +88,6 @@ impl Tls {
     ///
     /// # Errors
     /// Why there is no encrypted connection.
-    #[allow(dead_code, reason = "tls-replication and tls-cluster are not built yet")]
     pub async fn connect(
         &self,
         socket: TcpStream,

@@ -8,12 +8,12 @@ use std::task::{Context, Poll};
 
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
-use tokio_rustls::rustls::ServerConnection;
+use tokio_rustls::rustls;
 
 /// The stream.
 pub struct TlsStream {
     socket: TcpStream,
-    session: Box<ServerConnection>,
+    session: Box<rustls::Connection>,
     /// The peer sends nothing more.
     ended: bool,
 }
@@ -38,8 +38,9 @@ impl Write for Raw<'_> {
 }
 
 impl TlsStream {
-    pub fn new(socket: TcpStream, session: Box<ServerConnection>) -> Self {
-        Self { socket, session, ended: false }
+    /// Of either side.
+    pub fn new(socket: TcpStream, session: impl Into<rustls::Connection>) -> Self {
+        Self { socket, session: Box::new(session.into()), ended: false }
     }
 
     /// Whether the session holds bytes that the socket has not taken.
