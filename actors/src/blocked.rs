@@ -30,11 +30,12 @@ use skuld::slot::Slot;
 use tokio::sync::oneshot;
 
 use crate::batch::Batch;
-use crate::clients::ClientShared;
+use crate::clients::{ClientShared, flag};
 use crate::clock;
 use crate::connection::Waits;
 use crate::envelope::tell;
 use crate::executor::settle_reply_mode;
+use crate::replication::link::Primary;
 use crate::server::{Server, ServerRef};
 use crate::server_commands::Request;
 use crate::shard::ExecuteBatch;
@@ -357,10 +358,15 @@ pub const UNBLOCKED_BY_CLIENT: &str = "UNBLOCKED client unblocked via CLIENT UNB
 pub const UNBLOCKED_BY_ROLE: &str =
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
-/// The server's role has changed: nobody waits on, and their connections end.
-pub fn end_all_for_role_change(server: &Server) {
+/// The server follows `primary` now: nobody waits on, and their connections end, unless they can go on there.
+pub fn end_all_for_role_change(server: &Server, primary: &Primary) {
     for waiter in server.blocked.all() {
-        end_and_close(server, &waiter, UNBLOCKED_BY_ROLE);
+        let follows = waiter.client.flags.load(Ordering::Relaxed) & flag::CAPA_REDIRECT != 0;
+        if follows && !matches!(waiter.awaited, Awaited::Outside) {
+            end(server, &waiter, Ended::Refused(format!("REDIRECT {}:{}", primary.host, primary.port)));
+        } else {
+            end_and_close(server, &waiter, UNBLOCKED_BY_ROLE);
+        }
     }
 }
 

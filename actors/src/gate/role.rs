@@ -15,7 +15,7 @@ use crate::transaction::Transaction;
 const READONLY_REPLICA: CommandError =
     CommandError::fixed("READONLY You can't write against a read only replica.");
 pub const NO_REPLICAS: CommandError = CommandError::fixed("NOREPLICAS Not enough good replicas to write.");
-const PRIMARY_DOWN: CommandError =
+pub const PRIMARY_DOWN: CommandError =
     CommandError::fixed("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
 const NO_KEYSPACE: CommandError = CommandError::fixed("ERR Replica can't interact with the keyspace");
 
@@ -81,9 +81,13 @@ pub fn redirection(
 
 /// The refusal of a client's command because our data is old, if there is one.
 pub fn refusal_of_stale(server: &Server, config: &Config, command: &Command) -> Option<CommandError> {
-    let flags = server.replication.flags();
-    let stale = flags & (bit::REPLICA | bit::LINK_UP) == bit::REPLICA;
-    (stale && !config.replica_serve_stale_data && !command.flags.has(STALE)).then_some(PRIMARY_DOWN)
+    (is_stale(server, config) && !command.flags.has(STALE)).then_some(PRIMARY_DOWN)
+}
+
+/// Whether this is a replica without its primary that must not show what it has (`replica-serve-stale-data no`).
+pub fn is_stale(server: &Server, config: &Config) -> bool {
+    !config.replica_serve_stale_data
+        && server.replication.flags() & (bit::REPLICA | bit::LINK_UP) == bit::REPLICA
 }
 
 /// The refusal of a command that came over a replica's connection, if there is one.

@@ -212,7 +212,7 @@ async fn run(server: ServerRef, asked: Asked, abort: CancellationToken) {
     if let Some(target) = target {
         replication.failover.state.store(HANDING_OVER, Ordering::Release);
         let (failover, outcome) = oneshot::channel();
-        role::follow(&server, target, Resync::IfPossible, Some(failover)).await;
+        role::follow(&server, target.clone(), Resync::IfPossible, Some(failover)).await;
         let taken_over = tokio::select! {
             () = abort.cancelled() => {
                 say_aborted(&asked, "Failover manually aborted");
@@ -221,7 +221,7 @@ async fn run(server: ServerRef, asked: Asked, abort: CancellationToken) {
             outcome = outcome => outcome.unwrap_or(false),
         };
         if taken_over {
-            crate::blocked::end_all_for_role_change(&server);
+            crate::blocked::end_all_for_role_change(&server, &target);
         } else {
             role::lead(&server).await;
         }

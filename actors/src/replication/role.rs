@@ -48,7 +48,7 @@ pub async fn follow(
         );
         tell(server.replication_log(), BecomeReplica);
         if failover.is_none() {
-            crate::blocked::end_all_for_role_change(server);
+            crate::blocked::end_all_for_role_change(server, &primary);
         }
     }
     set_directive(server, Some(&primary)).await;

@@ -2,7 +2,7 @@
 
 use skuld::commands::Command;
 use skuld::commands::context::CommandError;
-use skuld::commands::spec::WRITE;
+use skuld::commands::spec::{STALE, WRITE};
 use skuld::scripting::{ScriptFlags, sha1_hex, shebang};
 use skuld::session::Origin;
 
@@ -11,6 +11,7 @@ use crate::executor::Executor;
 use crate::gate;
 
 const READ_ONLY: CommandError = CommandError::fixed("READONLY You can't write against a read only replica.");
+const STALE_REPLICA: CommandError = CommandError::fixed("ERR Can not execute the command on a stale replica");
 const OUT_OF_MEMORY: CommandError =
     CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
 
@@ -41,6 +42,12 @@ impl Executor {
         if !runs_code(command) {
             return None;
         }
+        if gate::role::is_stale(&self.server, &self.config) {
+            let declared = self.server.scripts.declared(command, words);
+            if !declared.is_some_and(|flags| flags.has(ScriptFlags::ALLOW_STALE)) {
+                return Some(gate::role::PRIMARY_DOWN);
+            }
+        }
         let disk = gate::disk::refusal_of_write(&self.server, &self.config);
         let read_only = self.is_replica && self.config.replica_read_only;
         let alone = gate::role::lacks_replicas(&self.server, &self.config);
@@ -59,9 +66,15 @@ impl Executor {
         }
     }
 
-    /// The refusal of a write that a script calls, because of the server's state.
+    /// The refusal of a command that a script calls, because of the server's state.
     pub(super) fn inner_write_refusal(&self, command: &Command, origin: Origin) -> Option<CommandError> {
-        if !command.flags.has(WRITE) || !origin.is_client() {
+        if !origin.is_client() {
+            return None;
+        }
+        if gate::role::is_stale(&self.server, &self.config) && !command.flags.has(STALE) {
+            return Some(STALE_REPLICA);
+        }
+        if !command.flags.has(WRITE) {
             return None;
         }
         if self.is_replica && self.config.replica_read_only {
