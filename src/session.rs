@@ -115,6 +115,8 @@ pub struct Session {
     /// `address:port` the client connected to.
     pub local: std::sync::Arc<str>,
     pub unix_socket: bool,
+    /// The connection is encrypted: addresses of nodes are told with their ports for that.
+    pub tls: bool,
     /// Channels, patterns and shard channels the client is subscribed to.
     pub subscriptions: usize,
     /// What a replica said about itself by REPLCONF.
@@ -149,6 +151,7 @@ impl Session {
             peer: "".into(),
             local: "".into(),
             unix_socket: false,
+            tls: false,
             subscriptions: 0,
             replica: None,
         }
@@ -163,6 +166,7 @@ impl Session {
             peer: std::sync::Arc::clone(&self.peer),
             local: std::sync::Arc::clone(&self.local),
             unix_socket: self.unix_socket,
+            tls: self.tls,
             ..Self::new(self.id)
         };
     }

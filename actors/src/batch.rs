@@ -201,6 +201,21 @@ impl Batch {
         self.requests.args(before).last().map_or(0, |span| span.start + span.len + 2)
     }
 
+    /// Bytes of a request as the client sent it.
+    pub fn request_bytes(&self, request: usize) -> u64 {
+        let spans = self.requests.args(request);
+        let Some(first) = spans.first() else { return 0 };
+        // Before the first word of an array stands its length on a line of its own.
+        let before = self.input[..first.start].strip_suffix(b"\r\n").unwrap_or_default();
+        let line = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        if line.first() == Some(&b'$') {
+            crate::slot_stats::array_bytes(spans.iter().map(|span| span.len))
+        } else {
+            // A line of words: blanks between them, and its end.
+            spans.iter().map(|span| span.len as u64 + 1).sum::<u64>() + 1
+        }
+    }
+
     /// Argument `arg` of request `request`.
     pub fn arg(&self, request: usize, arg: usize) -> &[u8] {
         let span = self.requests.args(request)[arg];

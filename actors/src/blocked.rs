@@ -22,7 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use skuld::commands::Command;
 use skuld::commands::context::CommandError;
+use skuld::commands::spec::WRITE;
 use skuld::effects::{AwaitedType, DatabaseChange, Wait};
 use skuld::keyspace::Type;
 use skuld::resp::Reply;
@@ -358,15 +360,29 @@ pub const UNBLOCKED_BY_CLIENT: &str = "UNBLOCKED client unblocked via CLIENT UNB
 pub const UNBLOCKED_BY_ROLE: &str =
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
-/// The server follows `primary` now: nobody waits on, and their connections end, unless they can go on there.
+/// The server follows `primary` now: nobody waits on, and their connections end, unless they can go on there. In a cluster
+/// those who wait for keys are sent to the node that serves them, or go on waiting if they may read here: the owners of
+/// slots decide, not the role.
 pub fn end_all_for_role_change(server: &Server, primary: &Primary) {
     for waiter in server.blocked.all() {
+        let for_keys = !matches!(waiter.awaited, Awaited::Outside);
+        if for_keys && server.cluster.is_some() {
+            continue;
+        }
         let follows = waiter.client.flags.load(Ordering::Relaxed) & flag::CAPA_REDIRECT != 0;
-        if follows && !matches!(waiter.awaited, Awaited::Outside) {
+        if follows && for_keys {
             end(server, &waiter, Ended::Refused(format!("REDIRECT {}:{}", primary.host, primary.port)));
         } else {
             end_and_close(server, &waiter, UNBLOCKED_BY_ROLE);
         }
+    }
+}
+
+impl Waiter {
+    /// Whether the client waits in a command that reads only, and may read on a replica.
+    pub fn reads_on_replicas(&self) -> bool {
+        let command = Command::by_id(self.client.last_command.load(Ordering::Relaxed) as u16);
+        self.client.has(flag::READONLY) && command.is_some_and(|command| !command.flags.has(WRITE))
     }
 }
 

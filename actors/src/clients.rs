@@ -18,6 +18,7 @@ pub struct ClientShared {
     pub local: Arc<str>,
     pub fd: i32,
     pub unix_socket: bool,
+    pub tls: bool,
     /// Unix milliseconds.
     pub connected_ms: i64,
     pub last_interaction_ms: AtomicI64,
@@ -116,6 +117,7 @@ impl ClientShared {
             local: session.local.clone(),
             fd,
             unix_socket: session.unix_socket,
+            tls: session.tls,
             connected_ms: now_ms,
             last_interaction_ms: AtomicI64::new(now_ms),
             db: AtomicU32::new(0),

@@ -33,6 +33,7 @@ use crate::output_limit;
 use crate::server::ServerRef;
 use crate::server_commands::{self, Ran, client};
 use crate::shard::{ExecuteBatch, Shard};
+use crate::subscriptions::Kind;
 use crate::tls::stream::TlsStream;
 
 /// Bytes read from a socket at once, into a buffer that all connections of a thread share.
@@ -76,6 +77,11 @@ pub struct Invalidate {
     pub bytes: Vec<u8>,
 }
 
+/// Subscriptions to these shard channels end, if the client has them: their slots are served elsewhere.
+pub struct EndShardChannels {
+    pub channels: Vec<Arc<[u8]>>,
+}
+
 /// What the connection waits for is on the disk (`appendfsync always`).
 pub struct Durable;
 
@@ -102,7 +108,7 @@ pub struct CheckOutput;
 pub struct ShrinkInput;
 
 crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2, CheckOutput = 3, Fence = 4, Waits = 5,
-    Invalidate = 6, Durable = 7, Feed = 12, HoldStream = 13, ShrinkInput = 14);
+    Invalidate = 6, Durable = 7, EndShardChannels = 8, Feed = 12, HoldStream = 13, ShrinkInput = 14);
 
 /// A client's socket.
 pub enum Stream {
@@ -239,6 +245,8 @@ pub struct Connection {
     /// The connection is the link of a slot import.
     import: Option<Arc<ImportLink>>,
     primary: Option<Box<PrimaryEnd>>,
+    /// Shard channels whose end has not been told: the client's batch is away.
+    ended_channels: Vec<Arc<[u8]>>,
     /// Who waits for room.
     feeders: Vec<tokio::sync::oneshot::Sender<()>>,
 }
@@ -284,6 +292,7 @@ impl Connection {
             waker: None,
             import: None,
             primary: None,
+            ended_channels: Vec::new(),
             feeders: Vec::new(),
         }
     }
@@ -746,6 +755,10 @@ impl Connection {
             self.input = Vec::new();
         }
         self.batch = Some(batch);
+        if !self.ended_channels.is_empty() {
+            let mut bytes = self.end_channels();
+            self.send(&mut bytes, ctx);
+        }
         self.shared.argv_bytes.store(0, Ordering::Relaxed);
         self.note_memory();
         if self.ended && self.primary.is_some() {
@@ -753,6 +766,26 @@ impl Connection {
         }
         self.settle(ctx);
         self.dispatch(ctx);
+    }
+
+    /// Ends the subscriptions that are to end; what the client is told of it.
+    fn end_channels(&mut self) -> Vec<u8> {
+        let Some(batch) = &mut self.batch else { return Vec::new() };
+        let mut reply = skuld::resp::Reply::new(batch.session.protocol);
+        for channel in std::mem::take(&mut self.ended_channels) {
+            if batch.subscribed.has(Kind::ShardChannel, &channel) {
+                batch.subscribed.remove(Kind::ShardChannel, &channel);
+                server_commands::pubsub::confirm(
+                    b"sunsubscribe",
+                    Some(&channel),
+                    batch.subscribed.count(Kind::ShardChannel),
+                    &mut reply,
+                );
+            }
+        }
+        batch.session.subscriptions = batch.subscribed.len();
+        self.shared.publish(&batch.session);
+        reply.into_bytes()
     }
 
     /// Queues the replies so far, then what was delivered meanwhile.
@@ -989,6 +1022,18 @@ impl Receive<Deliver> for Connection {
             if self.server.persistence.aof.is_always() {
                 self.held_until = self.server.replication.issued();
             }
+        }
+    }
+}
+
+impl Receive<EndShardChannels> for Connection {
+    fn receive(&mut self, EndShardChannels { channels }: EndShardChannels, ctx: &mut Context<Self>) {
+        self.ended_channels.extend(channels);
+        if self.batch.is_some() && !self.closed {
+            // Behind the messages that were sent before.
+            self.release_held(ctx);
+            let mut bytes = self.end_channels();
+            self.send(&mut bytes, ctx);
         }
     }
 }

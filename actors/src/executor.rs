@@ -13,7 +13,7 @@ use skuld::commands::spec::{
 };
 use skuld::commands::{EngineFn, Handler, check};
 use skuld::config::{Config, PropagationErrorBehavior};
-use skuld::effects::{DatabaseChange, Effects, Freeing, Garbage, Grouping, Modified};
+use skuld::effects::{DatabaseChange, Effects, Freeing, Garbage, Grouping, Modified, Propagation};
 use skuld::eviction::Chooser;
 use skuld::expiry::rules::Situation;
 use skuld::expiry::wheel::Popped;
@@ -32,12 +32,14 @@ use crate::clock::{self, Tick};
 use crate::command_log::{Finished, command_ended};
 use crate::gate;
 use crate::gate::cluster::ClusterView;
+use crate::gossip::ClusterShared;
 use crate::monitor::{self, Runner};
 use crate::replication::{Replication, bit};
 use crate::scripting::Counted;
 use crate::server::ServerRef;
 use crate::server_commands::{self, pubsub};
 use crate::shard::ShardDescription;
+use crate::slot_stats::{self, slot_of_words};
 use crate::stats::CommandStats;
 use crate::tracking::{self, Writer};
 use crate::transaction::{Queue, Seen, Transaction};
@@ -65,6 +67,10 @@ pub struct Executor {
     pub cluster: ClusterView,
     /// Memory is full and nothing may give way: commands that may need more are refused.
     pub out_of_memory: bool,
+    /// Where costs are counted by slot, if they are.
+    pub slot_stats: Option<Arc<ClusterShared>>,
+    /// The slot that the command being run counts for.
+    pub counts_for: Option<Slot>,
     /// Slots of this shard are being exported: effects are recorded.
     pub exporting: bool,
     /// Slots of this shard are being exported or are frozen: some commands may have to wait.
@@ -111,6 +117,8 @@ impl Executor {
         let users = access::gate::Known::new(&server);
         Self {
             cluster: ClusterView::new(&server),
+            slot_stats: counted_by_slot(&server, &config),
+            counts_for: None,
             server,
             config,
             users,
@@ -171,6 +179,7 @@ impl Executor {
         let current = self.server.config.load();
         if !Arc::ptr_eq(&current, &self.config) {
             self.config = Arc::clone(&current);
+            self.slot_stats = counted_by_slot(&self.server, &current);
             // What may be evicted may be something else now.
             self.server.eviction.forget();
         }
@@ -332,6 +341,11 @@ impl Executor {
             };
             match admitted {
                 Ok(command) if batch.transaction.is_queueing() && !runs_inside_multi(command) => {
+                    if let Some(cluster) = &self.slot_stats
+                        && let Some(slot) = slot_of_words(command, args)
+                    {
+                        cluster.slot_stats.add_in(slot, batch.request_bytes(batch.next));
+                    }
                     let words = args.iter().map(|a| a.to_vec()).collect();
                     batch.last_command = command.id;
                     batch
@@ -404,6 +418,16 @@ impl Executor {
     /// Refuses the batch's next request, and with it the transaction it belongs to.
     pub fn refuse_next(&self, batch: &mut Batch, command: Option<&'static Command>, error: &CommandError) {
         batch.transaction.fail();
+        if let (Some(cluster), Some(command)) = (&self.slot_stats, command)
+            && command.accepts(batch.requests.args(batch.next).len())
+            && !gate::cluster::is_redirection(error)
+        {
+            let words = batch.owned_args(batch.next);
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            if let Some(slot) = slot_of_words(command, &words) {
+                cluster.slot_stats.add_in(slot, batch.request_bytes(batch.next));
+            }
+        }
         if command.is_some_and(|command| command.name == "exec") {
             batch.transaction.queue = None;
             batch.transaction.unwatch();
@@ -481,6 +505,10 @@ impl Executor {
         let from = batch.output.len();
         let mut reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
         let mut counted = Counted::default();
+        let replicated = (self.effects.propagation.commands.len(), self.effects.propagation.bytes.len());
+        if self.slot_stats.is_some() {
+            self.counts_for = gate::cluster::slot_of_next(&self.server, batch);
+        }
         if let Handler::Engine(function) = command.spec.handler {
             let hint = self.hint(batch.next);
             let mut store = std::mem::take(&mut self.args);
@@ -555,6 +583,18 @@ impl Executor {
         if batch.session.reply_mode != ReplyMode::On {
             settle_reply_mode(&mut batch.output, from, &mut batch.session);
         }
+        if let (Some(cluster), Some(slot)) = (&self.slot_stats, self.counts_for.take()) {
+            let stats = &cluster.slot_stats;
+            let with_exec = if command.name == "exec" { slot_stats::MULTI_BYTES } else { 0 };
+            stats.add_time(slot, nanos);
+            stats.add_in(slot, batch.request_bytes(batch.next) + with_exec);
+            if batch.session.origin.is_client() {
+                stats.add_out(slot, (batch.output.len() - from) as u64);
+            }
+            let Propagation { commands, bytes, .. } = &self.effects.propagation;
+            let (commands, bytes) = (commands.len() - replicated.0, bytes.len() - replicated.1);
+            slot_stats::add_replicated(&self.server, stats, slot, commands, bytes);
+        }
         if self.tracks {
             self.settle_tracking(batch, command);
         }
@@ -582,6 +622,11 @@ impl Executor {
         self.flushed |= self.tracks && !self.effects.databases.iter().all(swapped);
         self.effects.databases.clear();
     }
+}
+
+/// Where costs are counted by slot, if the configuration wants it.
+fn counted_by_slot(server: &ServerRef, config: &Config) -> Option<Arc<ClusterShared>> {
+    server.cluster.clone().filter(|_| config.cluster_slot_stats_enabled)
 }
 
 /// Ends the connection of somebody's browser that was made to talk to us.
@@ -829,6 +874,9 @@ impl Executor {
                     server.watches.tell(&self.effects.modified);
                     let dirty = transaction.is_dirty(keyspace, Seen { now: now_us / 1000, shows_expired });
                     transaction.unwatch();
+                    if queue.failed || dirty {
+                        self.counts_for = None;
+                    }
                     if queue.failed {
                         reply.error("EXECABORT Transaction discarded because of previous errors.");
                     } else if dirty {
@@ -850,6 +898,7 @@ impl Executor {
         queue: Queue,
         now_us: i64,
     ) {
+        let begun = reply.len();
         reply.array(queue.commands.len());
         // If the user is gone meanwhile, this is the last the client does.
         self.users.refresh(&self.server, &mut batch.session);
@@ -926,6 +975,11 @@ impl Executor {
                 }
             }
             batch.commands_run += 1;
+            if let (Some(cluster), Some(slot)) = (&self.slot_stats, self.counts_for)
+                && batch.session.origin.is_client()
+            {
+                cluster.slot_stats.add_out(slot, (reply.len() - begun) as u64);
+            }
             if self.monitoring {
                 monitor::tell_of(&self.server, Runner::Client(&batch.session), command, &args);
             }

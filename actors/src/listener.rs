@@ -503,6 +503,7 @@ fn place(server: ServerRef, worker: u16, socket: Unregistered) {
     session.peer = peer.into();
     session.local = local.into();
     session.unix_socket = unix_socket;
+    session.tls = matches!(stream, Stream::Tls(_));
     let known =
         certified.as_ref().map(|name| server.access.current().get(name).filter(|user| user.enabled).cloned());
     if let Some(Some(user)) = &known {

@@ -14,7 +14,7 @@
 //! - [`export`], [`snapshotter`], [`append_only`], [`persistence`], [`check`]: saving, loading and checking
 //! - [`reaper`], [`expiry_scanner`], [`evictor`], [`janitor`], [`replication`], [`replication_log`]: what happens behind the clients' backs
 //! - [`migration`]: slot migrations, one actor per job
-//! - [`gossip`], [`gate`]: the node of a cluster, and which commands may run where
+//! - [`gossip`], [`gate`], [`slot_stats`]: the node of a cluster, which commands may run where, what slots cost
 //! - [`server`], [`stats`], [`command_log`], [`latency_monitor`], [`pause`], [`server_commands`]: what all share, and the commands that show and change it
 //! - [`admin`]: health, metrics and the page for people
 //! - [`start`], [`configure`], [`banner`], [`shutdown`], [`healthcheck`]: from the command line to the end
@@ -71,6 +71,7 @@ mod server;
 mod server_commands;
 mod shard;
 mod shutdown;
+mod slot_stats;
 mod slow;
 mod snapshotter;
 mod start;

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use skuld::cluster::Role;
 use skuld::commands::context::CommandError;
 use skuld::config::ShutdownFlags;
 use tokio::sync::{oneshot, watch};
@@ -16,7 +17,7 @@ use crate::pause::Paused;
 use crate::persistence::loader::run_over_all;
 use crate::persistence::rdb_stream::HistoryMark;
 use crate::persistence::save::{remove_temporary, save_at_once};
-use crate::replication::farewell::wait_for_replicas;
+use crate::replication::farewell::{hand_over, wait_for_replicas};
 use crate::replication::hold_stream;
 use crate::replication_log::DescribePosition;
 use crate::server::ServerRef;
@@ -35,20 +36,21 @@ pub enum Saving {
 
 /// SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [SAFE] [ABORT].
 pub async fn command(request: &mut Request, batch: &mut Batch) -> Outcome {
-    let (mut save, mut nosave, mut abort, mut force, mut others) = (false, false, false, false, false);
-    let mut now = false;
+    let (mut save, mut nosave, mut abort) = (false, false, false);
+    let mut leaving = Leaving::default();
     for arg in &request.args[1..] {
         match arg.to_ascii_lowercase().as_slice() {
             b"save" => save = true,
             b"nosave" => nosave = true,
-            b"force" => force = true,
-            b"now" => now = true,
-            b"safe" | b"failover" => others = true,
+            b"force" => leaving.force = true,
+            b"now" => leaving.now = true,
+            b"safe" => leaving.safe = true,
+            b"failover" => leaving.failover = true,
             b"abort" => abort = true,
             _ => return Err(CommandError::Syntax),
         }
     }
-    if (abort && (save || nosave || force || now || others)) || (save && nosave) {
+    if (abort && (save || nosave || leaving != Leaving::default())) || (save && nosave) {
         return Err(CommandError::Syntax);
     }
     if abort {
@@ -58,6 +60,9 @@ pub async fn command(request: &mut Request, batch: &mut Batch) -> Outcome {
         request.reply.ok();
         return Ok(());
     }
+    if leaving.failover && request.server.cluster.is_none() {
+        return Err(CommandError::fixed("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
+    }
     if let Some(error) = request.server.scripts.shutdown_refusal().filter(|_| !nosave) {
         return Err(error);
     }
@@ -66,13 +71,13 @@ pub async fn command(request: &mut Request, batch: &mut Batch) -> Outcome {
         (_, true) => Saving::Unwanted,
         _ => Saving::AsConfigured,
     };
-    if request.is_inside() && !now {
+    if request.is_inside() && !leaving.now {
         return Err(CommandError::fixed(
             "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client",
         ));
     }
     let by = short_line(&request.server, &batch.shared);
-    let mut failed = begin(&request.server, saving, now, force, &format!(" (user request from '{by}')"));
+    let mut failed = begin(&request.server, saving, leaving, &format!(" (user request from '{by}')"));
     let failure = async move {
         // The sender is dropped only when all have been told.
         let _ = failed.wait_for(|failed| *failed).await;
@@ -87,7 +92,7 @@ pub async fn command(request: &mut Request, batch: &mut Batch) -> Outcome {
 
 /// Begins to end the process, unless that is under way: then this asks for nothing more. The receiver is told if it
 /// fails or is called off.
-fn begin(server: &ServerRef, saving: Saving, now: bool, force: bool, by: &str) -> watch::Receiver<bool> {
+fn begin(server: &ServerRef, saving: Saving, leaving: Leaving, by: &str) -> watch::Receiver<bool> {
     let mut under_way = server.shutdown.under_way();
     if let Some(sender) = &*under_way {
         return sender.subscribe();
@@ -98,8 +103,8 @@ fn begin(server: &ServerRef, saving: Saving, now: bool, force: bool, by: &str) -
     drop(under_way);
     let server = server.clone();
     actix_rt::spawn(async move {
-        if now || wait_for_replicas(&server).await {
-            finish(&server, saving, force).await;
+        if leaving.now || wait_for_replicas(&server).await {
+            leave(&server, saving, leaving).await;
         }
         if let Some(sender) = server.shutdown.under_way().take() {
             // Nobody may wait for it.
@@ -154,8 +159,13 @@ pub async fn wait_for_signals(server: &ServerRef) {
         } else {
             Saving::AsConfigured
         };
-        let mut failed =
-            begin(server, saving, flags.has(ShutdownFlags::NOW), flags.has(ShutdownFlags::FORCE), "");
+        let leaving = Leaving {
+            now: flags.has(ShutdownFlags::NOW),
+            force: flags.has(ShutdownFlags::FORCE),
+            safe: flags.has(ShutdownFlags::SAFE),
+            failover: flags.has(ShutdownFlags::FAILOVER) && server.cluster.is_some(),
+        };
+        let mut failed = begin(server, saving, leaving, "");
         let watching = end_at_another_interrupt();
         actix_rt::spawn(async move {
             // The sender is dropped only when all have been told.
@@ -188,6 +198,44 @@ fn end_at_another_interrupt() -> oneshot::Sender<()> {
         });
     });
     watching
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Leaving {
+    /// Without waiting for replicas.
+    now: bool,
+    /// Nothing prevents it.
+    force: bool,
+    /// But not if this is a primary that votes.
+    safe: bool,
+    /// A replica is told to take over.
+    failover: bool,
+}
+
+/// Ends the process if the cluster can do without it. Returns only if it goes on.
+async fn leave(server: &ServerRef, saving: Saving, leaving: Leaving) {
+    let Leaving { force, safe, failover, .. } = leaving;
+    let votes = server.cluster.as_ref().is_some_and(|cluster| {
+        let topology = cluster.topology();
+        topology.me().role == Role::Primary && topology.me().slots > 0
+    });
+    if safe && votes {
+        const WHAT: &str = "This is a voting primary. Shutting down may cause the cluster to go down.";
+        if !force {
+            tracing::warn!("{WHAT} Can't exit.");
+            return called_off(server).await;
+        }
+        tracing::warn!("{WHAT} Exit anyway.");
+    }
+    if failover {
+        hand_over(server).await;
+    }
+    if let Some(cluster) = &server.cluster {
+        tracing::info!("Saving the cluster configuration file before exiting.");
+        cluster.with(|machine, _, _| machine.save_now()).await;
+    }
+    finish(server, saving, force).await;
 }
 
 /// Ends the process as asked: everything acknowledged is where the configuration promised it to be. Returns only if

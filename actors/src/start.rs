@@ -509,6 +509,7 @@ fn run(
         actix::spawn(async move {
             let have = persistence::start::load_at_start(&for_load).await;
             if let Some(cluster) = &for_load.cluster {
+                crate::gossip::match_slots_with_keys(&for_load, cluster).await;
                 cluster.data_loaded();
             }
             crate::replication::role::follow_at_start(&for_load, have);

@@ -31,6 +31,9 @@ impl Kind {
     pub const ALL: [Kind; 3] = [Kind::Channel, Kind::Pattern, Kind::ShardChannel];
 }
 
+/// A client and some of its channels.
+pub type Holder = (Arc<ClientShared>, Vec<Arc<[u8]>>);
+
 type Members = HashMap<Arc<[u8]>, Vec<Arc<ClientShared>>>;
 
 /// The registry.
@@ -115,6 +118,20 @@ impl Subscriptions {
         found
     }
 
+    /// The clients with shard channels of which this is true, with these channels.
+    pub fn holders_of_channels(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<Holder> {
+        let mut found: HashMap<u64, Holder> = HashMap::new();
+        for (name, clients) in &self.lock()[Kind::ShardChannel as usize] {
+            if wanted(name) {
+                for client in clients {
+                    let (_, names) = found.entry(client.id).or_insert_with(|| (client.clone(), Vec::new()));
+                    names.push(name.clone());
+                }
+            }
+        }
+        found.into_values().collect()
+    }
+
     /// Sends a message to the subscribers of a channel and, unless it is a shard channel, of the patterns that match
     /// it. Returns how many times it was sent.
     pub fn publish(&self, kind: Kind, channel: &[u8], message: &[u8]) -> usize {
@@ -196,6 +213,11 @@ impl Subscribed {
     /// The client's names of one kind.
     pub fn names(&self, kind: Kind) -> Vec<Arc<[u8]>> {
         self.names[kind as usize].iter().cloned().collect()
+    }
+
+    /// Whether the client is subscribed to a name.
+    pub fn has(&self, kind: Kind, name: &[u8]) -> bool {
+        self.names[kind as usize].contains(name)
     }
 
     /// Subscribes the client to a name.

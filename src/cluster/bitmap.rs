@@ -54,22 +54,61 @@ impl SlotBitmap {
     }
 
     /// The slots in the set, lowest first.
-    pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.0.iter().enumerate().flat_map(|(index, &byte)| {
-            (0..8).filter(move |bit| byte & (1 << bit) != 0).map(move |bit| Slot((index * 8 + bit) as u16))
-        })
+    pub fn iter(&self) -> SlotIter<'_> {
+        SlotIter { bytes: self.0.as_slice(), next: 0, word: 0 }
     }
 
     /// The slots as ranges of neighbours, both ends included.
     pub fn ranges(&self) -> Vec<(u16, u16)> {
-        let mut ranges: Vec<(u16, u16)> = Vec::new();
-        for Slot(slot) in self.iter() {
-            match ranges.last_mut() {
-                Some((_, end)) if *end + 1 == slot => *end = slot,
-                _ => ranges.push((slot, slot)),
+        let mut ranges = Vec::new();
+        let mut start = None;
+        for (index, &byte) in self.0.iter().enumerate() {
+            match (start, byte) {
+                // Whole bytes within a range, or between two.
+                (Some(_), 0xff) | (None, 0) => continue,
+                _ => {}
+            }
+            for bit in 0..8 {
+                let slot = (index * 8 + bit) as u16;
+                match (start, byte & (1 << bit) != 0) {
+                    (None, true) => start = Some(slot),
+                    (Some(first), false) => {
+                        ranges.push((first, slot - 1));
+                        start = None;
+                    }
+                    _ => {}
+                }
             }
         }
+        ranges.extend(start.map(|first| (first, SLOTS as u16 - 1)));
         ranges
+    }
+}
+
+/// Bytes looked at together.
+const WORD_BYTES: usize = size_of::<u64>();
+
+/// The slots of a set, lowest first.
+pub struct SlotIter<'a> {
+    bytes: &'a [u8],
+    /// The first byte that is not in `word` yet.
+    next: usize,
+    /// What is left of the bytes before.
+    word: u64,
+}
+
+impl Iterator for SlotIter<'_> {
+    type Item = Slot;
+
+    fn next(&mut self) -> Option<Slot> {
+        while self.word == 0 {
+            let (bytes, _) = self.bytes[self.next..].split_first_chunk::<WORD_BYTES>()?;
+            self.word = u64::from_le_bytes(*bytes);
+            self.next += WORD_BYTES;
+        }
+        let bit = self.word.trailing_zeros() as usize;
+        self.word &= self.word - 1;
+        Some(Slot(((self.next - WORD_BYTES) * 8 + bit) as u16))
     }
 }
 

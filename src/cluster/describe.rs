@@ -44,16 +44,14 @@ pub fn nodes_text(machine: &Machine, view: ClientView) -> String {
 /// CLUSTER INFO.
 pub fn info_text(machine: &Machine) -> String {
     let (mut assigned, mut ok, mut pfail, mut fail) = (0, 0, 0, 0);
-    for slot in 0..SLOTS {
-        let Some(owner) = machine.owner(crate::slot::Slot(slot as u16)) else { continue };
-        assigned += 1;
-        let node = machine.node(owner);
+    for (_, node) in machine.nodes() {
+        assigned += node.slot_count;
         if node.failed() {
-            fail += 1;
+            fail += node.slot_count;
         } else if node.has(flag::PFAIL) {
-            pfail += 1;
+            pfail += node.slot_count;
         } else {
-            ok += 1;
+            ok += node.slot_count;
         }
     }
     let count = |bits: u16, voting: bool| {

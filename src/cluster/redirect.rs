@@ -84,7 +84,7 @@ pub fn decide<'a>(
                 None => {
                     let owner = topology.owner_index(slot).ok_or(Elsewhere::Unbound)?;
                     first = Some((slot, key, owner));
-                    migrating = topology.migrating.contains_key(&slot.0) && topology.is_of_my_shard(slot);
+                    migrating = topology.migrating.contains_key(&slot.0) && topology.is_mine(slot);
                     importing = !migrating && topology.importing.contains_key(&slot.0);
                 }
                 Some((known, other, _)) => {

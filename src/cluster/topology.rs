@@ -2,6 +2,7 @@
 //! in it changes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::id::NodeId;
 use super::node::Announced;
@@ -70,7 +71,7 @@ pub struct Topology {
     /// This node's place in `nodes`.
     pub me: usize,
     /// For each slot the owner's place in `nodes`, or [`NO_OWNER`].
-    pub owners: Vec<u16>,
+    pub owners: Arc<[u16]>,
     /// Open slots: this node gives them to, or takes them from, the node at that place.
     pub migrating: BTreeMap<u16, usize>,
     pub importing: BTreeMap<u16, usize>,
@@ -107,6 +108,18 @@ impl Topology {
 
     pub fn my_primary(&self) -> Option<&TopologyNode> {
         self.me().primary.map(|index| &self.nodes[index])
+    }
+
+    /// The open slots as a full synchronization carries them: `9000<id,609>id,`, those being taken first. None if there
+    /// are none.
+    pub fn open_slots_text(&self) -> Option<String> {
+        let mut text = String::new();
+        for (slots, sign) in [(&self.importing, '<'), (&self.migrating, '>')] {
+            for (slot, node) in slots {
+                text += &format!("{slot}{sign}{},", self.nodes[*node].id);
+            }
+        }
+        (!text.is_empty()).then_some(text)
     }
 
     /// Slots whose keys this node holds: its own, or its primary's.

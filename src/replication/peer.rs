@@ -39,6 +39,8 @@ pub struct Peer {
     pub rdb_channel: bool,
     /// The connection carries the stream of the one whose snapshot that client gets.
     pub rdb_client: Option<u64>,
+    /// The replica's name in the cluster; empty if it did not say.
+    pub node_id: Vec<u8>,
     /// It has asked for synchronization: from then on it is a replica's and no client's.
     pub attached: bool,
 }
@@ -95,7 +97,10 @@ impl Peer {
             b"rdb-filter-only" => self.content = content_of(value)?,
             b"rdb-channel" => self.rdb_channel = number()? == 1,
             b"set-rdb-client-id" => return Ok(Asked::UseRdbClient(number()? as u64)),
-            b"set-cluster-node-id" => return Ok(Asked::SetNodeId(value.to_vec())),
+            b"set-cluster-node-id" => {
+                self.node_id = value.to_vec();
+                return Ok(Asked::SetNodeId(value.to_vec()));
+            }
             b"ack" => return Ok(Asked::Acknowledge { offset: number()?, file_offset: None }),
             b"getack" => return Ok(Asked::SendAcknowledgement),
             _ => return Err(CommandError::Bytes([b"ERR Unrecognized REPLCONF option: ", option].concat())),

@@ -2,6 +2,7 @@
 //!
 //! - [`resp`]: replies as bytes and as values
 //! - [`client`]: a blocking client that hands out the raw bytes of each reply
+//! - [`cluster`]: clusters of both kinds of servers
 //! - [`server`]: starting and stopping Skuld and the reference server
 //! - [`text`]: command lines in the syntax of redis-cli, and bytes made readable
 //! - [`rig`]: one scenario on several servers, seen as text
@@ -20,6 +21,7 @@
 
 pub mod cases;
 pub mod client;
+pub mod cluster;
 pub mod effects;
 pub mod r#gen;
 pub mod known;

@@ -226,7 +226,7 @@ mod tests {
             generation: 1,
             nodes: Vec::new(),
             me: 0,
-            owners,
+            owners: owners.into(),
             migrating: [(33, 1)].into(),
             importing: [(16_383, 1)].into(),
             state: Default::default(),

@@ -6,16 +6,16 @@ use skuld::cluster::Topology;
 use skuld::cluster::redirect::{Asked, ClientView, Elsewhere, Standing, decide};
 use skuld::commands::Command;
 use skuld::commands::context::CommandError;
-use skuld::commands::keys::{KeyList, keys_of};
 use skuld::config::Config;
 use skuld::keyspace::Keyspace;
 use skuld::keyspace::access::PlaceHint;
 use skuld::session::Session;
-use skuld::slot::{Slot, slot_of};
+use skuld::slot::Slot;
 
 use crate::batch::Batch;
 use crate::gossip::ClusterShared;
 use crate::server::ServerRef;
+use crate::slot_stats::slot_of_words;
 use crate::transaction::Transaction;
 
 /// A shard's copy of the snapshot; nothing outside cluster mode.
@@ -55,9 +55,14 @@ impl ClusterView {
 
 /// How a client sees nodes.
 pub fn view_of(session: &Session) -> ClientView {
+    view(session.tls, &session.peer)
+}
+
+/// How a client at that address sees nodes.
+pub fn view(tls: bool, peer: &str) -> ClientView {
     // `[::1]:6379`, and addresses of old clients written in the new form count as old ones.
-    let ipv6 = session.peer.starts_with('[') && !session.peer.starts_with("[::ffff:");
-    ClientView { tls: false, ipv6 }
+    let ipv6 = peer.starts_with('[') && !peer.starts_with("[::ffff:");
+    ClientView { tls, ipv6 }
 }
 
 /// Tests one request of a client.
@@ -83,7 +88,8 @@ pub fn admit(
         return Ok(());
     }
     let standing = Standing { asking, readonly: session.readonly, db: session.db };
-    let mut exists = |db: u32, key: &[u8]| exists(keyspace, db, key);
+    let now = crate::clock::unix_ms();
+    let mut exists = |db: u32, key: &[u8]| exists(keyspace, db, key, now);
     let decision = match &transaction.queue {
         Some(queue) if is_exec => {
             if queue.failed {
@@ -107,12 +113,16 @@ pub fn admit(
     }
 }
 
-fn exists(keyspace: &Keyspace, db: u32, key: &[u8]) -> bool {
+/// Whether the key is there, and would be for a command that reads it: one that has expired is on the target or nowhere.
+fn exists(keyspace: &Keyspace, db: u32, key: &[u8], now: i64) -> bool {
     let hint = PlaceHint::of(key);
     let place = hint.place();
     let part = keyspace.part(place.slot);
     part.owns(place.slot)
-        && part.database(db).is_some_and(|database| database.find(place.slot, place.hash, key).is_some())
+        && part
+            .database(db)
+            .and_then(|database| database.find(place.slot, place.hash, key))
+            .is_some_and(|entry| entry.expiry().is_none_or(|deadline| deadline >= now))
 }
 
 /// The slot of the batch's next request, if it has keys: while slots are being moved, it is decided on the shard that
@@ -125,19 +135,14 @@ pub fn slot_of_next(server: &ServerRef, batch: &Batch) -> Option<Slot> {
         .map(|span| &batch.input[span.start..span.start + span.len])
         .collect();
     let command = server.table.resolve(&words).ok()?;
-    let mut keys = KeyList::new();
     if command.name == "exec" {
         let queue = batch.transaction.queue.as_ref()?;
         return queue.commands.iter().find_map(|(command, words)| {
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            // What cannot be told is refused by the command itself.
-            let _ = keys_of(command, &words, &mut keys);
-            keys.first().map(|key| slot_of(words[key.position as usize]))
+            slot_of_words(command, &words)
         });
     }
-    // What cannot be told is refused by the command itself.
-    let _ = keys_of(command, &words, &mut keys);
-    keys.first().map(|key| slot_of(words[key.position as usize]))
+    slot_of_words(command, &words)
 }
 
 /// Whether an error line is one of these: EXEC answers them as they are.
@@ -162,7 +167,8 @@ pub fn admit_script_command(
     keyspace: &Keyspace,
 ) -> Result<(), String> {
     let standing = Standing { asking: true, readonly: session.readonly, db: session.db };
-    let mut exists = |db: u32, key: &[u8]| exists(keyspace, db, key);
+    let now = crate::clock::unix_ms();
+    let mut exists = |db: u32, key: &[u8]| exists(keyspace, db, key, now);
     let asked = std::iter::once(Asked { command, args });
     let name = command.name;
     match decide(topology, config, standing, asked, &mut exists) {

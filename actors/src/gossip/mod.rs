@@ -8,6 +8,7 @@
 //! Invariant: what a machine wants saved is on the disk, and its snapshot published, before its packets leave.
 
 mod file;
+mod keys;
 mod seam;
 mod settings;
 mod shared;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use skuld::cluster::machine::{Facts, Level, Primary};
 use skuld::cluster::redirect::Elsewhere;
-use skuld::cluster::{ClusterState, LinkId, Machine, NodeId, Output, Topology};
+use skuld::cluster::{ClusterState, LinkId, Machine, NodeId, Output, SlotBitmap, Topology};
 use skuld::config::{ClusterConfigSaveBehavior, Config};
 use skuld::slot::Slot;
 use tokio::net::{TcpListener, TcpStream};
@@ -30,7 +31,9 @@ use tokio::sync::mpsc;
 
 use crate::blocked;
 use crate::clock;
+use crate::connection::EndShardChannels;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
+use crate::gate::cluster::view;
 use crate::pause::Paused;
 use crate::server::ServerRef;
 use crate::server_commands::tell_all_shards;
@@ -38,16 +41,20 @@ use crate::shard::{Controlled, DeleteSlots};
 use crate::subscriptions::Kind;
 
 use file::NodesFile;
+pub use keys::{key_counts, match_slots_with_keys};
 pub use settings::{bus_port, check};
 pub use shared::ClusterEvent;
 pub use shared::ClusterShared;
 use shared::events_between;
-use wire::Wire;
+use wire::{Surroundings, Wire};
 
 /// Between two ticks.
 const TICK: Duration = Duration::from_millis(100);
 /// While a replica waits for the last bytes of a manual failover.
 const SHORT_TICK: Duration = Duration::from_millis(5);
+
+/// Between two log lines that the file could not be written, milliseconds.
+const SAVE_FAILURE_RELOG_MS: i64 = 60_000;
 
 /// A packet of the bus.
 pub struct BusPacket {
@@ -76,6 +83,9 @@ pub struct LinkClosed {
 
 /// Time passes.
 pub struct Tick;
+
+/// Do what the packets led to that were waiting together; the actor's note to itself.
+pub struct Perform;
 
 /// Writers are held back and the offset stands still.
 pub struct Frozen;
@@ -109,6 +119,8 @@ pub struct PublishToNodes {
     pub sharded: bool,
     pub channel: Vec<u8>,
     pub message: Vec<u8>,
+    /// What it counts until it is handed to the connections, bytes.
+    pub waiting: u64,
 }
 
 /// What CLUSTER LINKS tells.
@@ -124,6 +136,13 @@ pub struct LinkDescription {
     pub waiting: usize,
 }
 
+/// What a message for other nodes takes until the actor has it, bytes.
+pub fn waiting_bytes(channel: &[u8], message: &[u8]) -> u64 {
+    /// Header of the packet, and the lengths.
+    const HEAD_BYTES: usize = 24;
+    (HEAD_BYTES + channel.len() + message.len()) as u64
+}
+
 crate::receives!(Gossip:
     BusPacket = 0,
     BusAccepted = 1,
@@ -136,6 +155,7 @@ crate::receives!(Gossip:
     PublishToNodes = 8,
     DescribeLinks = 9,
     Frozen = 10,
+    Perform = 11,
 );
 
 /// What the node starts with: made before the listening ports open, so that a bad file ends the process early.
@@ -189,6 +209,10 @@ pub struct Gossip {
     roles: Option<mpsc::UnboundedSender<seam::Change>>,
     /// What is still to be done when this node leads.
     after_lead: Vec<Output>,
+    /// [`Perform`] is on its way.
+    will_perform: bool,
+    /// When it was last logged that the file could not be written, Unix milliseconds.
+    save_failure_told_ms: i64,
 }
 
 impl Gossip {
@@ -208,6 +232,8 @@ impl Gossip {
             last_tick_ms: 0,
             roles: None,
             after_lead: Vec::new(),
+            will_perform: false,
+            save_failure_told_ms: 0,
         }
     }
 
@@ -232,7 +258,7 @@ impl Gossip {
     /// Does what the machine wants.
     fn perform(&mut self, ctx: &mut Context<Self>) {
         loop {
-            let outputs = self.machine.take_outputs();
+            let outputs = put_together(self.machine.take_outputs());
             if outputs.is_empty() {
                 break;
             }
@@ -265,7 +291,8 @@ impl Gossip {
             Output::TopologyChanged => self.publish_topology(),
             Output::Save { fsync } => self.save(fsync),
             Output::Connect { link, ip, port } => {
-                let wire = Wire::dial(link, ip, port, self.bind_source(), ctx.address(), clock::unix_ms());
+                let around = self.surroundings(ctx);
+                let wire = Wire::dial(link, (ip, port), self.bind_source(), around, clock::unix_ms());
                 self.wires.insert(link, wire);
             }
             Output::Send { link, bytes, .. } => {
@@ -284,13 +311,19 @@ impl Gossip {
             },
             Output::Publish { sharded, channel, message } => {
                 let kind = if sharded { Kind::ShardChannel } else { Kind::Channel };
-                self.server.subscriptions.publish(kind, &channel, &message);
+                let receivers = self.server.subscriptions.publish(kind, &channel, &message);
+                if sharded {
+                    crate::slot_stats::add_message(&self.server, &channel, &message, receivers);
+                }
             }
             Output::Replicate(primary) => self.replicate(primary),
             // Done before the others.
             Output::StopReplicating => {}
             Output::FlushAll => self.delete_keys((0..skuld::slot::SLOTS as u16).map(Slot).collect()),
-            Output::DeleteKeys { slots } => self.delete_keys(slots),
+            Output::DeleteKeys { slots } => {
+                keys::tell_of_dirty_slots(&self.server, slots.clone());
+                self.delete_keys(slots);
+            }
             Output::Pause { until } => self.pause(until, ctx),
             Output::Unpause => {
                 self.server.replication.stream_stands_still.store(false, Ordering::Relaxed);
@@ -298,6 +331,14 @@ impl Gossip {
                 let server = self.server.clone();
                 actix::spawn(async move { tell_all_shards(&server, Controlled::EndPause).await });
             }
+        }
+    }
+
+    fn surroundings(&self, ctx: &Context<Self>) -> Surroundings {
+        Surroundings {
+            actor: ctx.address(),
+            shared: self.shared.clone(),
+            tls: self.config.tls_cluster.then(|| self.server.clone()),
         }
     }
 
@@ -311,9 +352,36 @@ impl Gossip {
     fn publish_topology(&mut self) {
         let new = self.shared.publish(self.machine.topology());
         let events = events_between(&self.topology, &new);
+        self.leave_slots(&new, &events);
         self.topology = new;
         self.shared.announce(&events);
         self.end_waits();
+    }
+
+    /// Slots have another owner than before: what was counted for them is over, and so are subscriptions to their
+    /// channels.
+    fn leave_slots(&self, new: &Topology, events: &[ClusterEvent]) {
+        let old = &self.topology;
+        let changed = events.iter().find_map(|event| match event {
+            ClusterEvent::OwnershipChanged { slots } => Some(slots.as_slice()),
+            _ => None,
+        });
+        let mut left = SlotBitmap::default();
+        for slot in changed.unwrap_or_default().iter().filter(|slot| old.owner_index(**slot).is_some()) {
+            left.insert(*slot);
+            self.shared.slot_stats.reset_slot(*slot);
+        }
+        let moved = old.my_primary().map(|primary| primary.id) != new.my_primary().map(|primary| primary.id);
+        if !moved && left.is_empty() || self.server.subscriptions.len(Kind::ShardChannel) == 0 {
+            return;
+        }
+        let ends = |channel: &[u8]| {
+            let slot = skuld::slot::slot_of(channel);
+            left.contains(slot) || moved && !new.is_of_my_shard(slot)
+        };
+        for (client, channels) in self.server.subscriptions.holders_of_channels(ends) {
+            tell(&client.connection, EndShardChannels { channels });
+        }
     }
 
     /// Clients that wait for keys which are served elsewhere now, or nowhere, are sent there.
@@ -323,12 +391,16 @@ impl Gossip {
             let slot = *waiter.slots.first()?;
             let elsewhere = if topology.state == ClusterState::Fail {
                 Elsewhere::Down
-            } else if topology.is_of_my_shard(slot) || topology.importing.contains_key(&slot.0) {
+            } else if topology.is_mine(slot)
+                || topology.importing.contains_key(&slot.0)
+                || topology.is_of_my_shard(slot) && waiter.reads_on_replicas()
+            {
                 return None;
             } else {
                 topology.owner_index(slot).map_or(Elsewhere::Unbound, |owner| Elsewhere::Moved(slot, owner))
             };
-            Some(elsewhere.error(topology, &self.config, Default::default()).to_string())
+            let view = view(waiter.client.tls, &waiter.client.peer);
+            Some(elsewhere.error(topology, &self.config, view).to_string())
         });
     }
 
@@ -339,7 +411,14 @@ impl Gossip {
             tracing::warn!("Fatal: can't update cluster config file.");
             std::process::exit(1);
         }
-        tracing::warn!("Cluster config updated even though writing the cluster config file to disk failed.");
+        // Every change would say so otherwise.
+        let now = clock::unix_ms();
+        if now - self.save_failure_told_ms >= SAVE_FAILURE_RELOG_MS {
+            self.save_failure_told_ms = now;
+            tracing::warn!(
+                "Cluster config updated even though writing the cluster config file to disk failed."
+            );
+        }
     }
 
     fn replicate(&self, primary: Primary) {
@@ -399,7 +478,7 @@ impl Gossip {
         let over: Vec<(LinkId, usize)> = self
             .wires
             .iter()
-            .map(|(link, wire)| (*link, wire.waiting.load(Ordering::Relaxed)))
+            .map(|(link, wire)| (*link, wire.waiting.bytes()))
             .filter(|(_, waiting)| *waiting > limit)
             .collect();
         for (link, waiting) in over {
@@ -407,6 +486,23 @@ impl Gossip {
             self.machine.buffer_exceeded(facts, link, waiting);
         }
     }
+}
+
+/// One snapshot and one write of the file for all changes, ahead of everything that tells of them.
+fn put_together(outputs: Vec<Output>) -> Vec<Output> {
+    let is_save = |output: &Output| matches!(output, Output::Save { .. });
+    let saves = outputs.iter().filter(|output| is_save(output)).count();
+    let changes = outputs.iter().filter(|output| **output == Output::TopologyChanged).count();
+    if saves.max(changes) <= 1 {
+        return outputs;
+    }
+    let fsync = outputs.contains(&Output::Save { fsync: true });
+    let mut all = Vec::with_capacity(outputs.len());
+    all.extend((changes > 0).then_some(Output::TopologyChanged));
+    all.extend((saves > 0).then_some(Output::Save { fsync }));
+    let others = outputs.into_iter();
+    all.extend(others.filter(|output| !is_save(output) && *output != Output::TopologyChanged));
+    all
 }
 
 impl Actor for Gossip {
@@ -462,8 +558,18 @@ impl Receive<BusPacket> for Gossip {
     fn receive(&mut self, BusPacket { link, bytes, turn }: BusPacket, ctx: &mut Context<Self>) {
         let facts = self.facts();
         self.machine.packet(facts, link, &bytes);
-        self.perform(ctx);
         drop(turn);
+        // With those that wait already: one look at the whole, one write of the file.
+        if !std::mem::replace(&mut self.will_perform, true) {
+            tell(&ctx.address(), Perform);
+        }
+    }
+}
+
+impl Receive<Perform> for Gossip {
+    fn receive(&mut self, _: Perform, ctx: &mut Context<Self>) {
+        self.will_perform = false;
+        self.perform(ctx);
     }
 }
 
@@ -472,7 +578,7 @@ impl Receive<BusAccepted> for Gossip {
         let facts = self.facts();
         let (peer_ip, local_ip) = wire::ends(&stream);
         let link = self.machine.accepted(facts, peer_ip, local_ip);
-        self.wires.insert(link, Wire::accept(link, stream, ctx.address(), facts.now));
+        self.wires.insert(link, Wire::accept(link, stream, self.surroundings(ctx), facts.now));
     }
 }
 
@@ -549,6 +655,7 @@ impl Receive<GrantSlots> for Gossip {
 
 impl Receive<PublishToNodes> for Gossip {
     fn receive(&mut self, message: PublishToNodes, ctx: &mut Context<Self>) {
+        self.shared.waiting_bytes.fetch_sub(message.waiting, Ordering::Relaxed);
         let facts = self.facts();
         self.machine.publish(facts, message.sharded, &message.channel, &message.message);
         self.perform(ctx);
@@ -565,7 +672,7 @@ impl Receive<DescribeLinks> for Gossip {
                         inbound,
                         node: node.id,
                         created_ms: wire.created_ms,
-                        waiting: wire.waiting.load(Ordering::Relaxed),
+                        waiting: wire.waiting.bytes(),
                     });
                 }
             }

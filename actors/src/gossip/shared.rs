@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{Gossip, WithMachine};
 use crate::envelope::tell;
+use crate::slot_stats::SlotStats;
 
 /// What happened in the cluster, for those who subscribed.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +57,10 @@ pub struct ClusterShared {
     loaded: tokio::sync::Semaphore,
     /// What DEBUG has set.
     pub debug: Mutex<DebugHooks>,
+    /// What commands cost, by slot.
+    pub slot_stats: SlotStats,
+    /// Bytes for other nodes that have not left, on all connections of the bus.
+    pub waiting_bytes: AtomicU64,
 }
 
 impl ClusterShared {
@@ -71,7 +76,22 @@ impl ClusterShared {
             info: Mutex::default(),
             loaded: tokio::sync::Semaphore::new(0),
             debug: Mutex::default(),
+            slot_stats: SlotStats::default(),
+            waiting_bytes: AtomicU64::new(0),
         }
+    }
+
+    /// What so many bytes for every other node come to.
+    pub fn for_all_peers(&self, bytes: u64) -> u64 {
+        bytes * (self.topology.load().nodes.len() as u64 - 1)
+    }
+
+    /// Memory of the connections of the bus and of what waits to be sent on them, bytes.
+    pub fn link_memory(&self) -> u64 {
+        /// A connection's own, on each side of a node.
+        const LINK_BYTES: u64 = 1024;
+        let peers = self.topology.load().nodes.len() as u64 - 1;
+        2 * peers * LINK_BYTES + self.waiting_bytes.load(Ordering::Relaxed)
     }
 
     /// The snapshot of now.
@@ -143,11 +163,12 @@ impl ClusterShared {
         subscribers.retain(|subscriber| events.iter().all(|event| subscriber.send(event.clone()).is_ok()));
     }
 
-    /// Has the node do or tell something. What that leads to is done before the answer comes.
-    pub async fn with<T: Send + 'static>(
+    /// Has the node do or tell something, whether or not the answer is waited for. What it leads to is done before the
+    /// answer comes.
+    pub fn with<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Machine, Facts, &Topology) -> T + Send + 'static,
-    ) -> T {
+    ) -> impl Future<Output = T> + 'static {
         let (reply, answer) = tokio::sync::oneshot::channel();
         let job = Box::new(move |machine: &mut Machine, facts: Facts, topology: &Topology| {
             let result = job(machine, facts, topology);
@@ -156,34 +177,38 @@ impl ClusterShared {
             tell
         });
         tell(self.gossip(), WithMachine { job });
-        answer.await.expect("the actor lives as long as the process")
+        async move { answer.await.expect("the actor lives as long as the process") }
     }
 }
 
 /// What changed from one snapshot to the next.
 pub(super) fn events_between(old: &Topology, new: &Topology) -> Vec<ClusterEvent> {
     let mut events = Vec::new();
-    let owner = |topology: &Topology, slot: usize| topology.owner(Slot(slot as u16)).map(|node| node.id);
-    let me = new.me().id;
     let (mut changed, mut gained) = (Vec::new(), Vec::new());
     let mut lost: Vec<(Option<NodeId>, Vec<Slot>)> = Vec::new();
-    // Most changes are of nodes: then places mean the same, and no slot needs to be looked at.
+    // Most changes are of nodes, and leave the owners alone.
     let same_places = old.nodes.iter().map(|node| node.id).eq(new.nodes.iter().map(|node| node.id));
-    let slots = if same_places && old.owners == new.owners { 0 } else { skuld::slot::SLOTS };
-    for slot in 0..slots {
-        let (before, after) = (owner(old, slot), owner(new, slot));
-        if before == after {
-            continue;
-        }
-        let number = Slot(slot as u16);
-        changed.push(number);
-        if after == Some(me) {
-            gained.push(number);
-        }
-        if before == Some(old.me().id) {
-            match lost.iter_mut().find(|(to, _)| *to == after) {
-                Some((_, slots)) => slots.push(number),
-                None => lost.push((after, vec![number])),
+    if !same_places || old.owners != new.owners {
+        // Where the nodes of the old snapshot are in the new one.
+        let place = |id: &NodeId| new.nodes.iter().position(|node| node.id == *id);
+        let places: Vec<Option<usize>> = old.nodes.iter().map(|node| place(&node.id)).collect();
+        for slot in (0..skuld::slot::SLOTS as u16).map(Slot) {
+            let (before, after) = (old.owner_index(slot), new.owner_index(slot));
+            if before.is_none() && after.is_none()
+                || before.is_some_and(|b| places[b].is_some() && places[b] == after)
+            {
+                continue;
+            }
+            changed.push(slot);
+            if after == Some(new.me) {
+                gained.push(slot);
+            }
+            if before == Some(old.me) {
+                let to = after.map(|after| new.nodes[after].id);
+                match lost.iter_mut().find(|(other, _)| *other == to) {
+                    Some((_, slots)) => slots.push(slot),
+                    None => lost.push((to, vec![slot])),
+                }
             }
         }
     }

@@ -14,9 +14,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{BusPacket, Gossip, LinkClosed, LinkConnected};
+use super::{BusPacket, ClusterShared, Gossip, LinkClosed, LinkConnected};
 use crate::configure::os_text;
 use crate::envelope::tell;
+use crate::server::ServerRef;
 
 /// Packets of one connection that wait to be processed, at most: a peer that sends faster is read slower.
 const WAITING_MAX: usize = 64;
@@ -25,11 +26,48 @@ const READ_BYTES: usize = 16 * 1024;
 /// A peer that does not answer the call is given up after so long at most.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
 
+/// What a connection needs of its surroundings.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub actor: Addr<Gossip>,
+    pub shared: Arc<ClusterShared>,
+    /// Whose certificates to show, if the bus is encrypted.
+    pub tls: Option<ServerRef>,
+}
+
+/// Bytes that a socket has not taken yet. They count for all connections together too.
+pub struct Waiting {
+    here: AtomicUsize,
+    shared: Arc<ClusterShared>,
+}
+
+impl Waiting {
+    fn add(&self, bytes: usize) {
+        self.here.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.waiting_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.here.fetch_sub(bytes, Ordering::Relaxed);
+        self.shared.waiting_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// On this connection.
+    pub fn bytes(&self) -> usize {
+        self.here.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.remove(self.bytes());
+    }
+}
+
 /// The actor's end of a connection.
 pub struct Wire {
     sender: mpsc::UnboundedSender<Arc<[u8]>>,
-    /// Bytes that the socket has not taken yet.
-    pub waiting: Arc<AtomicUsize>,
+    pub waiting: Arc<Waiting>,
     task: tokio::task::JoinHandle<()>,
     pub created_ms: i64,
 }
@@ -43,53 +81,83 @@ impl Drop for Wire {
 impl Wire {
     /// Queues a packet.
     pub fn send(&self, bytes: Arc<[u8]>) {
-        self.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.waiting.add(bytes.len());
         // The task may have ended; then the actor hears of it.
         let _ = self.sender.send(bytes);
+    }
+
+    /// Starts a task that has the other ends of the queue.
+    fn new<F: Future<Output = ()> + 'static>(
+        around: &Surroundings,
+        now_ms: i64,
+        task: impl FnOnce(mpsc::UnboundedReceiver<Arc<[u8]>>, Arc<Waiting>) -> F,
+    ) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let waiting = Arc::new(Waiting { here: AtomicUsize::new(0), shared: around.shared.clone() });
+        let task = actix::spawn(task(receiver, waiting.clone()));
+        Self { sender, waiting, task, created_ms: now_ms }
     }
 
     /// Calls a node.
     pub fn dial(
         link: LinkId,
-        ip: String,
-        port: u16,
+        (ip, port): (String, u16),
         from: Option<IpAddr>,
-        actor: Addr<Gossip>,
+        around: Surroundings,
         now_ms: i64,
     ) -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let count = waiting.clone();
-        let task = actix::spawn(async move {
-            let called = tokio::time::timeout(CONNECT_MAX, connect(&ip, port, from)).await;
+        Self::new(&around.clone(), now_ms, move |receiver, waiting| async move {
+            let Surroundings { actor, tls, .. } = around;
+            let limit = tokio::time::Instant::now() + CONNECT_MAX;
+            let called = tokio::time::timeout_at(limit, connect(&ip, port, from)).await;
+            let failed = |error: &io::Error| {
+                tracing::debug!("Connection with Node at {ip}:{port} failed: {}", os_text(error));
+                tell(&actor, LinkClosed { link });
+            };
             let stream = match called {
                 Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    tracing::debug!("Connection with Node at {ip}:{port} failed: {}", os_text(&error));
-                    return tell(&actor, LinkClosed { link });
-                }
+                Ok(Err(error)) => return failed(&error),
                 Err(_) => return tell(&actor, LinkClosed { link }),
             };
             // Failing means the connection is gone again; reading will tell.
             let _ = stream.set_nodelay(true);
             let (peer_ip, local_ip) = ends(&stream);
-            tell(&actor, LinkConnected { link, peer_ip, local_ip });
-            run(link, stream, receiver, count, &actor).await;
+            let connected = LinkConnected { link, peer_ip, local_ip };
+            match tls {
+                None => {
+                    tell(&actor, connected);
+                    run(link, stream, receiver, waiting, &actor).await;
+                }
+                Some(server) => match tokio::time::timeout_at(limit, server.tls.connect(stream)).await {
+                    Ok(Ok(stream)) => {
+                        tell(&actor, connected);
+                        run(link, stream, receiver, waiting, &actor).await;
+                    }
+                    Ok(Err(error)) => return failed(&error),
+                    Err(_) => {}
+                },
+            }
             tell(&actor, LinkClosed { link });
-        });
-        Self { sender, waiting, task, created_ms: now_ms }
+        })
     }
 
     /// Serves a node that has called.
-    pub fn accept(link: LinkId, stream: TcpStream, actor: Addr<Gossip>, now_ms: i64) -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let count = waiting.clone();
-        let task = actix::spawn(async move {
-            run(link, stream, receiver, count, &actor).await;
+    pub fn accept(link: LinkId, stream: TcpStream, around: Surroundings, now_ms: i64) -> Self {
+        Self::new(&around.clone(), now_ms, move |receiver, waiting| async move {
+            let Surroundings { actor, tls, .. } = around;
+            match tls {
+                None => run(link, stream, receiver, waiting, &actor).await,
+                Some(server) => match tokio::time::timeout(CONNECT_MAX, server.tls.accept_node(stream)).await
+                {
+                    Ok(Ok(stream)) => run(link, stream, receiver, waiting, &actor).await,
+                    Ok(Err(error)) => {
+                        tracing::debug!("Error accepting cluster node connection: {error}");
+                    }
+                    Err(_) => {}
+                },
+            }
             tell(&actor, LinkClosed { link });
-        });
-        Self { sender, waiting, task, created_ms: now_ms }
+        })
     }
 }
 
@@ -130,7 +198,7 @@ async fn run(
     link: LinkId,
     stream: impl AsyncRead + AsyncWrite + Unpin,
     receiver: mpsc::UnboundedReceiver<Arc<[u8]>>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     actor: &Addr<Gossip>,
 ) {
     let (reader, writer) = tokio::io::split(stream);
@@ -143,14 +211,18 @@ async fn run(
 async fn write(
     mut writer: impl AsyncWrite + Unpin,
     mut receiver: mpsc::UnboundedReceiver<Arc<[u8]>>,
-    waiting: &AtomicUsize,
+    waiting: &Waiting,
 ) {
     while let Some(bytes) = receiver.recv().await {
         if let Err(error) = writer.write_all(&bytes).await {
             tracing::debug!("I/O error writing to node link: {}", os_text(&error));
             return;
         }
-        waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+        if let Err(error) = writer.flush().await {
+            tracing::debug!("I/O error writing to node link: {}", os_text(&error));
+            return;
+        }
+        waiting.remove(bytes.len());
     }
 }
 

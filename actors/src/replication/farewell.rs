@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use skuld::cluster::NodeId;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::envelope::tell;
 use crate::pause::Paused;
-use crate::replication_log::Inject;
+use crate::replication_log::{FollowerFacts, Inject};
 use crate::server::ServerRef;
 use crate::server_commands::replication::facts;
 use crate::server_commands::tell_all_shards;
@@ -58,6 +59,46 @@ impl Farewell {
         }
         goes_on
     }
+}
+
+/// Replicas from this version on take over when they are told by the stream.
+const TAKES_OVER: u32 = 0x9_00_00;
+/// Longest wait for the chosen replica to have read that it is chosen.
+const HAND_OVER_MAX: Duration = Duration::from_millis(500);
+
+/// A primary of a cluster that is about to end tells a replica that has the whole stream to take over. It is told in
+/// the stream, which all replicas read: so all must understand it.
+pub async fn hand_over(server: &ServerRef) {
+    let Some(cluster) = &server.cluster else { return };
+    if cluster.topology().me().role != skuld::cluster::Role::Primary {
+        return;
+    }
+    let known = facts(server).await;
+    let end = known.history.as_ref().map_or(0, |history| history.offset);
+    let complete = |f: &&FollowerFacts| f.online && f.offset == end && NodeId::parse(&f.node_id).is_some();
+    let chosen = known.followers.iter().find(complete);
+    let all_understand = known.followers.iter().all(|f| f.version >= TAKES_OVER);
+    if !all_understand {
+        tracing::info!("Unable to perform auto failover on shutdown since there are legacy replicas.");
+        return;
+    }
+    let Some(chosen) = chosen.map(|f| f.node_id.clone()) else {
+        tracing::info!("Unable to find a replica to perform the auto failover on shutdown.");
+        return;
+    };
+    tracing::info!("Perform auto failover to replica {} on shutdown.", String::from_utf8_lossy(&chosen));
+    let order = [b"CLUSTER".as_slice(), b"FAILOVER", b"FORCE", b"REPLICAID", &chosen];
+    let ask = [b"REPLCONF".as_slice(), b"GETACK", b"*"];
+    for words in [order.as_slice(), ask.as_slice()] {
+        tell(server.replication_log(), Inject { words: words.iter().map(|word| word.to_vec()).collect() });
+    }
+    // The process must not end before the order has left.
+    let read = async {
+        while !facts(server).await.followers.iter().any(|f| f.node_id == chosen && f.offset > end) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let _ = tokio::time::timeout(HAND_OVER_MAX, read).await;
 }
 
 /// Waits until all replicas have the whole stream or the time is over. False if the shutdown was called off.

@@ -96,6 +96,9 @@ async fn cut(server: &ServerRef, job: &Job) -> Result<(RdbStream, Position), Str
     drop(held);
     let (name, offset) = (position.replication_id.clone(), position.offset);
     stream.add_history(&HistoryMark { name, offset, db: position.db });
+    if let Some(states) = server.cluster.as_ref().and_then(|cluster| cluster.topology().open_slots_text()) {
+        stream.add_aux(b"cluster-slot-states", states.as_bytes());
+    }
     Ok((stream, position))
 }
 

@@ -510,7 +510,7 @@ impl Link {
             skip_checksum: false,
             dual_channel: config.dual_channel_replication_enabled,
             version: VERSION,
-            node_id: None,
+            node_id: self.server.cluster.as_ref().map(|cluster| cluster.topology().me().id.to_string()),
             have,
             failover: self.failover.is_some(),
         }

@@ -62,6 +62,8 @@ pub struct Replication {
     pub buffer_bytes: AtomicU64,
     /// Replicas that are online and were heard lately (`min-replicas-to-write`).
     pub good_replicas: AtomicU32,
+    /// Replicas, whatever they do.
+    pub followers: AtomicU32,
     /// No PING and no GETACK: replicas are to catch up with the end of the stream.
     pub stream_stands_still: AtomicBool,
     /// The link to our primary, as INFO and ROLE show it.

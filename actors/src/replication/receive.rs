@@ -624,6 +624,10 @@ async fn adopt(link: &Link, loaded: Loaded, name: String, offset: i64) -> u32 {
     link.data_lost.store(false, Ordering::Relaxed);
     tracing::info!("PRIMARY <-> REPLICA sync: Finished with success");
     append_only::resume(&link.server).await;
+    if let (Some(cluster), Some(states)) = (&link.server.cluster, loaded.aux(b"cluster-slot-states")) {
+        let states = String::from_utf8_lossy(states).into_owned();
+        cluster.with(move |machine, facts, _| machine.adopt_open_slots(facts, &states)).await;
+    }
     let db = loaded
         .aux(b"repl-stream-db")
         .and_then(|v| std::str::from_utf8(v).ok())

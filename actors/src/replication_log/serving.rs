@@ -145,6 +145,10 @@ pub struct FollowerFacts {
     pub offset: i64,
     pub lag_s: i64,
     pub online: bool,
+    /// As [`Peer::version`].
+    pub version: u32,
+    /// As [`Peer::node_id`].
+    pub node_id: Vec<u8>,
 }
 
 /// What the log keeps about serving.
@@ -502,6 +506,7 @@ impl ReplicationLog {
             .filter(|f| f.stage == Stage::Online && (now - f.heard_ms) / 1000 <= lag)
             .count();
         self.server.replication.good_replicas.store(good as u32, Ordering::Relaxed);
+        self.server.replication.followers.store(self.followers.len() as u32, Ordering::Relaxed);
         self.server.replication.facts.store(Arc::new(self.facts()));
     }
 
@@ -655,6 +660,8 @@ impl ReplicationLog {
                 offset: f.offset,
                 lag_s: f.lag_s(now),
                 online: matches!(f.stage, Stage::Online | Stage::Sent),
+                version: f.peer.version,
+                node_id: f.peer.node_id.clone(),
             })
             .collect();
         let backlog = self.backlog.as_ref();

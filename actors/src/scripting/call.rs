@@ -22,6 +22,7 @@ use crate::gate;
 use crate::monitor::{self, Runner};
 use crate::server_commands::pubsub::{self, Subscriber};
 use crate::server_commands::{Inside, run_inside};
+use crate::slot_stats::slot_of_words;
 use crate::stats::bump;
 
 /// `redis.call`
@@ -183,7 +184,7 @@ fn asker(run: &mut Run) -> Asker<'_> {
 
 /// In a cluster a script uses keys of one slot, which this node serves.
 fn admit_in_cluster(run: &mut Run, command: &'static Command, words: &[&[u8]]) -> Result<(), String> {
-    let mut slot = run.slot;
+    let mut slot = run.slot.filter(|_| !run.crosses_slots);
     let Surroundings { executor, keyspace, client } = run.surroundings();
     if !executor.cluster.is_on() || !client.session.origin.is_client() || command.keys.is_empty() {
         return Ok(());
@@ -209,7 +210,7 @@ fn told_us(executor: &Executor, command: &Command, frozen_us: i64) -> i64 {
 }
 
 fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mut Reply) {
-    let (now_us, replicate) = (run.now_us, run.replicate);
+    let (now_us, replicate, crosses_slots) = (run.now_us, run.replicate, run.crosses_slots);
     let Surroundings { executor, keyspace, client } = run.surroundings();
     let start = clock::tick();
     match command.spec.handler {
@@ -242,6 +243,14 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
             let line =
                 format!("ERR Command '{}' cannot be called from scripts by this version", command.name);
             reply.error(&line);
+        }
+    }
+    if let Some(cluster) = &executor.slot_stats {
+        // The script counts for the slot of its last command, and for none if it may use several.
+        let slot = slot_of_words(command, words);
+        executor.counts_for = slot.filter(|_| !crosses_slots);
+        if let Some(slot) = slot {
+            cluster.slot_stats.add_out(slot, reply.len() as u64);
         }
     }
     if executor.monitoring {

@@ -132,6 +132,9 @@ impl Executor {
                 "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
             ));
         }
+        if flags.has(ScriptFlags::NO_CLUSTER) && self.cluster.is_on() {
+            return Err(CommandError::fixed("ERR Can not run script on cluster, 'no-cluster' flag is set."));
+        }
         Ok(())
     }
 

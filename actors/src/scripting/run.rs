@@ -51,6 +51,8 @@ pub struct Run {
     wrote: bool,
     /// The slot of the keys used so far, in a cluster.
     pub slot: Option<skuld::slot::Slot>,
+    /// Keys of other slots may be used too.
+    pub crosses_slots: bool,
     started: Tick,
     /// When the thread was given to it, this time.
     slice_started: Tick,
@@ -112,6 +114,7 @@ impl Run {
             allow_oom: false,
             wrote: false,
             slot: None,
+            crosses_slots: false,
             started,
             slice_started: started,
             // SAFETY: the caller vouches for the executor.
@@ -127,6 +130,7 @@ impl Run {
     pub fn restrict(&mut self, flags: ScriptFlags, only_reads: bool) {
         self.read_only = only_reads || flags.has(ScriptFlags::NO_WRITES);
         self.allow_oom = flags.has(ScriptFlags::ALLOW_OOM);
+        self.crosses_slots = flags.has(ScriptFlags::ALLOW_CROSS_SLOT) || flags.has(ScriptFlags::UNDECLARED);
     }
 
     /// Gives the run that this thread is executing. Only functions that scripts call may ask.

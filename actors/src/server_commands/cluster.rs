@@ -1,6 +1,7 @@
 //! CLUSTER: the subcommands that need the node. Those about the keys of a slot are in `skuld::commands::cluster`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use skuld::cluster::machine::{FailoverKind, Refusal, SetSlot};
 use skuld::cluster::{NodeId, describe};
@@ -9,11 +10,22 @@ use skuld::commands::context::CommandError;
 use skuld::resp::decode::parse_integer;
 use skuld::slot::{SLOTS, Slot};
 
+use super::replication::facts;
 use super::{Outcome, Request};
 use crate::batch::Batch;
+use crate::blocked::{self, Waited};
+use crate::clock;
 use crate::envelope::tell;
 use crate::gate::cluster::view_of;
-use crate::gossip::{ClusterShared, DescribeLinks};
+use crate::gossip::{ClusterShared, DescribeLinks, key_counts};
+use crate::replication_log::{Facts, FollowerFacts, Inject};
+
+/// How long SETSLOT waits for replicas if it does not say.
+const SETSLOT_TIMEOUT_MS: i64 = 2000;
+/// Replicas of later versions than this one (7.2.255) take SETSLOT from the stream.
+const TAKES_NO_SETSLOT: u32 = 0x7_02_ff;
+/// Between two looks at what replicas have acknowledged.
+const ACKNOWLEDGED_LOOK: Duration = Duration::from_millis(2);
 
 const INVALID_SLOT: CommandError = CommandError::fixed("ERR Invalid or out of range slot");
 
@@ -126,7 +138,7 @@ async fn change(request: &mut Request, batch: &mut Batch, cluster: &Arc<ClusterS
         {
             // From the primary's stream: it shuts down and has chosen who takes over.
             let chosen = request.args[4].clone();
-            cluster.with(move |machine, facts, _| machine.failover_of_shutdown(facts, &chosen)).await;
+            cluster.with(move |machine, facts, _| machine.failover_of_shutdown(facts, &chosen, &who)).await;
         }
         "cluster|failover" => {
             let kind = match request.args.get(2).map(|word| word.to_ascii_lowercase()) {
@@ -184,7 +196,7 @@ async fn keys_of_all(request: &Request) -> u64 {
 
 /// Keys of a slot in all databases.
 async fn keys_of_slot(request: &Request, slot: Slot) -> u64 {
-    super::slot_stats::key_counts(request, vec![slot]).await.first().map_or(0, |(_, keys)| *keys)
+    key_counts(&request.server, vec![slot]).await.first().map_or(0, |(_, keys)| *keys)
 }
 
 async fn describe_slots(request: &mut Request, batch: &Batch, cluster: &Arc<ClusterShared>) -> Outcome {
@@ -359,8 +371,37 @@ async fn slots(request: &mut Request, cluster: &Arc<ClusterShared>) -> Outcome {
     Ok(())
 }
 
+/// Sends the command to the replicas and waits until they have it: a replica that takes over knows of every slot
+/// that was being moved, or was given away.
+async fn replicas_first(request: &mut Request, batch: &mut Batch, timeout_ms: i64) -> Outcome {
+    let server = request.server.clone();
+    let able = |facts: &Facts, offset: i64| {
+        let able = |f: &&FollowerFacts| f.online && f.version > TAKES_NO_SETSLOT && f.offset >= offset;
+        facts.followers.iter().filter(able).count()
+    };
+    let wanted = able(&facts(&server).await, i64::MIN);
+    if wanted == 0 {
+        return Ok(());
+    }
+    tell(server.replication_log(), Inject { words: request.args.clone() });
+    let end = facts(&server).await.history.map_or(0, |history| history.offset);
+    let ask = [b"REPLCONF".as_slice(), b"GETACK", b"*"].map(<[u8]>::to_vec).to_vec();
+    tell(server.replication_log(), Inject { words: ask });
+    let acknowledged = async {
+        while able(&facts(&server).await, end) < wanted {
+            tokio::time::sleep(ACKNOWLEDGED_LOOK).await;
+        }
+    };
+    let deadline_ms = if timeout_ms == 0 { 0 } else { clock::unix_ms().saturating_add(timeout_ms) };
+    match blocked::wait_outside(request, batch, deadline_ms, acknowledged).await {
+        Waited::Ready(()) => Ok(()),
+        Waited::TimedOut => Err(CommandError::fixed("NOREPLICAS Not enough good replicas to write.")),
+        Waited::Refused(error) => Err(error),
+    }
+}
+
 /// `SETSLOT slot (MIGRATING id | IMPORTING id | STABLE | NODE id) [TIMEOUT ms]`
-async fn set_slot(request: &mut Request, batch: &Batch, cluster: &Arc<ClusterShared>) -> Outcome {
+async fn set_slot(request: &mut Request, batch: &mut Batch, cluster: &Arc<ClusterShared>) -> Outcome {
     const INVALID: CommandError =
         CommandError::fixed("ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP");
     use std::sync::atomic::Ordering::Relaxed;
@@ -393,6 +434,7 @@ async fn set_slot(request: &mut Request, batch: &Batch, cluster: &Arc<ClusterSha
             .await
             .map_err(refused)?;
     }
+    let mut timeout_ms = SETSLOT_TIMEOUT_MS;
     if request.is_word(next, "timeout") {
         let Some(word) = request.args.get(next + 1) else {
             return Err(CommandError::fixed("ERR Missing timeout value"));
@@ -402,6 +444,10 @@ async fn set_slot(request: &mut Request, batch: &Batch, cluster: &Arc<ClusterSha
         if timeout < 0 {
             return Err(CommandError::fixed("ERR timeout is negative"));
         }
+        timeout_ms = timeout;
+    }
+    if from_client && request.inside.is_none() {
+        replicas_first(request, batch, timeout_ms).await?;
     }
     cluster
         .with(move |machine, facts, _| machine.set_slot(facts, slot, &action, keys))

@@ -32,6 +32,13 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
         "config|rewrite" => rewrite_file(request, Additions::Changed),
         "config|resetstat" => {
             request.server.stats.reset_shared();
+            if let Some(cluster) = &request.server.cluster {
+                cluster.slot_stats.reset();
+                let reset = cluster.with(|machine, _, _| machine.stats = Default::default());
+                if request.inside.is_none() {
+                    reset.await;
+                }
+            }
             ask_all_shards(request, Controlled::ResetCounters).await;
             request.reply.ok();
             Ok(())

@@ -226,7 +226,7 @@ pub fn memory(view: &View<'_>, out: &mut Lines) {
     out.add("mem_replicas_repl_buffer", view.server.replication.link().stream_held);
     out.add("mem_clients_slaves", replication.held_bytes);
     out.add("mem_clients_normal", figures.clients);
-    out.add("mem_cluster_links", 0);
+    out.add("mem_cluster_links", view.server.cluster.as_ref().map_or(0, |cluster| cluster.link_memory()));
     out.add("mem_cluster_slot_import", 0);
     out.add("mem_cluster_slot_export", 0);
     out.add("mem_aof_buffer", view.server.persistence.aof.buffered_bytes.load(Ordering::Relaxed));

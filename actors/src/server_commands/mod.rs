@@ -30,7 +30,9 @@ pub use actor::{describe_shards, rows as actor_rows};
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as Task, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use skuld::commands::Command;
 use skuld::commands::context::CommandError;
@@ -45,6 +47,7 @@ use crate::migration;
 use crate::monitor::{self, Runner};
 use crate::server::ServerRef;
 use crate::shard::{Control, Controlled, ShardDescription};
+use crate::slot_stats::slot_of_words;
 
 /// How far a server command got.
 pub enum Ran {
@@ -154,6 +157,16 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
         let unwanted_from =
             if pubsub::replies_are_pushes(request.command) { batch.output.len() } else { from };
         settle_reply_mode(&mut batch.output, unwanted_from, &mut batch.session);
+        if let Some(cluster) = &request.server.cluster
+            && config.cluster_slot_stats_enabled
+        {
+            let words: Vec<&[u8]> = request.args.iter().map(Vec::as_slice).collect();
+            if let Some(slot) = slot_of_words(request.command, &words) {
+                cluster.slot_stats.add_time(slot, nanos);
+                cluster.slot_stats.add_in(slot, batch.request_bytes(batch.next));
+                cluster.slot_stats.add_out(slot, (batch.output.len() - from.min(batch.output.len())) as u64);
+            }
+        }
         batch
     }))
 }
@@ -169,7 +182,12 @@ pub fn run_inside(server: &ServerRef, batch: &mut Batch, inside: Inside, reply: 
         Request { server: server.clone(), command, args, reply: reply_so_far, from, inside: Some(shards) };
     let outcome = {
         let mut future = std::pin::pin!(dispatch(&mut request, batch));
-        match future.as_mut().poll(&mut Task::from_waker(Waker::noop())) {
+        let polled = if asks_the_node(command) {
+            poll_for(future.as_mut(), NODE_ANSWERS_MAX)
+        } else {
+            future.as_mut().poll(&mut Task::from_waker(Waker::noop()))
+        };
+        match polled {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => Err(CommandError::text(format!(
                 "ERR Command '{}' waits for other parts of the server and cannot run inside a transaction or a script",
@@ -183,6 +201,39 @@ pub fn run_inside(server: &ServerRef, batch: &mut Batch, inside: Inside, reply: 
     }
     *reply = request.reply;
     reply.set_protocol(batch.session.protocol);
+}
+
+/// Longest that a transaction or script waits for the node of the cluster, which has a thread of its own. It answers
+/// within microseconds, unless its role is just changing: for that it needs the shards.
+const NODE_ANSWERS_MAX: Duration = Duration::from_millis(100);
+
+/// Whether the command needs the node of the cluster and nobody else.
+fn asks_the_node(command: &Command) -> bool {
+    command.name.starts_with("cluster|") || command.name == "debug"
+}
+
+/// Wakes a thread that waits in [`poll_for`].
+struct Unpark(std::thread::Thread);
+
+impl std::task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Drives a future on this thread, for so long at most.
+fn poll_for<T>(mut future: Pin<&mut impl Future<Output = T>>, limit: Duration) -> Poll<T> {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let end = Instant::now() + limit;
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut Task::from_waker(&waker)) {
+            return Poll::Ready(done);
+        }
+        match end.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => std::thread::park_timeout(left),
+            _ => return Poll::Pending,
+        }
+    }
 }
 
 /// Has every shard do something, and waits until all have done it.

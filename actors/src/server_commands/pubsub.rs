@@ -1,6 +1,7 @@
 //! SUBSCRIBE and its kin, PUBLISH, PUBSUB, and RESET of a subscriber.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use skuld::commands::Command;
 use skuld::resp::Reply;
@@ -11,7 +12,7 @@ use crate::batch::Batch;
 use crate::clients::ClientShared;
 use crate::connection::Fence;
 use crate::envelope::tell;
-use crate::gossip::PublishToNodes;
+use crate::gossip::{PublishToNodes, waiting_bytes};
 use crate::replication::Replication;
 use crate::replication_log::Append;
 use crate::server::Server;
@@ -121,11 +122,17 @@ pub fn execute(
         "sunsubscribe" => unsubscribe(client, Kind::ShardChannel, args, reply),
         "publish" | "spublish" => {
             let kind = if verb == "publish" { Kind::Channel } else { Kind::ShardChannel };
-            reply.integer(registry.publish(kind, args[1], args[2]) as i64);
+            let receivers = registry.publish(kind, args[1], args[2]);
+            reply.integer(receivers as i64);
             if let Some(cluster) = &server.cluster {
                 let (channel, message) = (args[1].to_vec(), args[2].to_vec());
                 let sharded = kind == Kind::ShardChannel;
-                tell(cluster.gossip(), PublishToNodes { sharded, channel, message });
+                if sharded {
+                    crate::slot_stats::add_message(server, &channel, &message, receivers);
+                }
+                let waiting = cluster.for_all_peers(waiting_bytes(&channel, &message));
+                cluster.waiting_bytes.fetch_add(waiting, Relaxed);
+                tell(cluster.gossip(), PublishToNodes { sharded, channel, message, waiting });
             }
         }
         "pubsub|numpat" => reply.integer(registry.len(Kind::Pattern) as i64),
@@ -175,7 +182,7 @@ fn unsubscribe(client: Subscriber<'_>, kind: Kind, args: &[&[u8]], reply: &mut R
 }
 
 /// One reply of SUBSCRIBE and its kin: the verb in lower case, the name, the client's subscriptions left.
-fn confirm(verb: &[u8], name: Option<&[u8]>, count: usize, reply: &mut Reply) {
+pub fn confirm(verb: &[u8], name: Option<&[u8]>, count: usize, reply: &mut Reply) {
     reply.push(3);
     reply.bulk(&verb.to_ascii_lowercase());
     match name {

@@ -1,4 +1,4 @@
-//! CLUSTER SLOT-STATS, and the counting of keys by slot.
+//! CLUSTER SLOT-STATS.
 
 use std::sync::Arc;
 
@@ -8,32 +8,48 @@ use skuld::resp::decode::parse_integer;
 use skuld::slot::{SLOTS, Slot};
 
 use super::{Outcome, Request};
-use crate::envelope::tell;
-use crate::gossip::ClusterShared;
-use crate::shard::CountSlotKeys;
+use crate::gossip::{ClusterShared, key_counts};
+use crate::slot_stats::Shown;
 
-/// Keys of each of these slots, in all databases.
-pub async fn key_counts(request: &Request, slots: Vec<Slot>) -> Vec<(Slot, u64)> {
-    let slots: Arc<[Slot]> = slots.into();
-    let mut waiting = Vec::new();
-    for shard in request.server.shards() {
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        tell(shard, CountSlotKeys { slots: slots.clone(), reply });
-        waiting.push(answer);
-    }
-    let mut counts = Vec::with_capacity(slots.len());
-    for answer in waiting {
-        // A shard ends only with the process.
-        counts.extend(answer.await.unwrap_or_default());
-    }
-    counts.sort_by_key(|(slot, _)| *slot);
-    counts
+/// What slots are ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Metric {
+    KeyCount,
+    CpuUsec,
+    BytesIn,
+    BytesOut,
 }
+
+impl Metric {
+    /// The metric of that name. All but the number of keys must be counted to be ordered by.
+    fn named(word: &[u8], counted: bool) -> Option<Self> {
+        match word.to_ascii_lowercase().as_slice() {
+            b"key-count" => Some(Self::KeyCount),
+            b"cpu-usec" if counted => Some(Self::CpuUsec),
+            b"network-bytes-in" if counted => Some(Self::BytesIn),
+            b"network-bytes-out" if counted => Some(Self::BytesOut),
+            _ => None,
+        }
+    }
+
+    fn of(self, keys: u64, shown: Shown) -> u64 {
+        match self {
+            Self::KeyCount => keys,
+            Self::CpuUsec => shown.cpu_usec,
+            Self::BytesIn => shown.bytes_in,
+            Self::BytesOut => shown.bytes_out,
+        }
+    }
+}
+
+/// A slot, its keys, and what was counted for it.
+type Line = (Slot, u64, Shown);
 
 /// `SLOT-STATS SLOTSRANGE start end`, `SLOT-STATS ORDERBY metric [LIMIT n] [ASC | DESC]`
 pub async fn run(request: &mut Request, cluster: &Arc<ClusterShared>) -> Outcome {
     const INVALID_SLOT: CommandError = CommandError::fixed("ERR Invalid or out of range slot");
     let topology = cluster.topology();
+    let counted = request.server.config.load().cluster_slot_stats_enabled;
     let args = &request.args;
     if args.len() == 5 && request.is_word(2, "slotsrange") {
         let slot = |word: &[u8]| parse_integer(word).and_then(slot_number).ok_or(INVALID_SLOT);
@@ -45,8 +61,8 @@ pub async fn run(request: &mut Request, cluster: &Arc<ClusterShared>) -> Outcome
             )));
         }
         let slots = (start.0..=end.0).map(Slot).filter(|slot| topology.is_of_my_shard(*slot)).collect();
-        let counts = key_counts(request, slots).await;
-        return write(request, &counts);
+        let lines = lines(request, cluster, slots).await;
+        return write(request, &lines, counted);
     }
     if !request.is_word(2, "orderby") {
         return Err(CommandError::quoting(
@@ -55,9 +71,8 @@ pub async fn run(request: &mut Request, cluster: &Arc<ClusterShared>) -> Outcome
             "'. Try CLUSTER HELP.",
         ));
     }
-    if !request.is_word(3, "key-count") {
-        return Err(CommandError::fixed("ERR Unrecognized sort metric for ORDERBY."));
-    }
+    let metric = Metric::named(&args[3], counted)
+        .ok_or(CommandError::fixed("ERR Unrecognized sort metric for ORDERBY."))?;
     let (mut limit, mut ascending) = (None, None);
     let mut at = 4;
     while at < args.len() {
@@ -85,25 +100,40 @@ pub async fn run(request: &mut Request, cluster: &Arc<ClusterShared>) -> Outcome
         }
     }
     let slots = (0..SLOTS as u16).map(Slot).filter(|slot| topology.is_of_my_shard(*slot)).collect();
-    let mut counts = key_counts(request, slots).await;
+    let mut lines = lines(request, cluster, slots).await;
+    let value = |line: &Line| metric.of(line.1, line.2);
     if ascending == Some(true) {
-        counts.sort_by_key(|(slot, keys)| (*keys, *slot));
+        lines.sort_by_key(|line| (value(line), line.0));
     } else {
-        counts.sort_by_key(|(slot, keys)| (std::cmp::Reverse(*keys), *slot));
+        lines.sort_by_key(|line| (std::cmp::Reverse(value(line)), line.0));
     }
-    counts.truncate(limit.unwrap_or(SLOTS));
-    write(request, &counts)
+    lines.truncate(limit.unwrap_or(SLOTS));
+    write(request, &lines, counted)
 }
 
-fn write(request: &mut Request, counts: &[(Slot, u64)]) -> Outcome {
+async fn lines(request: &Request, cluster: &ClusterShared, slots: Vec<Slot>) -> Vec<Line> {
+    let counts = key_counts(&request.server, slots).await;
+    counts.into_iter().map(|(slot, keys)| (slot, keys, cluster.slot_stats.shown(slot))).collect()
+}
+
+fn write(request: &mut Request, lines: &[Line], counted: bool) -> Outcome {
     let reply = &mut request.reply;
-    reply.array(counts.len());
-    for (slot, keys) in counts {
+    reply.array(lines.len());
+    for (slot, keys, shown) in lines {
         reply.array(2);
         reply.integer(i64::from(slot.0));
-        reply.map(1);
+        reply.map(if counted { 4 } else { 1 });
         reply.bulk(b"key-count");
         reply.integer(*keys as i64);
+        if counted {
+            let Shown { cpu_usec, bytes_in, bytes_out } = *shown;
+            let figures: [(&[u8], u64); 3] =
+                [(b"cpu-usec", cpu_usec), (b"network-bytes-in", bytes_in), (b"network-bytes-out", bytes_out)];
+            for (name, value) in figures {
+                reply.bulk(name);
+                reply.integer(value as i64);
+            }
+        }
     }
     Ok(())
 }

@@ -21,9 +21,9 @@ use std::time::SystemTime;
 use arc_swap::ArcSwapOption;
 use skuld::config::Config;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use settings::{build, modified_at};
 pub use settings::{client_settings, is_wanted};
@@ -32,6 +32,8 @@ pub use settings::{client_settings, is_wanted};
 pub struct Settings {
     pub server: Arc<ServerConfig>,
     pub client: Arc<ClientConfig>,
+    /// For nodes that call, if the bus is encrypted: they must show a certificate, whatever `tls-auth-clients` says.
+    pub bus: Option<Arc<ServerConfig>>,
     /// For INFO: the certificates of `tls-cert-file`, `tls-client-cert-file`, `tls-ca-cert-file`.
     pub shown: [Option<certificate::Facts>; 3],
     modified: Vec<Option<SystemTime>>,
@@ -95,5 +97,18 @@ impl Tls {
         let settings = self.current().ok_or_else(|| std::io::Error::other("TLS is not configured"))?;
         let address = socket.peer_addr()?.ip();
         TlsConnector::from(settings.client.clone()).connect(ServerName::from(address), socket).await
+    }
+
+    /// Speaks TLS on a connection that another node of the cluster has opened.
+    ///
+    /// # Errors
+    /// Why there is no encrypted connection.
+    pub async fn accept_node(
+        &self,
+        socket: TcpStream,
+    ) -> std::io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
+        let settings = self.current().and_then(|settings| settings.bus.clone());
+        let settings = settings.ok_or_else(|| std::io::Error::other("TLS is not configured"))?;
+        TlsAcceptor::from(settings).accept(socket).await
     }
 }

@@ -39,8 +39,16 @@ pub fn build(config: &Config) -> Result<Settings, String> {
         facts(&config.tls_client_cert_file.to_str()),
         authorities(config)?.iter().filter_map(|der| certificate::facts(der)).min_by_key(|f| f.not_after),
     ];
+    let auth = config.tls_auth_clients;
+    let bus = if config.tls_cluster {
+        let own = (own.0.clone(), own.1.clone_key());
+        Some(Arc::new(server(config, &provider, &versions, roots.clone(), own, TlsAuthClients::Yes)?))
+    } else {
+        None
+    };
     Ok(Settings {
-        server: Arc::new(server(config, &provider, &versions, roots.clone(), own)?),
+        bus,
+        server: Arc::new(server(config, &provider, &versions, roots.clone(), own, auth)?),
         client: Arc::new(client(config, &provider, &versions, roots)?),
         shown,
         modified,
@@ -180,10 +188,11 @@ fn server(
     versions: &[&'static SupportedProtocolVersion],
     roots: Arc<RootCertStore>,
     own: Own,
+    auth: TlsAuthClients,
 ) -> Result<ServerConfig, String> {
     let verifier = || {
         let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
-        let builder = match config.tls_auth_clients {
+        let builder = match auth {
             TlsAuthClients::Optional => builder.allow_unauthenticated(),
             TlsAuthClients::Yes | TlsAuthClients::No => builder,
         };
@@ -192,7 +201,7 @@ fn server(
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions)
         .map_err(|e| e.to_string())?;
-    let builder = match config.tls_auth_clients {
+    let builder = match auth {
         TlsAuthClients::No => builder.with_no_client_auth(),
         TlsAuthClients::Yes | TlsAuthClients::Optional => builder.with_client_cert_verifier(verifier()?),
     };

@@ -284,10 +284,10 @@ impl Machine {
     }
 
     /// The primary of this node shuts down and has chosen a replica to take over: this one, if the id is its own.
-    pub fn failover_of_shutdown(&mut self, facts: Facts, chosen: &[u8]) {
+    pub fn failover_of_shutdown(&mut self, facts: Facts, chosen: &[u8], who: &str) {
         self.facts = facts;
         if self.me().is_replica() && self.me().primary.is_some() && chosen == self.me().id.as_bytes() {
-            self.notice("Forced failover primary request accepted (primary request).".to_owned());
+            self.notice(format!("Forced failover primary request accepted (primary request from '{who}')."));
             self.force_manual_failover();
         }
         self.finish();

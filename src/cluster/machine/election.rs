@@ -213,6 +213,12 @@ impl Machine {
             self.election.rank = 0;
             self.election.primary_rank = 0;
         }
+        if !manual && self.is_undisputed() {
+            self.election.at = now;
+            self.notice(
+                "This is the best ranked replica and can initiate the election immediately.".to_owned(),
+            );
+        }
         let delay = self.election.at - now;
         let (rank, primary_rank) = (self.election.rank, self.election.primary_rank);
         let offset = self.facts.offset;
@@ -220,12 +226,18 @@ impl Machine {
             "Start of election delayed for {delay} milliseconds (rank #{rank}, primary rank #{primary_rank}, offset {offset})."
         ));
         self.pong_to_siblings();
-        if !manual && self.is_undisputed() {
-            self.election.at = now;
-            self.notice(
-                "This is the best ranked replica and can initiate the election immediately.".to_owned(),
+    }
+
+    /// An operator wants a failover now: an election under way, which may never get its votes, is over.
+    pub(super) fn restart_election(&mut self) {
+        if self.election.asked {
+            let text = format!(
+                "Failover election in progress for epoch {}, but received a new manual failover. Resetting the election.",
+                self.election.epoch
             );
+            self.log(Level::Warning, text);
         }
+        self.election.forget();
     }
 
     fn revise_ranks(&mut self) {

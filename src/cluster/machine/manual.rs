@@ -41,7 +41,7 @@ impl Machine {
     pub(super) fn start_manual_failover(&mut self, primary: NodeIndex) {
         self.reset_manual_failover();
         self.manual.end = self.facts.now + self.settings.manual_failover_timeout;
-        self.election.forget();
+        self.restart_election();
         self.send_to(primary, Kind::ManualFailoverStart, Body::Empty);
     }
 
@@ -50,7 +50,7 @@ impl Machine {
         self.reset_manual_failover();
         self.manual.end = self.facts.now + self.settings.manual_failover_timeout;
         self.manual.can_start = true;
-        self.election.forget();
+        self.restart_election();
         self.todo.handle_manual = true;
     }
 

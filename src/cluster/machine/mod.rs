@@ -242,6 +242,8 @@ pub struct Machine {
     by_id: BTreeMap<NodeId, NodeIndex>,
     me: NodeIndex,
     owners: Vec<Option<NodeIndex>>,
+    /// The nodes and owners of the last snapshot, as long as no slot has another owner.
+    shown_owners: Option<(Vec<NodeIndex>, Arc<[u16]>)>,
     /// Slots whose owner has stopped claiming them.
     unclaimed: SlotBitmap,
     migrating: BTreeMap<u16, NodeIndex>,
@@ -281,6 +283,7 @@ impl Machine {
             by_id: BTreeMap::new(),
             me: 0,
             owners: vec![None; SLOTS],
+            shown_owners: None,
             unclaimed: SlotBitmap::default(),
             migrating: BTreeMap::new(),
             importing: BTreeMap::new(),
@@ -478,11 +481,7 @@ impl Machine {
         debug_assert_ne!(index, self.me);
         let text = format!("Deleting node {} from cluster view", self.name(index));
         self.log(Level::Debug, text);
-        for slot in 0..SLOTS {
-            if self.owners[slot] == Some(index) {
-                self.set_owner(Slot(slot as u16), None);
-            }
-        }
+        self.drop_slots_of(index);
         self.migrating.retain(|_, node| *node != index);
         self.importing.retain(|_, node| *node != index);
         for other in self.indices() {

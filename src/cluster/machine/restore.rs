@@ -147,6 +147,19 @@ impl Machine {
         self.finish();
     }
 
+    /// The owners as places of the snapshot. Most snapshots differ from the one before in something else.
+    fn shown_owners(&mut self, indices: Vec<NodeIndex>, places: &[usize]) -> Arc<[u16]> {
+        if let Some((nodes, owners)) = self.shown_owners.as_ref()
+            && *nodes == indices
+        {
+            return owners.clone();
+        }
+        let place = |owner: &Option<NodeIndex>| owner.map_or(NO_OWNER, |index| places[index] as u16);
+        let owners: Arc<[u16]> = self.owners.iter().map(place).collect();
+        self.shown_owners = Some((indices, owners.clone()));
+        owners
+    }
+
     /// The snapshot of now.
     pub fn topology(&mut self) -> Topology {
         let generation = self.next_generation();
@@ -182,11 +195,7 @@ impl Machine {
             generation,
             nodes,
             me: places[self.me],
-            owners: self
-                .owners
-                .iter()
-                .map(|owner| owner.map_or(NO_OWNER, |index| places[index] as u16))
-                .collect(),
+            owners: self.shown_owners(indices, &places),
             migrating: open(&self.migrating),
             importing: open(&self.importing),
             state: self.state,

@@ -178,7 +178,7 @@ impl Machine {
         self.save_safely();
     }
 
-    fn drop_slots_of(&mut self, index: NodeIndex) -> usize {
+    pub(super) fn drop_slots_of(&mut self, index: NodeIndex) -> usize {
         let slots: Vec<Slot> = self.node(index).slots.iter().collect();
         slots.iter().for_each(|slot| self.set_owner(*slot, None));
         slots.len()

@@ -64,6 +64,27 @@ impl Machine {
         Ok(())
     }
 
+    /// Takes the open slots of the primary whose data this replica has just received, as
+    /// [`crate::cluster::Topology::open_slots_text`] writes them. What cannot be understood is left out.
+    pub fn adopt_open_slots(&mut self, facts: Facts, text: &str) {
+        self.facts = facts;
+        if self.me().is_primary() {
+            return;
+        }
+        let (mut migrating, mut importing) = (BTreeMap::new(), BTreeMap::new());
+        for word in text.split(',').filter(|word| !word.is_empty()) {
+            let Some(place) = word.find(['<', '>']) else { continue };
+            let slot = word[..place].parse().ok().filter(|slot| usize::from(*slot) < SLOTS);
+            let node = NodeId::parse(&word.as_bytes()[place + 1..]).and_then(|id| self.find(&id));
+            let (Some(slot), Some(node)) = (slot, node) else { continue };
+            let slots = if word.as_bytes()[place] == b'<' { &mut importing } else { &mut migrating };
+            slots.insert(slot, node);
+        }
+        (self.migrating, self.importing) = (migrating, importing);
+        self.save_later();
+        self.finish();
+    }
+
     /// Carries the order out.
     pub fn set_slot(&mut self, facts: Facts, slot: Slot, action: &SetSlot, keys: u64) -> Ordered {
         self.facts = facts;

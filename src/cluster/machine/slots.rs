@@ -16,6 +16,7 @@ impl Machine {
             }
         }
         self.owners[slot.index()] = owner;
+        self.shown_owners = None;
         self.unclaimed.remove(slot);
         if let Some(new) = owner {
             let node = self.node_mut(new);
@@ -33,6 +34,7 @@ impl Machine {
     /// Takes over what a primary claims, and tells it if it is behind.
     pub(super) fn process_claims(&mut self, sender: NodeIndex, header: &Header) {
         if header.replica_of.is_none() {
+            self.follow_targets(sender, header.config_epoch);
             if self.node(sender).slots != header.slots || !self.unclaimed.is_empty() {
                 self.apply_claims(sender, header.config_epoch, &header.slots);
             }
@@ -40,8 +42,45 @@ impl Machine {
         }
     }
 
+    /// Slots being moved to, or from, a node whose place the sender has taken go on with the sender.
+    fn follow_targets(&mut self, sender: NodeIndex, epoch: u64) {
+        if self.migrating.is_empty() && self.importing.is_empty() {
+            return;
+        }
+        let replaced = |machine: &Self, node: NodeIndex| {
+            node != sender && machine.same_shard(node, sender) && machine.node(node).config_epoch < epoch
+        };
+        let of = |open: &BTreeMap<u16, NodeIndex>| -> Vec<u16> {
+            open.iter().filter(|(_, node)| replaced(self, **node)).map(|(slot, _)| *slot).collect()
+        };
+        let (targets, sources) = (of(&self.migrating), of(&self.importing));
+        for slot in targets {
+            self.migrating.insert(slot, sender);
+            let text = format!(
+                "Failover occurred in migration target. Slot {slot} is now being migrated to node {} in shard {}.",
+                self.name(sender),
+                self.node(sender).shard_id
+            );
+            self.notice(text);
+            self.save_later();
+        }
+        for slot in sources {
+            self.importing.insert(slot, sender);
+            let text = format!(
+                "Failover occurred in migration source. Update importing source for slot {slot} to node {} in shard {}.",
+                self.name(sender),
+                self.node(sender).shard_id
+            );
+            self.notice(text);
+            self.save_later();
+        }
+    }
+
     /// If the sender claims a slot of somebody whose epoch is higher, it is told.
     fn update_if_stale(&mut self, sender: NodeIndex, epoch: u64, claimed: &SlotBitmap) {
+        if self.node(sender).slots == *claimed {
+            return;
+        }
         let owner = claimed.iter().find_map(|slot| {
             let owner = self.owners[slot.index()].filter(|owner| *owner != sender)?;
             (!self.unclaimed.contains(slot) && self.node(owner).config_epoch > epoch).then_some(owner)
@@ -105,18 +144,17 @@ impl Machine {
         let mut take = Vec::new();
         let mut ranges: Vec<(NodeIndex, u16, u16)> = Vec::new();
         let claims_any = !claimed.is_empty();
-        for number in 0..SLOTS as u16 {
-            let slot = Slot(number);
+        for slot in self.node(sender).slots.clone().iter().filter(|slot| !claimed.contains(*slot)) {
+            self.unclaimed.insert(slot);
+        }
+        if self.me().is_primary() {
+            let abandoned = |slot: &Slot| !claimed.contains(*slot);
+            let from_sender = self.importing.iter().filter(|(_, source)| **source == sender);
+            take.extend(from_sender.map(|(number, _)| Slot(*number)).filter(abandoned));
+        }
+        for slot in claimed.iter() {
+            let number = slot.0;
             let owner = self.owners[slot.index()];
-            if !claimed.contains(slot) {
-                if owner == Some(sender) {
-                    self.unclaimed.insert(slot);
-                }
-                if self.importing.get(&number) == Some(&sender) && self.me().is_primary() {
-                    take.push(slot);
-                }
-                continue;
-            }
             if owner == Some(sender) {
                 self.unclaimed.remove(slot);
                 continue;

@@ -28,19 +28,20 @@ impl Machine {
         if self.state_checks.first == 0 {
             self.state_checks.first = now;
         }
-        let (mut size, mut reachable) = (0, 0);
-        for (_, node) in self.nodes().filter(|(_, node)| node.votes()) {
-            size += 1;
-            reachable += usize::from(!node.has(flag::PFAIL | flag::FAIL));
+        let (mut size, mut reachable, mut served) = (0, 0, 0);
+        for (_, node) in self.nodes() {
+            if node.votes() {
+                size += 1;
+                reachable += usize::from(!node.has(flag::PFAIL | flag::FAIL));
+            }
+            served += if node.failed() { 0 } else { node.slot_count };
         }
         self.size = size;
         if self.me().is_primary() && self.state == ClusterState::Fail && !self.is_safe_to_join() {
             return;
         }
-        let covered =
-            || (0..SLOTS).all(|slot| self.owners[slot].is_some_and(|owner| !self.node(owner).failed()));
         let mut reason = None;
-        if self.settings.require_full_coverage && !covered() {
+        if self.settings.require_full_coverage && served < SLOTS {
             reason = Some(
                 "At least one hash slot is not served by any available node. Please check the 'cluster-require-full-coverage' configuration.",
             );
