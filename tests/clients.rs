@@ -4,48 +4,13 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
+use support::programs::{installed, npm_package, run, skip};
 use support::server::{Launch, repository};
 
 const REDIS_PY: &str = "redis==6.4.0";
 const IOREDIS: &str = "ioredis@5.8.2";
-
-/// Runs a program to its end; the reason if it cannot be run or fails.
-fn run(command: &mut Command) -> Result<Output, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        Ok(output)
-    } else {
-        let text = [output.stdout, output.stderr].concat();
-        Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&text)))
-    }
-}
-
-/// Installs what is not there yet. The directory is named by the version, and complete if it is there: it is made
-/// under another name first.
-fn installed(what: &str, install: impl FnOnce(&Path) -> Result<Output, String>) -> Result<PathBuf, String> {
-    let parent = repository().join("target/clients");
-    let directory = parent.join(what.replace(['@', '='], "-"));
-    if directory.exists() {
-        return Ok(directory);
-    }
-    let unfinished = parent.join(format!("unfinished-{what}-{}", std::process::id()));
-    std::fs::create_dir_all(&unfinished).map_err(|error| format!("{}: {error}", unfinished.display()))?;
-    let outcome = install(&unfinished);
-    if outcome.is_ok() {
-        // Another test process may have been faster.
-        let _ = std::fs::rename(&unfinished, &directory);
-    }
-    let _ = std::fs::remove_dir_all(&unfinished);
-    outcome.map(|_| directory)
-}
-
-fn skip(library: &str, reason: &str) {
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{library} is needed in CI: {reason}");
-    eprintln!("SKIPPED: {library} cannot be tried here: {reason}");
-}
 
 /// Runs a round against servers with one and with three workers.
 fn round(mut script: impl FnMut(u16) -> Command) {
@@ -111,13 +76,7 @@ fn redis_py_in_a_cluster() {
 
 #[test]
 fn ioredis() {
-    let library = installed(IOREDIS, |directory| {
-        run(Command::new("npm")
-            .args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--prefix"])
-            .arg(directory)
-            .arg(IOREDIS))
-    });
-    match library {
+    match npm_package(IOREDIS) {
         Ok(library) => round(|port| {
             let mut command = Command::new("node");
             command.arg(repository().join("tests/clients/round.cjs")).arg(port.to_string());

@@ -4,6 +4,7 @@
 //! - [`client`]: a blocking client that hands out the raw bytes of each reply
 //! - [`cluster`]: clusters of both kinds of servers
 //! - [`server`]: starting and stopping Skuld and the reference server
+//! - [`programs`]: client libraries and other programs that tests drive
 //! - [`text`]: command lines in the syntax of redis-cli, and bytes made readable
 //! - [`rig`]: one scenario on several servers, seen as text
 //! - [`rng`]: the seeded random numbers of the generators
@@ -26,6 +27,7 @@ pub mod effects;
 pub mod r#gen;
 pub mod known;
 pub mod parity;
+pub mod programs;
 pub mod resp;
 pub mod rig;
 pub mod rng;

@@ -1,8 +1,11 @@
 //! What the page shows, as JSON.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
-use skuld::cluster::Topology;
-use skuld::cluster::topology::NO_OWNER;
+use skuld::cluster::{Role, Topology};
+use skuld::migration::Job;
+use skuld::slot::{SLOTS, Slot};
 
 use super::field;
 use crate::server::Server;
@@ -12,8 +15,6 @@ use crate::{slow, telemetry};
 
 /// Entries of the lists of slow messages.
 const SLOW_SHOWN: usize = 12;
-/// Slots that the map of slots shows as one.
-const SLOTS_PER_CELL: usize = 32;
 /// Fields of INFO that the page shows by name.
 const FIELDS: [&str; 38] = [
     "valkey_version",
@@ -106,6 +107,7 @@ pub fn of(server: &Server, info: &str, shards: &[ShardDescription]) -> Value {
         })
         .collect();
     let (waits, runs) = slow::longest(SLOW_SHOWN);
+    let jobs: Vec<Job> = server.migrations.log().iter().cloned().collect();
     let entries = |list: Vec<slow::Slow>| list.iter().map(slow_entry).collect::<Vec<_>>();
     json!({
         "info": fields,
@@ -114,51 +116,51 @@ pub fn of(server: &Server, info: &str, shards: &[ShardDescription]) -> Value {
         "messages": messages,
         "longestWaits": entries(waits),
         "longestRuns": entries(runs),
-        "migrations": migrations(server),
-        "slots": server.cluster.as_ref().map(|cluster| slot_map(&cluster.topology())),
+        "migrations": migrations(&jobs),
+        "cluster": server.cluster.as_ref().map(|cluster| slot_map(&cluster.topology(), &jobs)),
     })
 }
 
-/// Who serves which slots, a letter per [`SLOTS_PER_CELL`] slots: `o` this node, `x` others, `-` nobody, `m` several of
-/// these; `g` where this node is giving a slot away, `t` where it takes one.
-fn slot_map(topology: &Topology) -> Value {
-    let cells: String = topology
-        .owners
-        .chunks(SLOTS_PER_CELL)
-        .enumerate()
-        .map(|(cell, owners)| {
-            let first = (cell * SLOTS_PER_CELL) as u16;
-            let here = first..first + owners.len() as u16;
-            if topology.migrating.range(here.clone()).next().is_some() {
-                return 'g';
-            }
-            if topology.importing.range(here).next().is_some() {
-                return 't';
-            }
-            let letter = |owner: &u16| match *owner {
-                NO_OWNER => '-',
-                owner if usize::from(owner) == topology.me => 'o',
-                _ => 'x',
-            };
-            let letter_of_first = owners.first().map_or('-', letter);
-            if owners.iter().all(|owner| letter(owner) == letter_of_first) { letter_of_first } else { 'm' }
-        })
-        .collect();
+/// Who serves which slots, as far as this node knows. Slots are told as runs: the last slot of each, and the number of
+/// its owner in `nodes` (null: nobody). `open` are those being moved, and whether they leave this node.
+fn slot_map(topology: &Topology, jobs: &[Job]) -> Value {
     let nodes: Vec<Value> = topology
         .nodes
         .iter()
-        .enumerate()
-        .filter(|(_, node)| node.slots > 0)
-        .map(|(at, node)| json!({ "id": node.id.to_string(), "slots": node.slots, "me": at == topology.me }))
+        .map(|node| {
+            json!({
+                "id": node.id.to_string(),
+                "address": format!("{}:{}", node.ip, node.tcp_port),
+                "role": if node.role == Role::Primary { "primary" } else { "replica" },
+                "failed": node.failed(),
+                "slots": node.slots,
+            })
+        })
         .collect();
-    json!({ "cells": cells, "perCell": SLOTS_PER_CELL, "nodes": nodes })
+    let owners: Vec<Option<usize>> = (0..SLOTS as u16).map(|slot| topology.owner_index(Slot(slot))).collect();
+    let runs: Vec<(usize, Option<usize>)> = owners
+        .chunk_by(|a, b| a == b)
+        .scan(0, |before, run| {
+            *before += run.len();
+            Some((*before - 1, run[0]))
+        })
+        .collect();
+    let open = |leaving: bool, ranges: Vec<(u16, u16)>| json!({ "leaving": leaving, "ranges": ranges });
+    let by_key = |slots: &BTreeMap<u16, usize>| slots.keys().map(|&slot| (slot, slot)).collect::<Vec<_>>();
+    let mut moving: Vec<Value> = jobs
+        .iter()
+        .filter(|job| !job.state.is_finished())
+        .map(|job| {
+            open(job.state.is_export(), job.ranges.0.iter().map(|range| (range.start, range.end)).collect())
+        })
+        .collect();
+    moving.extend([open(true, by_key(&topology.migrating)), open(false, by_key(&topology.importing))]);
+    json!({ "me": topology.me, "nodes": nodes, "runs": runs, "open": moving })
 }
 
 /// The slot migration jobs this node knows, newest first, with their transitions.
-fn migrations(server: &Server) -> Vec<Value> {
-    let mut jobs: Vec<Value> = server
-        .migrations
-        .log()
+fn migrations(jobs: &[Job]) -> Vec<Value> {
+    let mut jobs: Vec<Value> = jobs
         .iter()
         .map(|job| {
             let transitions: Vec<Value> = job
@@ -214,15 +216,17 @@ fn slow_entry(entry: &slow::Slow) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use skuld::cluster::topology::NO_OWNER;
+
     use super::*;
 
     #[test]
-    fn a_cell_of_the_map_says_who_serves_its_slots() {
-        let mut owners = vec![NO_OWNER; skuld::slot::SLOTS];
+    fn the_map_tells_runs_of_slots_and_those_that_move() {
+        let mut owners = vec![NO_OWNER; SLOTS];
         owners[..64].fill(0);
         owners[64..96].fill(1);
         owners[100] = 0;
-        let map = slot_map(&Topology {
+        let topology = Topology {
             generation: 1,
             nodes: Vec::new(),
             me: 0,
@@ -232,8 +236,10 @@ mod tests {
             state: Default::default(),
             size: 0,
             current_epoch: 0,
-        });
-        let cells = map["cells"].as_str().expect("a string");
-        assert_eq!((cells.len(), &cells[..5], &cells[510..]), (512, "ogxm-", "-t"));
+        };
+        let map = slot_map(&topology, &[]);
+        assert_eq!(map["runs"], json!([[63, 0], [95, 1], [99, null], [100, 0], [16383, null]]));
+        let moving = json!([{ "leaving": true, "ranges": [[33, 33]] }, { "leaving": false, "ranges": [[16383, 16383]] }]);
+        assert_eq!(map["open"], moving);
     }
 }
