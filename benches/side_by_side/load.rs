@@ -31,7 +31,15 @@ const fn scenario(
 
 const VALUE: &str = "SET key:%k xxxxxxxxxxxxxxxx";
 
-/// In a command `%k` is a random key number of twelve digits, `%n` the number of the request.
+/// A small script, and how it is run.
+const SCRIPT: (&str, u64) = ("SCRIPT LOAD return(redis.call('GET',KEYS[1]))", 1);
+const RUN_SCRIPT: &str = "EVALSHA bfef805d9dcd9d3857da9372933ef22c17736f58 1 key:%k";
+/// A transaction that writes ten keys.
+const TEN: &str = "MULTI;SET key:%k a;SET key:%k b;SET key:%k c;SET key:%k d;SET key:%k e;SET key:%k f;SET key:%k g;\
+                   SET key:%k h;SET key:%k i;SET key:%k j;EXEC";
+
+/// In a command `%k` is a random key number of twelve digits, `%n` the number of the request. Commands parted by `;` are
+/// one request together.
 pub const SCENARIOS: &[Scenario] = &[
     scenario("get p1", 1, (VALUE, KEYS), "GET key:%k"),
     scenario("set p1", 1, (VALUE, KEYS), VALUE),
@@ -48,6 +56,9 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario("lrange100 p16", 16, ("RPUSH biglist v%n", 100), "LRANGE biglist 0 99"),
     scenario("zrange100 p16", 16, ("ZADD bigzset %n m%n", 100), "ZRANGE bigzset 0 99"),
     scenario("hgetall50 p16", 16, ("HSET bighash f%n v%n", 50), "HGETALL bighash"),
+    scenario("exec10 p1", 1, (VALUE, KEYS), TEN),
+    scenario("evalsha p1", 1, SCRIPT, RUN_SCRIPT),
+    scenario("evalsha p16", 16, SCRIPT, RUN_SCRIPT),
 ];
 
 /// What one run measured.
@@ -72,14 +83,19 @@ impl Random {
     }
 }
 
-fn encode(out: &mut Vec<u8>, template: &str, key: u64, n: u64) {
-    let words: Vec<String> = template
-        .split(' ')
-        .map(|w| w.replace("%k", &format!("{key:012}")).replace("%n", &n.to_string()))
-        .collect();
-    out.extend(format!("*{}\r\n", words.len()).bytes());
-    for w in words {
-        out.extend(format!("${}\r\n{w}\r\n", w.len()).bytes());
+fn encode(out: &mut Vec<u8>, template: &str, mut key: impl FnMut() -> u64, n: u64) {
+    for command in template.split(';') {
+        let words: Vec<String> = command
+            .split(' ')
+            .map(|w| {
+                let word = w.replace("%n", &n.to_string());
+                if word.contains("%k") { word.replace("%k", &format!("{:012}", key())) } else { word }
+            })
+            .collect();
+        out.extend(format!("*{}\r\n", words.len()).bytes());
+        for w in words {
+            out.extend(format!("${}\r\n{w}\r\n", w.len()).bytes());
+        }
     }
 }
 
@@ -136,17 +152,18 @@ async fn client(port: u16, scenario: &Scenario, pipelines: u64, seed: u64) -> Ve
             let mut out = Vec::new();
             for _ in 0..scenario.pipeline {
                 let n = random.next() % 1_000_000;
-                encode(&mut out, scenario.command, random.next() % KEYS, n);
+                encode(&mut out, scenario.command, || random.next() % KEYS, n);
             }
             out
         })
         .collect();
+    let replies = scenario.pipeline * scenario.command.split(';').count();
     let mut buf = Vec::with_capacity(1 << 16);
     let mut latencies = Vec::with_capacity(pipelines as usize);
     for i in 0..pipelines {
         let start = Instant::now();
         let request = &prepared[(i % 64) as usize];
-        exchange(&mut stream, request, scenario.pipeline, &mut buf).await.expect("replies");
+        exchange(&mut stream, request, replies, &mut buf).await.expect("replies");
         latencies.push(start.elapsed().as_micros().min(u128::from(u32::MAX)) as u32);
     }
     latencies
@@ -167,7 +184,7 @@ pub fn fill(server: &Server, template: &str, count: u64) {
     });
     let mut out = Vec::new();
     for n in 0..count {
-        encode(&mut out, template, n, n);
+        encode(&mut out, template, || n, n);
         if out.len() > 60_000 || n + 1 == count {
             stream.write_all(&out).expect("requests");
             out.clear();
@@ -220,7 +237,7 @@ pub fn run(binaries: &Binaries, kind: Kind, scenario: &Scenario, requests: u64, 
 }
 
 /// Polls all futures to their end on this thread.
-async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+pub async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
     let mut results: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
     std::future::poll_fn(move |cx| {

@@ -4,6 +4,7 @@
 //! cargo bench -p skuld-actors --bench side_by_side                    # the table of the README, 5 alternating runs
 //! cargo bench -p skuld-actors --bench side_by_side -- --runs 3 get     # scenarios whose name contains a word
 //! cargo bench -p skuld-actors --bench side_by_side -- memory gap       # bytes per key; longest gaps
+//! cargo bench -p skuld-actors --bench side_by_side -- sessions         # many subscribers, many who wait
 //! cargo bench -p skuld-actors --bench side_by_side -- lifetime         # expiry, flushes, hit ratios
 //! ```
 //!
@@ -15,6 +16,7 @@ mod lifetime;
 mod load;
 mod memory;
 mod servers;
+mod sessions;
 
 use servers::Kind;
 
@@ -97,6 +99,9 @@ fn main() {
     }
     if wanted("gap") {
         gap::run(&binaries, options.runs, options.workers);
+    }
+    if wanted("sessions") {
+        sessions::run(&binaries, options.runs);
     }
     if wanted("lifetime") {
         lifetime::run(&binaries, options.runs, options.workers);
