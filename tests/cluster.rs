@@ -204,6 +204,7 @@ fn without_cluster_mode_its_commands_say_so() {
         );
     }
     assert_eq!(client.ask("CLUSTER KEYSLOT foo").integer(), Some(12182));
+    assert_eq!(client.ask("READONLY").text(), "OK");
 }
 
 /// Primaries of both kinds, without replicas: they find each other, agree, redirect to each other, and pass messages.

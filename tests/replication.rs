@@ -133,7 +133,8 @@ fn cell(primary: Kind, replica: Kind, options: &[(&str, &str)], workers: usize) 
     write(&mut primary.connect(), count);
     assert_same(&primary, &replica);
     let mut client = primary.connect();
-    assert_eq!(info(&mut client, "stats", "sync_full"), full, "a cut link is continued");
+    let again = info(&mut client, "stats", "sync_full");
+    assert_eq!(again, full, "a cut link is continued\n{}\n{}", primary.log_tail(), replica.log_tail());
     assert_ne!(info(&mut client, "stats", "sync_partial_ok"), "0");
     assert!(!replica.log().contains("== CRITICAL =="), "{}", replica.log_tail());
 }

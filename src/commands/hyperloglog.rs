@@ -169,8 +169,9 @@ fn pretend_simd(ctx: &mut Context<'_>) -> Outcome {
 
 /// PFSELFTEST: adds the same elements to a sparse and a dense value and compares registers and estimates.
 pub fn pfselftest(ctx: &mut Context<'_>) -> Outcome {
-    /// Three standard deviations of an estimate from 16384 registers, and room for small counts.
-    const ERROR_MAX: f64 = 3.0 * 0.0081;
+    /// Six standard deviations of an estimate from 16384 registers, and room for small counts: at fifteen counts, with
+    /// other elements each time, three would be passed now and then.
+    const ERROR_MAX: f64 = 6.0 * 0.0081;
     const ELEMENTS: u64 = 20_000;
     let (mut sparse, mut dense) = (hll::create(), hll::create());
     hll::make_dense(&mut dense)?;
