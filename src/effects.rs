@@ -149,16 +149,45 @@ pub struct Propagation {
     pub commands: Vec<(u32, usize)>,
     /// Ends, in `commands`, of the groups that become visible together.
     groups: Vec<usize>,
+    /// Whom what is pushed now is for.
+    pub audience: Audience,
+    /// The commands, by their place, that not everybody is told of.
+    partial: Vec<(usize, Audience)>,
+}
+
+/// Who is told of a command. Scripts may choose.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    #[default]
+    All,
+    Replicas,
+    /// The append-only file.
+    File,
 }
 
 impl Propagation {
     pub fn push(&mut self, db: u32, args: &[&[u8]]) {
         encode_command(&mut self.bytes, args);
+        if self.audience != Audience::All {
+            self.partial.push((self.commands.len(), self.audience));
+        }
         self.commands.push((db, self.bytes.len()));
+    }
+
+    /// Whether command number `at` is for them.
+    fn is_for(&self, at: usize, whom: Audience) -> bool {
+        whom == Audience::All || self.partial.iter().all(|&(place, audience)| place != at || audience == whom)
     }
 
     pub fn is_empty(&self) -> bool {
         self.commands.is_empty()
+    }
+
+    /// Has only these be told of the commands since the last group.
+    pub fn restrict_open_group(&mut self, audience: Audience) {
+        let open = self.groups.last().copied().unwrap_or(0);
+        self.partial.retain(|(at, _)| *at < open);
+        self.partial.extend((open..self.commands.len()).map(|at| (at, audience)));
     }
 
     /// Ends a unit of execution: the commands since the last call take effect together, or each alone.
@@ -171,16 +200,26 @@ impl Propagation {
         }
     }
 
-    /// Calls `each` with every group: its commands with their databases.
-    pub fn for_each_group(&self, mut each: impl FnMut(&[(u32, &[u8])])) {
+    /// Calls `each` with every group: those of its commands that are for `whom`, with their databases, and how many there
+    /// are in all.
+    pub fn for_each_group(&self, whom: Audience, mut each: impl FnMut(&[(u32, &[u8])], usize)) {
         let mut all = self.iter();
         let mut group: smallvec::SmallVec<[(u32, &[u8]); 4]> = smallvec::SmallVec::new();
         let mut start = 0;
         for &end in self.groups.iter().chain([&self.commands.len()]) {
             if end > start {
                 group.clear();
-                group.extend(all.by_ref().take(end - start));
-                each(&group);
+                let commands = all.by_ref().take(end - start);
+                if self.partial.is_empty() {
+                    group.extend(commands);
+                } else {
+                    group.extend(
+                        commands.enumerate().filter(|(at, _)| self.is_for(start + at, whom)).map(|(_, c)| c),
+                    );
+                }
+                if !group.is_empty() {
+                    each(&group, end - start);
+                }
             }
             start = end;
         }
@@ -200,6 +239,7 @@ impl Propagation {
         self.bytes.clear();
         self.commands.clear();
         self.groups.clear();
+        self.partial.clear();
     }
 }
 

@@ -355,3 +355,64 @@ fn a_few_keys_take_little_memory_and_flushing_gives_it_back() {
         wait_until("the memory is given back", || used(&mut client) - empty < 256 * 1024);
     });
 }
+
+#[test]
+fn debug_works_inside_transactions_and_scripts_that_are_allowed_to_call_it() {
+    for_each_worker_count(|server| {
+        let mut client = server.connect();
+        let outside = ["DEBUG DIGEST", "DEBUG DIGEST-VALUE a b", "DEBUG LISTPACK h"];
+        for request in ["SET a 1", "SET b text", "HSET h f v", "RPUSH l 1", "MSET c 1 d 2 e 3"] {
+            client.ask(request);
+        }
+        let expected: Vec<String> = outside.iter().map(|request| client.ask(request).to_string()).collect();
+        client.ask("MULTI");
+        for request in
+            outside.iter().chain(&["DEBUG OBJECT a", "DEBUG OBJECT none", "DEBUG SLEEP 0.01", "DEBUG RELOAD"])
+        {
+            assert_eq!(text(&mut client, request), "QUEUED");
+        }
+        for request in ["DEBUG POPULATE 50 p", "DBSIZE", "DEBUG HTSTATS 0"] {
+            client.ask(request);
+        }
+        let replies = client.ask("EXEC");
+        for (reply, expected) in replies.items().iter().zip(&expected) {
+            assert_eq!(&reply.to_string(), expected);
+        }
+        let rest: Vec<String> =
+            replies.items().iter().skip(expected.len()).map(ToString::to_string).collect();
+        assert!(rest[0].contains("encoding:int"), "{rest:?}");
+        assert!(rest[1].contains("no such key"), "{rest:?}");
+        assert!(rest[5].contains("57"), "{rest:?}");
+        assert!(rest[6].contains("number of entries: 57"), "{rest:?}");
+        let script = "EVAL return(redis.pcall('debug','digest-value','a')) 0";
+        assert!(client.ask(script).to_string().contains("not allowed from script"));
+        client.ask("DEBUG SET-DISABLE-DENY-SCRIPTS 1");
+        assert_eq!(client.ask(script).to_string(), client.ask("DEBUG DIGEST-VALUE a").to_string());
+    });
+}
+
+#[test]
+fn saving_and_rewriting_asked_for_in_a_transaction_happen_when_it_is_over() {
+    for_each_worker_count(|server| {
+        let mut client = server.connect();
+        client.ask("SET a 1");
+        client.ask("MULTI");
+        for request in ["BGSAVE", "BGREWRITEAOF", "CONFIG SET appendonly yes"] {
+            client.ask(request);
+        }
+        let replies: Vec<String> = client.ask("EXEC").items().iter().map(|reply| reply.text()).collect();
+        let expected =
+            ["Background saving scheduled", "Background append only file rewriting scheduled", "OK"];
+        assert_eq!(replies, expected);
+        wait_until("both jobs have begun", || {
+            info(&mut client, "total_forks").parse::<u32>().expect("a number") >= 2
+        });
+        wait_until("a snapshot was saved", || {
+            let changes = info(&mut client, "rdb_changes_since_last_save");
+            changes == "0" && info(&mut client, "rdb_bgsave_in_progress") == "0"
+        });
+        wait_until("commands are appended", || {
+            info(&mut client, "aof_enabled") == "1" && info(&mut client, "aof_rewrite_in_progress") == "0"
+        });
+    });
+}

@@ -38,7 +38,11 @@ fn lists_are_waited_for_as_in_the_reference() {
          a: BLMPOP 0 2 m1 m2 RIGHT
          b: RPUSH m1 1 2 3
          a: BLPOP dup dup 0
-         b: LPUSH dup 1 2; LRANGE dup 0 -1",
+         b: LPUSH dup 1 2; LRANGE dup 0 -1
+         b: DEBUG SET-ACTIVE-EXPIRE 0
+         a: BLPOP past 0
+         b: MULTI; RPUSH past 1; PEXPIRE past 20; DEBUG SLEEP 0.05; EXEC
+         b: RPUSH past 2",
     );
 }
 

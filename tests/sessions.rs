@@ -247,3 +247,19 @@ fn what_a_blocked_client_sends_is_limited_and_its_end_is_seen() {
     assert_eq!(control.ask("RPUSH k v").integer(), Some(1));
     assert_eq!(control.ask("LLEN k").integer(), Some(1));
 }
+
+#[test]
+fn keys_that_had_expired_when_they_were_watched_may_go_but_not_come_back() {
+    compare(
+        "watched keys",
+        "a: DEBUG SET-ACTIVE-EXPIRE 0; SET k 1 PX 1; DEBUG SLEEP 0.02
+         a: WATCH k; DEL k; MULTI; PING; EXEC
+         a: SET k 1 PX 1; DEBUG SLEEP 0.02; WATCH k; GET k; MULTI; PING; EXEC
+         a: SET k 1 PX 1; DEBUG SLEEP 0.02; WATCH k; SET k 2; MULTI; PING; EXEC
+         a: SET k 1 PX 1; DEBUG SLEEP 0.02; WATCH k; GET k; SET k 2; MULTI; PING; EXEC
+         a: SET k 1 PX 1; DEBUG SLEEP 0.02; WATCH k; DEL k; SET k 2; DEL k; MULTI; PING; EXEC
+         a: SET k 1 PX 1; DEBUG SLEEP 0.02; WATCH k; FLUSHDB; MULTI; PING; EXEC
+         a: SET k 1 PX 20; WATCH k; DEBUG SLEEP 0.05; MULTI; PING; EXEC
+         a: SET k 1 PX 20; WATCH k; DEBUG SLEEP 0.05; GET k; MULTI; PING; EXEC",
+    );
+}

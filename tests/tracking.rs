@@ -275,6 +275,47 @@ fn a_cache_is_never_older_than_a_reply() {
     }
 }
 
+#[test]
+fn data_that_are_loaded_anew_make_everything_read_stale() {
+    compare(
+        "client tracking",
+        "a: CLIENT REPLY SKIP; HELLO 3
+         a: CLIENT TRACKING ON; SET k 1; GET k
+         b: DEBUG RELOAD
+         a: GET k
+         b: MULTI; DEBUG RELOAD; GET k; EXEC
+         a: GET k; MULTI; DEBUG RELOAD; GET k; EXEC
+         b: SET k 2
+         a: MULTI; FLUSHALL; GET k; EXEC
+         b: SET k 3",
+    );
+}
+
+/// The limit is kept before a command runs, so the message stands before its reply, which here is one about queueing.
+#[test]
+fn a_table_that_has_become_too_large_is_cut_before_the_next_command() {
+    for workers in [1, 3] {
+        let server = Launch::skuld(workers).option("enable-debug-command", "yes").start();
+        let (mut reader, mut other) = (server.connect(), server.connect());
+        reader.ask("HELLO 3");
+        other.ask("DEBUG PAUSE-CRON 1");
+        reader.ask("CLIENT TRACKING ON");
+        reader.ask("MGET 1{t} 2{t}");
+        reader.ask("MULTI");
+        other.ask("CONFIG SET tracking-table-max-keys 1");
+        reader.send(&words("PING"));
+        assert!(frame(&mut reader).contains("invalidate"));
+        assert_eq!(frame(&mut reader), "+QUEUED\r\n");
+        // Without a command too, soon.
+        other.ask("CONFIG SET tracking-table-max-keys 1000");
+        reader.ask("DISCARD");
+        (0..500).for_each(|n| drop(reader.ask(&format!("GET {n}"))));
+        other.ask("DEBUG PAUSE-CRON 0");
+        other.ask("CONFIG SET tracking-table-max-keys 1");
+        (0..499).for_each(|_| assert!(frame(&mut reader).contains("invalidate")));
+    }
+}
+
 fn frame(client: &mut Client) -> String {
     let pushed = client.pushes.pop_front();
     let frame = pushed.unwrap_or_else(|| client.read_frame().expect("a frame"));

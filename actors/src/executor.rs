@@ -13,7 +13,7 @@ use skuld::commands::spec::{
 };
 use skuld::commands::{EngineFn, Handler, check};
 use skuld::config::{Config, PropagationErrorBehavior};
-use skuld::effects::{DatabaseChange, Effects, Freeing, Garbage, Grouping, Modified, Propagation};
+use skuld::effects::{Audience, DatabaseChange, Effects, Freeing, Garbage, Grouping, Modified, Propagation};
 use skuld::eviction::Chooser;
 use skuld::expiry::rules::Situation;
 use skuld::expiry::wheel::Popped;
@@ -37,7 +37,7 @@ use crate::monitor::{self, Runner};
 use crate::replication::{Replication, bit};
 use crate::scripting::Counted;
 use crate::server::ServerRef;
-use crate::server_commands::{self, pubsub};
+use crate::server_commands::{self, debug_keys, pubsub};
 use crate::shard::ShardDescription;
 use crate::slot_stats::{self, slot_of_words};
 use crate::stats::CommandStats;
@@ -58,6 +58,8 @@ pub struct Executor {
     changed: Vec<Modified>,
     /// The command being run has emptied a database.
     flushed: bool,
+    /// How many of the changes of databases those who track have been told of already.
+    flushes_told: usize,
     /// What the command being run has to tell its own client, behind its reply.
     pushes: Vec<u8>,
     pub effects: Effects,
@@ -125,6 +127,7 @@ impl Executor {
             tracks: false,
             changed: Vec::new(),
             flushed: false,
+            flushes_told: 0,
             pushes: Vec::new(),
             effects: Effects::default(),
             rng: Rng::new(seed),
@@ -277,8 +280,19 @@ impl Executor {
         request.checked_sub(self.window).and_then(|i| self.hints.get(i)).copied().flatten()
     }
 
+    /// Takes keys that are too many out of the table of who has read what, before a command runs. What the client itself
+    /// is told of them stands before the command's reply.
+    fn limit_tracking(&self, batch: &mut Batch) {
+        let max = usize::try_from(self.config.tracking_table_max_keys).unwrap_or(usize::MAX);
+        let own = Writer { id: batch.session.id, pushes: &mut batch.output };
+        self.server.tracking.shrink(&self.server.clients, max, Some(own));
+    }
+
     /// Looks the batch's next request up and tests whether it may run here and now.
     pub fn resolve(&mut self, keyspace: &Keyspace, batch: &mut Batch) -> Resolved {
+        if self.tracks {
+            self.limit_tracking(batch);
+        }
         if !self.users.refresh(&self.server, &mut batch.session) {
             // The user is gone, and the client goes with it.
             batch.shared.killed.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -402,7 +416,7 @@ impl Executor {
         let (server, config) = (&*self.server, &*self.config);
         gate::disk::refusal(server, config, command)
             .or_else(|| gate::role::refusal_of_write(server, config, command, &batch.transaction))
-            .or_else(|| gate::role::refusal_of_stale(server, config, command))
+            .or_else(|| gate::role::refusal_of_stale(server, config, command, &batch.transaction))
             .or_else(|| gate::loading::refusal(server, command))
             .or_else(|| self.script_refusal(command, args))
             .or_else(|| server.scripts.refusal(command, server.workers))
@@ -608,7 +622,7 @@ impl Executor {
         if self.effects.databases.is_empty() {
             return;
         }
-        if self.effects.databases.iter().any(|d| !matches!(d, DatabaseChange::Swapped(..))) {
+        if self.effects.databases.iter().any(empties) {
             self.server.migrations.flushed();
         }
         if self.effects.listening.waiting {
@@ -618,8 +632,9 @@ impl Executor {
         if self.server.watches.any() {
             self.server.watches.tell_databases(&self.effects.databases, keyspace);
         }
-        let swapped = |change: &DatabaseChange| matches!(change, DatabaseChange::Swapped(..));
-        self.flushed |= self.tracks && !self.effects.databases.iter().all(swapped);
+        let told = std::mem::take(&mut self.flushes_told);
+        let untold = self.effects.databases.get(told..).unwrap_or_default();
+        self.flushed |= self.tracks && untold.iter().any(empties);
         self.effects.databases.clear();
     }
 }
@@ -627,6 +642,11 @@ impl Executor {
 /// Where costs are counted by slot, if the configuration wants it.
 fn counted_by_slot(server: &ServerRef, config: &Config) -> Option<Arc<ClusterShared>> {
     server.cluster.clone().filter(|_| config.cluster_slot_stats_enabled)
+}
+
+/// Whether keys are gone, and not only elsewhere.
+fn empties(change: &DatabaseChange) -> bool {
+    !matches!(change, DatabaseChange::Swapped(..))
 }
 
 /// Ends the connection of somebody's browser that was made to talk to us.
@@ -757,6 +777,13 @@ impl Executor {
         self.tell_modified(session.id);
         let reads = command.flags.has(READONLY) && !command.categories.contains(Categories::SCRIPTING);
         if reads && tracking::remembers(session) {
+            // What was emptied before, in the same transaction, is forgotten before.
+            let untold = self.effects.databases.get(self.flushes_told..).unwrap_or_default();
+            if untold.iter().any(empties) {
+                self.flushes_told = self.effects.databases.len();
+                self.flushed = true;
+                self.tell_flushed(session.id);
+            }
             let mut keys = KeyList::new();
             if keys_of(command, args, &mut keys).is_ok() {
                 let keys = keys.iter().filter(|key| !key.flags.has(NOT_KEY));
@@ -795,6 +822,11 @@ impl Executor {
             self.changed.clear();
         }
         self.tell_flushed(batch.session.id);
+        if !self.server.periodic_work_paused.load(std::sync::atomic::Ordering::Relaxed) {
+            let max = usize::try_from(self.config.tracking_table_max_keys).unwrap_or(usize::MAX);
+            let own = Writer { id: batch.session.id, pushes: &mut self.pushes };
+            self.server.tracking.shrink(&self.server.clients, max, Some(own));
+        }
         batch.output.append(&mut self.pushes);
         if batch.session.tracking.caching
             && !batch.transaction.is_queueing()
@@ -802,8 +834,6 @@ impl Executor {
         {
             batch.session.tracking.caching = false;
         }
-        let max = usize::try_from(self.config.tracking_table_max_keys).unwrap_or(usize::MAX);
-        self.server.tracking.shrink(&self.server.clients, max);
     }
 
     /// EVAL and all that concerns scripts. What a script did takes effect together.
@@ -903,6 +933,7 @@ impl Executor {
         // If the user is gone meanwhile, this is the last the client does.
         self.users.refresh(&self.server, &mut batch.session);
         let mut closed_at = None;
+        let mut demoted = false;
         for (command, words) in queue.commands {
             let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let from = reply.len();
@@ -943,12 +974,17 @@ impl Executor {
                         self.effects.also_propagate(batch.session.db, &args);
                     }
                 }
+                Handler::Server
+                    if command.name == "debug"
+                        && debug_keys::run_inside(self, keyspace, &batch.session, &words, reply) => {}
                 Handler::Server => {
                     let shards = keyspace.parts().iter().map(|part| self.describe(part)).collect();
                     let inside = server_commands::Inside { command, args: words.clone(), shards };
                     server_commands::run_inside(&self.server, batch, inside, reply);
                     // It may have changed the configuration.
                     self.refresh();
+                    demoted |= matches!(command.name, "replicaof" | "slaveof")
+                        && self.server.replication.flags() & bit::BECOMING_REPLICA != 0;
                 }
                 Handler::Script => {
                     let client = pubsub::Subscriber {
@@ -989,6 +1025,10 @@ impl Executor {
             } else if batch.session.close_after_reply {
                 closed_at = Some(reply.len());
             }
+        }
+        if demoted {
+            // A replica has no stream of its own.
+            self.effects.propagation.restrict_open_group(Audience::File);
         }
         self.effects.propagation.close_group(Grouping::Together);
     }
@@ -1036,9 +1076,11 @@ impl Executor {
 
     /// Runs something that is no client's command on all keys.
     pub fn run_task(&mut self, keyspace: &mut Keyspace, task: crate::shard::Task) {
+        self.tracks = self.server.tracking.any();
         task(keyspace, self);
         self.effects.propagation.close_group(Grouping::Together);
         self.tell_of_databases(keyspace);
+        self.tell_flushed(NOBODY);
     }
 
     /// The mean time to live of a database's keys, of a sample, milliseconds.
@@ -1051,6 +1093,9 @@ impl Executor {
         look(&mut own_access(keyspace, &mut self.effects, &self.config))
     }
 }
+
+/// No client has this identity.
+const NOBODY: u64 = 0;
 
 /// The server's own hold on the keys, as they lie there: nobody's command, so nothing is hidden or touched.
 fn own_access<'a>(keyspace: &'a mut Keyspace, effects: &'a mut Effects, config: &Config) -> Access<'a> {

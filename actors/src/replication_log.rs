@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use skuld::effects::{Event, Propagation};
+use skuld::effects::{Audience, Event, Propagation};
 use skuld::replication::backlog::Backlog;
 use skuld::replication::framing::Framer;
 use skuld::replication::history::History;
@@ -242,7 +242,7 @@ struct Kept {
 impl Kept {
     fn keep(&mut self, propagation: &Propagation, events: Vec<Event>) {
         let mut framed = Vec::new();
-        self.framer.frame(propagation, &mut framed);
+        self.framer.frame(propagation, Audience::All, &mut framed);
         let mut rest = framed.as_slice();
         while let Some(length) = command_length(rest) {
             let (command, behind) = rest.split_at(length);
@@ -447,7 +447,7 @@ impl Receive<Append> for ReplicationLog {
         let propagation = &append.propagation;
         if self.makes_stream(flags) {
             let before = self.framed.len();
-            self.framer.frame(propagation, &mut self.framed);
+            self.framer.frame(propagation, Audience::Replicas, &mut self.framed);
             self.history.offset += (self.framed.len() - before) as i64;
             self.serving.mark(append.sequence, self.history.offset);
         } else if flags & bit::REPLICA == 0 && self.commands.is_some() {
@@ -456,7 +456,7 @@ impl Receive<Append> for ReplicationLog {
             self.serving.mark(append.sequence, self.history.offset);
         }
         if let Some(commands) = &mut self.commands {
-            commands.framer.frame(propagation, &mut commands.framed);
+            commands.framer.frame(propagation, Audience::File, &mut commands.framed);
         }
         if flags & bit::TESTS != 0 {
             self.kept.keep(propagation, append.events);
@@ -554,7 +554,7 @@ impl Receive<HistoryRestored> for ReplicationLog {
             propagation.close_group(skuld::effects::Grouping::Apart);
         }
         let before = self.framed.len();
-        self.framer.frame(&propagation, &mut self.framed);
+        self.framer.frame(&propagation, Audience::Replicas, &mut self.framed);
         self.history.offset += (self.framed.len() - before) as i64;
         self.publish();
         self.hand_out_soon(ctx);

@@ -90,6 +90,7 @@ pub fn leaves(command: &'static Command, words: &[&[u8]], slots: &[Slot]) -> boo
         return true;
     }
     match command.spec.scope {
+        _ if command.name == "debug" => true,
         Scope::AllSlots | Scope::Cursor | Scope::SlotArgument => true,
         Scope::Session => false,
         Scope::Keys => {
@@ -119,7 +120,11 @@ fn route_exec(batch: &Batch, workers: u16) -> Route {
         }
     };
     for (command, words) in &queue.commands {
-        if crate::scripting::runs_code(command) || (workers > 1 && tells_of_all_shards(command)) {
+        // DEBUG may look at, or replace, any key.
+        if crate::scripting::runs_code(command)
+            || command.name == "debug"
+            || (workers > 1 && tells_of_all_shards(command))
+        {
             return Route::All;
         }
         match command.spec.scope {

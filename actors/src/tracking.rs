@@ -198,14 +198,15 @@ impl Tracking {
         garbage
     }
 
-    /// Takes keys out while there are more than `max` (0: any number), telling their readers.
-    pub fn shrink(&self, clients: &Clients, max: usize) {
+    /// Takes keys out while there are more than `max` (0: any number), telling their readers. At most as many as is quickly
+    /// done; whether more are left to do.
+    pub fn shrink(&self, clients: &Clients, max: usize, mut writer: Option<Writer<'_>>) -> bool {
         if max == 0 {
-            return;
+            return false;
         }
         for _ in 0..EVICTED_PER_VISIT {
             if self.keys() <= max {
-                return;
+                return false;
             }
             let at = self.cursor.fetch_add(1, Ordering::Relaxed);
             let taken = (0..STRIPES).find_map(|step| {
@@ -213,12 +214,13 @@ impl Tracking {
                 let key = stripe.keys().next()?.clone();
                 stripe.remove(&key).map(|readers| (key, readers))
             });
-            let Some((key, readers)) = taken else { return };
+            let Some((key, readers)) = taken else { return false };
             self.forget(&readers);
             for client in readers.into_iter().filter_map(|id| clients.get(id)).filter(|c| c.tracks()) {
-                send(clients, &client, Stale::Keys(&[&key]), &mut None);
+                send(clients, &client, Stale::Keys(&[&key]), &mut writer);
             }
         }
+        self.keys() > max
     }
 }
 

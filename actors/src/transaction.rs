@@ -8,7 +8,7 @@
 //! own reply leaves; EXEC looks at its flag while it holds the watched slots.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use skuld::commands::Command;
@@ -58,8 +58,8 @@ pub struct Queue {
 pub struct Watched {
     pub db: u32,
     pub key: Vec<u8>,
-    /// The key's deadline had passed when it was watched.
-    expired: bool,
+    /// Of a key whose deadline had passed when it was watched: how often it was changed since.
+    expired: Option<Arc<AtomicU32>>,
     /// Shared by all keys of one client.
     flag: Arc<Flag>,
 }
@@ -87,6 +87,18 @@ struct Watcher {
     flag: Arc<Flag>,
     /// The key existed when it was watched: then a flush changes it.
     existed: bool,
+    /// As [`Watched::expired`].
+    expired: Option<Arc<AtomicU32>>,
+}
+
+impl Watcher {
+    /// The key was changed. The first change of one that had expired is judged by EXEC: its removal changes nothing.
+    fn tell(&self) {
+        match &self.expired {
+            Some(changes) if changes.fetch_add(1, Ordering::AcqRel) == 0 => {}
+            _ => self.flag.0.store(true, Ordering::Release),
+        }
+    }
 }
 
 /// Who watches what.
@@ -120,7 +132,7 @@ impl Watches {
     pub fn tell(&self, modified: &[Modified]) {
         for change in modified {
             if let Some(watchers) = self.keys.get(&(change.db, change.key.to_vec())) {
-                watchers.iter().for_each(|w| w.flag.0.store(true, Ordering::Release));
+                watchers.iter().for_each(Watcher::tell);
             }
         }
     }
@@ -208,15 +220,15 @@ impl Transaction {
         }
         self.used = true;
         let entry = entry_of(keyspace, db, key);
-        let expired = entry.is_some_and(|e| seen.is_expired(e));
+        let expired = entry.is_some_and(|e| seen.is_expired(e)).then(Arc::<AtomicU32>::default);
         let flag = self.watched.first().map_or_else(Arc::default, |w| w.flag.clone());
         self.registry = Some(watches.clone());
         watches.count.fetch_add(1, Ordering::AcqRel);
-        watches
-            .keys
-            .entry((db, key.to_vec()))
-            .or_default()
-            .push(Watcher { flag: flag.clone(), existed: entry.is_some() && !expired });
+        watches.keys.entry((db, key.to_vec())).or_default().push(Watcher {
+            flag: flag.clone(),
+            existed: entry.is_some() && expired.is_none(),
+            expired: expired.clone(),
+        });
         self.watched.push(Watched { db, key: key.to_vec(), expired, flag });
     }
 
@@ -236,8 +248,13 @@ impl Transaction {
     /// Whether a watched key changed, or has expired since it was watched.
     pub fn is_dirty(&self, keyspace: &Keyspace, seen: Seen) -> bool {
         self.watched.iter().any(|w| {
+            let entry = || entry_of(keyspace, w.db, &w.key);
             w.flag.0.load(Ordering::Acquire)
-                || (!w.expired && entry_of(keyspace, w.db, &w.key).is_some_and(|e| seen.is_expired(e)))
+                || match &w.expired {
+                    None => entry().is_some_and(|e| seen.is_expired(e)),
+                    // Changed once, and there: it was not its removal.
+                    Some(changes) => changes.load(Ordering::Acquire) > 0 && entry().is_some(),
+                }
         })
     }
 }

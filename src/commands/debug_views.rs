@@ -90,6 +90,45 @@ pub fn quicklist_text(entry: &Entry) -> Option<String> {
     Some(text)
 }
 
+/// Elements in a bucket of Valkey's hash tables.
+const BUCKET: u64 = 7;
+
+/// What tools read about a hash table with so many elements. The size is that of a table of Valkey which was filled one
+/// by one; ours, which grow a bucket at a time, have no such steps. Nothing for an empty one.
+pub fn table_figures(elements: u64) -> String {
+    if elements == 0 {
+        return String::new();
+    }
+    let size = elements.div_ceil(BUCKET).next_power_of_two() * BUCKET;
+    format!(
+        "Hash table 0 stats (main hash table):\n table size: {size}\n number of entries: {elements}\n rehashing index: -1\n"
+    )
+}
+
+/// The figures of a value's hash table (DEBUG HTSTATS-KEY); `None` for values without one.
+pub fn table_text(entry: &Entry) -> Option<String> {
+    let elements = match entry.value() {
+        ValueRef::Set(set) if entry.encoding_name() == "hashtable" => set.len(),
+        ValueRef::Hash(hash) if entry.encoding_name() == "hashtable" => hash.len(),
+        ValueRef::ZSet(zset) if entry.encoding_name() == "skiplist" => zset.len(),
+        _ => return None,
+    };
+    Some(table_figures(elements as u64))
+}
+
+/// The line of DEBUG SDSLEN; `None` for values that are not strings of bytes. Strings have no room to grow here, so what
+/// is available beside what is used is always 0.
+pub fn string_line(entry: &Entry) -> Option<String> {
+    let ValueRef::Str(value) = entry.value() else { return None };
+    let key = entry.key().len();
+    let allocated = entry.own_bytes();
+    Some(format!(
+        "key_sds_len:{key} key_sds_avail:0 obj_alloc:{allocated} val_sds_len:{} val_sds_avail:0 val_alloc:{}",
+        value.len(),
+        if entry.encoding_name() == "raw" { value.len() } else { 0 }
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

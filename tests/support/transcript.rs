@@ -123,9 +123,10 @@ pub fn play(server: &Server, script: &str) -> Vec<String> {
 /// Plays a script on the reference and on this server with one and with three workers.
 pub fn compare(what: &str, script: &str) {
     let Some(binary) = reference_binary(what) else { return };
-    let theirs = play(&Launch::reference(&binary).start(), script);
+    let start = |launch: Launch| launch.option("enable-debug-command", "yes").start();
+    let theirs = play(&start(Launch::reference(&binary)), script);
     for workers in [1, 3] {
-        let ours = play(&Launch::skuld(workers).start(), script);
+        let ours = play(&start(Launch::skuld(workers)), script);
         for (ours, theirs) in ours.iter().zip(&theirs) {
             assert_eq!(ours, theirs, "with {workers} workers; skuld is left");
         }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use skuld::cluster::Role;
+use skuld::keyspace::Keyspace;
 use skuld::rdb::DecodeError;
 use skuld::rdb::file::FileError;
 use skuld::replication::history::NAME_LENGTH;
@@ -18,6 +19,7 @@ use crate::append_only;
 use crate::clock;
 use crate::configure::os_text;
 use crate::envelope::tell;
+use crate::executor::Executor;
 use crate::memory;
 use crate::replication::link::Have;
 use crate::replication_log::HistoryRestored;
@@ -195,22 +197,12 @@ pub async fn reload(server: &ServerRef, reload: Reload) -> Result<(), ReloadErro
             return Some(Err(ReloadError::Save));
         }
         let config = server.config.load_full();
-        let path = snapshot_path(&config);
-        let bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
+        let bytes = std::fs::metadata(snapshot_path(&config)).map_or(0, |m| m.len());
         if config.key_load_delay != 0 || bytes >= config.loading_process_events_interval_bytes.max(0) as u64 {
             server.persistence.begin_loading(bytes);
             return None;
         }
-        let databases = config.databases;
-        let ids_after = keyspace.parts_mut().iter_mut().map(|part| part.reserve_ids(databases)).collect();
-        let result = open_snapshot(&path).and_then(|mut file| {
-            loader::load(&server, &mut file, &rules_of_reload(ids_after), &AtomicBool::new(false))
-                .map_err(|error| explain(&error, &path.display().to_string()))
-        });
-        Some(result.map_err(|()| ReloadError::Load).and_then(|loaded| {
-            say_loaded(&loaded);
-            loader::install_here(&server, keyspace, executor, loaded, reload.how).map_err(not_installed)
-        }))
+        Some(load_here(&server, keyspace, executor, reload.how))
     })
     .await;
     if let Some(outcome) = at_once {
@@ -219,6 +211,40 @@ pub async fn reload(server: &ServerRef, reload: Reload) -> Result<(), ReloadErro
     let outcome = reload_in_background(server, reload.how).await;
     server.persistence.end_loading();
     outcome
+}
+
+/// [`reload`] for whoever holds all slots already: inside a transaction, where nothing comes in between, also with a long
+/// file.
+pub fn reload_here(
+    server: &ServerRef,
+    keyspace: &mut Keyspace,
+    executor: &mut Executor,
+    reload: Reload,
+) -> Result<(), ReloadError> {
+    if reload.save && save_at_once(server, keyspace, None).is_err() {
+        return Err(ReloadError::Save);
+    }
+    load_here(server, keyspace, executor, reload.how)
+}
+
+fn load_here(
+    server: &ServerRef,
+    keyspace: &mut Keyspace,
+    executor: &mut Executor,
+    how: Install,
+) -> Result<(), ReloadError> {
+    let config = server.config.load_full();
+    let path = snapshot_path(&config);
+    let databases = config.databases;
+    let ids_after = keyspace.parts_mut().iter_mut().map(|part| part.reserve_ids(databases)).collect();
+    let mut file = open_snapshot(&path).map_err(|()| ReloadError::Load)?;
+    let rules = rules_of_reload(ids_after);
+    let loaded = loader::load(server, &mut file, &rules, &AtomicBool::new(false)).map_err(|error| {
+        explain(&error, &path.display().to_string());
+        ReloadError::Load
+    })?;
+    say_loaded(&loaded);
+    loader::install_here(server, keyspace, executor, loaded, how).map_err(not_installed)
 }
 
 fn rules_of_reload(ids_after: Vec<u32>) -> LoadRules {

@@ -166,8 +166,8 @@ pub struct Serving {
     ask: bool,
     /// When the last replica left, Unix milliseconds.
     pub alone_since_ms: i64,
-    /// The period since the start, in `repl-ping-replica-period`s, in which the last PING was due.
-    pinged: i64,
+    /// When it was last looked whether a PING is due, milliseconds since the start.
+    looked_for_ping_ms: i64,
     next_newline_ms: i64,
     /// What of the stream is in our append-only file on the disk.
     local_file_offset: Option<i64>,
@@ -568,15 +568,16 @@ impl ReplicationLog {
                 }
             }
         }
-        // At whole periods since the start, as everybody's timers expect.
+        // At whole periods since the start, as everybody's timers expect. Nothing was due while nobody looked, and the
+        // period may have been changed since.
         let period_ms = i64::from(config.repl_ping_replica_period).max(1) * 1000;
-        let period = (now - self.server.started_ms) / period_ms;
-        if period != self.serving.pinged {
-            self.serving.pinged = period;
-            if !is_replica && !self.followers.is_empty() && !self.is_quiet() {
-                self.frame(&[b"ping"]);
-                self.hand_out_soon(ctx);
-            }
+        let running_ms = now - self.server.started_ms;
+        let looked_ms = self.serving.looked_for_ping_ms.max(running_ms - 1000);
+        self.serving.looked_for_ping_ms = running_ms;
+        let due = running_ms / period_ms != looked_ms / period_ms;
+        if due && !is_replica && !self.followers.is_empty() && !self.is_quiet() {
+            self.frame(&[b"ping"]);
+            self.hand_out_soon(ctx);
         }
         self.start_snapshot_if_due(config, ctx);
     }

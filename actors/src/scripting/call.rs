@@ -4,7 +4,8 @@ use std::ffi::c_int;
 
 use skuld::commands::Command;
 use skuld::commands::Handler;
-use skuld::commands::spec::{DENYOOM, MAY_REPLICATE, NOSCRIPT, WRITE};
+use skuld::commands::spec::{DENYOOM, MAY_REPLICATE, NOSCRIPT, STALE, WRITE};
+use skuld::effects::Audience;
 use skuld::resp::{Protocol, Reply};
 use skuld::types::number::{F64Buffer, f64_as_i64};
 use smallvec::SmallVec;
@@ -12,7 +13,7 @@ use smallvec::SmallVec;
 use super::api::push_error;
 use super::convert::{Version, push_reply};
 use super::lua::*;
-use super::run::{Run, Surroundings, give_up};
+use super::run::{REPLICATE_FILE, REPLICATE_REPLICAS, Run, Surroundings, give_up, look_soon};
 use crate::access::gate::Asker;
 use crate::batch::Batch;
 use crate::clock;
@@ -21,7 +22,7 @@ use crate::executor::Executor;
 use crate::gate;
 use crate::monitor::{self, Runner};
 use crate::server_commands::pubsub::{self, Subscriber};
-use crate::server_commands::{Inside, run_inside};
+use crate::server_commands::{Inside, debug_keys, run_inside};
 use crate::slot_stats::slot_of_words;
 use crate::stats::bump;
 
@@ -87,9 +88,18 @@ fn words(lua: Lua) -> Option<Words> {
     Some(words)
 }
 
+/// Nanoseconds from which on a command counts as one that took long.
+const LONG_NANOS: u64 = 50_000;
+
 /// Runs the command and pushes its reply.
 fn command(lua: Lua) -> Called {
     let Some(words) = words(lua) else { return Called::Failed };
+    let called = run_command(lua, &words);
+    look_soon(lua);
+    called
+}
+
+fn run_command(lua: Lua, words: &[&[u8]]) -> Called {
     Run::with(|run| {
         let mut bytes = std::mem::take(&mut run.surroundings().executor.scripting.reply);
         bytes.clear();
@@ -98,7 +108,7 @@ fn command(lua: Lua) -> Called {
             Version::Three => Protocol::Resp3,
         };
         let mut reply = Reply::with_buffer(bytes, protocol);
-        execute(run, &words, &mut reply);
+        execute(run, words, &mut reply);
         let bytes = reply.into_bytes();
         lua.set_top(0);
         let failed = push_reply(lua, &bytes);
@@ -143,6 +153,11 @@ fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
         let line = "ERR This Valkey command is not allowed from script";
         return refuse(run, Some(command), reply, line);
     }
+    let executor = &*run.surroundings().executor;
+    if !command.flags.has(STALE) && gate::role::is_stale(&executor.server, &executor.config) {
+        let line = "ERR Can not execute the command on a stale replica";
+        return refuse(run, Some(command), reply, line);
+    }
     if let Err(line) = asker(run).permit_script(command, words) {
         return refuse(run, Some(command), reply, &String::from_utf8_lossy(&line));
     }
@@ -162,10 +177,13 @@ fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
     if let Err(line) = admit_in_cluster(run, command, words) {
         return refuse(run, Some(command), reply, &format!("ERR {line}"));
     }
-    let surroundings = run.surroundings();
-    let origin = surroundings.client.session.origin;
-    if let Some(error) = surroundings.executor.inner_write_refusal(command, origin) {
-        return refuse(run, Some(command), reply, &error.to_string());
+    // One that has written already is not stopped half-way by what happens to the server.
+    if !run.wrote() {
+        let surroundings = run.surroundings();
+        let origin = surroundings.client.session.origin;
+        if let Some(error) = surroundings.executor.inner_write_refusal(command, origin) {
+            return refuse(run, Some(command), reply, &error.to_string());
+        }
     }
     if run.must_restart(command, words) {
         return reply.null();
@@ -213,6 +231,11 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
     let (now_us, replicate, crosses_slots) = (run.now_us, run.replicate, run.crosses_slots);
     let Surroundings { executor, keyspace, client } = run.surroundings();
     let start = clock::tick();
+    executor.effects.propagation.audience = match replicate {
+        REPLICATE_FILE => Audience::File,
+        REPLICATE_REPLICAS => Audience::Replicas,
+        _ => Audience::All,
+    };
     match command.spec.handler {
         Handler::Engine(function) => {
             let listening = executor.effects.listening.propagation;
@@ -235,9 +258,13 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
             let (session, shared) = (client.session.clone(), client.shared.clone());
             let connection = shared.connection.clone();
             let mut batch = Batch::of_client(session, shared, connection);
-            let args = words.iter().map(|word| word.to_vec()).collect();
-            let shards = keyspace.parts().iter().map(|part| executor.describe(part)).collect();
-            run_inside(&executor.server, &mut batch, Inside { command, args, shards }, reply);
+            let args: Vec<Vec<u8>> = words.iter().map(|word| word.to_vec()).collect();
+            let is_done = command.name == "debug"
+                && debug_keys::run_inside(executor, keyspace, &batch.session, &args, reply);
+            if !is_done {
+                let shards = keyspace.parts().iter().map(|part| executor.describe(part)).collect();
+                run_inside(&executor.server, &mut batch, Inside { command, args, shards }, reply);
+            }
         }
         _ => {
             let line =
@@ -245,6 +272,7 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
             reply.error(&line);
         }
     }
+    executor.effects.propagation.audience = Audience::All;
     if let Some(cluster) = &executor.slot_stats {
         // The script counts for the slot of its last command, and for none if it may use several.
         let slot = slot_of_words(command, words);
@@ -269,6 +297,7 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
         bump(&stats.failed, 1);
         executor.server.stats.count_error(&reply.as_bytes()[1..]);
     }
+    run.took_long = nanos >= LONG_NANOS;
 }
 
 /// `redis.acl_check_cmd`

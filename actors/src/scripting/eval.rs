@@ -15,6 +15,7 @@ use super::convert::Counted;
 use super::run::{Run, Words, run_function};
 use super::vm::{Purpose, Vm};
 use crate::executor::Executor;
+use crate::gate;
 use crate::server_commands::pubsub::Subscriber;
 
 const NO_SCRIPT: CommandError = CommandError::fixed("NOSCRIPT No matching script.");
@@ -118,6 +119,10 @@ impl Executor {
 
     /// Checks that come before a script runs, beyond those of its command.
     pub(super) fn may_run(&self, flags: ScriptFlags, only_reads: bool) -> Result<(), CommandError> {
+        let allows_stale = !flags.has(ScriptFlags::UNDECLARED) && flags.has(ScriptFlags::ALLOW_STALE);
+        if !allows_stale && gate::role::is_stale(&self.server, &self.config) {
+            return Err(gate::role::PRIMARY_DOWN);
+        }
         if flags.has(ScriptFlags::UNDECLARED) {
             return Ok(());
         }

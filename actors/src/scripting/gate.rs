@@ -2,7 +2,7 @@
 
 use skuld::commands::Command;
 use skuld::commands::context::CommandError;
-use skuld::commands::spec::{STALE, WRITE};
+use skuld::commands::spec::WRITE;
 use skuld::scripting::{ScriptFlags, sha1_hex, shebang};
 use skuld::session::Origin;
 
@@ -11,13 +11,12 @@ use crate::executor::Executor;
 use crate::gate;
 
 const READ_ONLY: CommandError = CommandError::fixed("READONLY You can't write against a read only replica.");
-const STALE_REPLICA: CommandError = CommandError::fixed("ERR Can not execute the command on a stale replica");
 const OUT_OF_MEMORY: CommandError =
     CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
 
 impl Scripts {
     /// What the script or function of a request says about itself. None if it is not known, or says nothing.
-    fn declared(&self, command: &Command, words: &[&[u8]]) -> Option<ScriptFlags> {
+    pub fn declared(&self, command: &Command, words: &[&[u8]]) -> Option<ScriptFlags> {
         let flags = match command.name {
             "fcall" | "fcall_ro" => {
                 let libraries = self.libraries();
@@ -42,16 +41,11 @@ impl Executor {
         if !runs_code(command) {
             return None;
         }
-        if gate::role::is_stale(&self.server, &self.config) {
-            let declared = self.server.scripts.declared(command, words);
-            if !declared.is_some_and(|flags| flags.has(ScriptFlags::ALLOW_STALE)) {
-                return Some(gate::role::PRIMARY_DOWN);
-            }
-        }
         let disk = gate::disk::refusal_of_write(&self.server, &self.config);
         let read_only = self.is_replica && self.config.replica_read_only;
-        let alone = gate::role::lacks_replicas(&self.server, &self.config);
-        if !self.out_of_memory && disk.is_none() && !read_only && !alone {
+        let lonely = gate::role::refusal_without_replicas(&self.server, &self.config);
+        let stale = gate::role::is_stale(&self.server, &self.config);
+        if !self.out_of_memory && disk.is_none() && !read_only && lonely.is_none() && !stale {
             return None;
         }
         let flags = self.server.scripts.declared(command, words)?;
@@ -59,30 +53,19 @@ impl Executor {
         if self.out_of_memory && writes && !flags.has(ScriptFlags::ALLOW_OOM) {
             return Some(OUT_OF_MEMORY);
         }
-        if writes {
-            disk.or(read_only.then_some(READ_ONLY)).or(alone.then_some(gate::role::NO_REPLICAS))
-        } else {
-            None
-        }
+        let forbidden = if writes { disk.or(lonely).or(read_only.then_some(READ_ONLY)) } else { None };
+        forbidden.or((stale && !flags.has(ScriptFlags::ALLOW_STALE)).then_some(gate::role::PRIMARY_DOWN))
     }
 
-    /// The refusal of a command that a script calls, because of the server's state.
+    /// The refusal of a write that a script calls, because of the server's state.
     pub(super) fn inner_write_refusal(&self, command: &Command, origin: Origin) -> Option<CommandError> {
-        if !origin.is_client() {
-            return None;
-        }
-        if gate::role::is_stale(&self.server, &self.config) && !command.flags.has(STALE) {
-            return Some(STALE_REPLICA);
-        }
-        if !command.flags.has(WRITE) {
+        if !command.flags.has(WRITE) || !origin.is_client() {
             return None;
         }
         if self.is_replica && self.config.replica_read_only {
             return Some(READ_ONLY);
         }
-        if gate::role::lacks_replicas(&self.server, &self.config) {
-            return Some(gate::role::NO_REPLICAS);
-        }
         gate::disk::refusal(&self.server, &self.config, command)
+            .or_else(|| gate::role::refusal_without_replicas(&self.server, &self.config))
     }
 }

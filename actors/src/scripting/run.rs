@@ -23,7 +23,9 @@ use crate::executor::Executor;
 use crate::server_commands::pubsub::Subscriber;
 
 /// Effects go to the append-only file and to replicas.
-pub const REPLICATE_ALL: u8 = 3;
+pub const REPLICATE_ALL: u8 = REPLICATE_FILE | REPLICATE_REPLICAS;
+pub const REPLICATE_FILE: u8 = 1;
+pub const REPLICATE_REPLICAS: u8 = 2;
 
 /// Instructions between two looks at the clock.
 const INSTRUCTIONS_PER_LOOK: c_int = 10_000;
@@ -45,6 +47,8 @@ pub struct Run {
     pub version: Version,
     /// Where effects go: bit 0 the append-only file, bit 1 replicas.
     pub replicate: u8,
+    /// A command that was called took long: instructions say little about how long the script has run.
+    pub took_long: bool,
     pub read_only: bool,
     pub allow_oom: bool,
     /// A write command was called.
@@ -110,6 +114,7 @@ impl Run {
             now_us,
             version: Version::Two,
             replicate: REPLICATE_ALL,
+            took_long: false,
             read_only: false,
             allow_oom: false,
             wrote: false,
@@ -315,9 +320,22 @@ fn write_failure(lua: Lua, reply: &mut Reply) -> Counted {
     Counted(counted)
 }
 
+/// After a command that took long: has the next instruction look at the clock, unless the script is ending.
+pub fn look_soon(lua: Lua) {
+    let wanted = Run::with(|run| {
+        let ends = run.running.as_ref().is_some_and(|r| r.killed.load(Ordering::Acquire));
+        std::mem::take(&mut run.took_long) && !ends && !run.is_abandoned() && run.is_due(clock::tick())
+    });
+    if wanted {
+        lua.set_hook(Some(look_around), 1);
+    }
+}
+
 /// Called every so many instructions: hands the thread back when its time is over.
 unsafe extern "C" fn look_around(state: *mut lua_State) -> c_int {
     let now = clock::tick();
+    // SAFETY: called by Lua with its state.
+    unsafe { Lua::new(state) }.set_hook(Some(look_around), INSTRUCTIONS_PER_LOOK);
     if !Run::with(|run| run.is_due(now)) {
         return 0;
     }

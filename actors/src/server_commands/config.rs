@@ -1,10 +1,12 @@
 //! CONFIG GET, SET, REWRITE, RESETSTAT, and what a new setting means to the running server.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use skuld::commands::context::CommandError;
 use skuld::config::rewrite::Additions;
 use skuld::config::{Config, ProtectedAction, SetError, SetGuard, SetOutcome};
+use skuld::session::Session;
 
 use super::{Outcome, Request, ask_all_shards};
 use crate::batch::Batch;
@@ -48,16 +50,15 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
 }
 
 /// Whether a guarded feature may be used by this client.
-pub fn is_allowed(action: ProtectedAction, batch: &Batch) -> bool {
+pub fn is_allowed(action: ProtectedAction, session: &Session) -> bool {
     match action {
         ProtectedAction::Yes => true,
         ProtectedAction::No => false,
-        ProtectedAction::Local => is_local(batch),
+        ProtectedAction::Local => is_local(session),
     }
 }
 
-fn is_local(batch: &Batch) -> bool {
-    let session = &batch.session;
+fn is_local(session: &Session) -> bool {
     let address = session.peer.parse::<std::net::SocketAddr>();
     session.unix_socket || address.is_ok_and(|a| a.ip().to_canonical().is_loopback())
 }
@@ -70,7 +71,7 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     let words: Vec<&[u8]> = request.args[2..].iter().map(Vec::as_slice).collect();
     let guard = SetGuard {
         loading: request.server.persistence.is_loading() || request.server.persistence.is_async_loading(),
-        protected_allowed: is_allowed(old.enable_protected_configs, batch),
+        protected_allowed: is_allowed(old.enable_protected_configs, &batch.session),
     };
     let refused = |error: SetError| {
         // Nothing is ever loaded while clients are served, so there is always a line.
@@ -121,6 +122,7 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
         outcome.changes("aof-disable-auto-gc") && !outcome.config.aof_disable_auto_gc;
     let import_mode = outcome.config.import_mode;
     let limits_clients = outcome.changes("maxmemory-clients") || outcome.changes("maxmemory");
+    let limits_tracking = outcome.changes("tracking-table-max-keys");
     let appendonly = outcome.changes("appendonly").then_some(outcome.config.appendonly);
     server.config.store(Arc::new(outcome.config));
     if import_mode != old.import_mode {
@@ -132,6 +134,9 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     if outcome_deletes_history {
         super::persistence::delete_aof_history(request).await;
     }
+    if limits_tracking {
+        actix_rt::spawn(shrink_tracking(server.clone()));
+    }
     if let Some(on) = appendonly
         && let Err(reason) = super::persistence::switch_aof(request, on).await
     {
@@ -142,6 +147,22 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     }
     request.reply.ok();
     Ok(())
+}
+
+/// Brings the table of who has read what down to its new limit, when the reply has left. Whoever runs a command meanwhile
+/// helps.
+async fn shrink_tracking(server: ServerRef) {
+    /// Between two visits.
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let max = usize::try_from(server.config.load().tracking_table_max_keys).unwrap_or(usize::MAX);
+        if server.periodic_work_paused.load(Ordering::Relaxed)
+            || !server.tracking.shrink(&server.clients, max, None)
+        {
+            return;
+        }
+    }
 }
 
 /// Puts changed settings into effect that are more than a value to look up. What cannot fail comes last, so that a

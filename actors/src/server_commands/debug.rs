@@ -5,21 +5,22 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use skuld::commands::context::CommandError;
+use skuld::commands::debug_views::table_figures;
 use skuld::commands::help;
 use skuld::config::rewrite::Additions;
 use skuld::resp::Protocol;
 use skuld::resp::decode::parse_integer;
 
-use super::actor::describe_shards;
 use super::config::is_allowed;
-use super::{Outcome, Request, ask_all_shards, config, debug_keys};
+use super::{Outcome, Request, config, debug_keys, tell_all_shards};
 use crate::batch::Batch;
 use crate::shard::Controlled;
 use crate::{clock, start};
 
-const NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you \
-                           can run it from a local connection, otherwise you need to set this option in the \
-                           configuration file, and then restart the server.";
+pub const NOT_ALLOWED: CommandError = CommandError::fixed(
+    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local \
+     connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+);
 
 /// Names that Valkey knows and that have no meaning here, with the reason.
 const MEANINGLESS: &[(&str, &str)] = &[
@@ -27,8 +28,6 @@ const MEANINGLESS: &[(&str, &str)] = &[
     ("mallctl", "the allocator is not to be probed by clients"),
     ("mallctl-str", "the allocator is not to be probed by clients"),
     ("protect-client", "clients are freed when nobody holds them"),
-    ("htstats-key", "tables are not built from C hash tables"),
-    ("sdslen", "strings are not C strings with a header"),
     ("force-tls-write-error", "TLS is not enabled"),
 ];
 
@@ -45,8 +44,12 @@ const WITHOUT_EFFECT: &[&str] = &[
 
 /// Runs DEBUG.
 pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
-    if !is_allowed(request.server.config.load().enable_debug_command, batch) {
-        return Err(CommandError::fixed(NOT_ALLOWED));
+    let config = request.server.config.load_full();
+    if !is_allowed(config.enable_debug_command, &batch.session) {
+        return Err(NOT_ALLOWED);
+    }
+    if let Some(job) = debug_keys::job_of(&request.args, batch.session.db, &config) {
+        return debug_keys::run(request, job?).await;
     }
     let word = String::from_utf8_lossy(&request.args[1]).to_ascii_lowercase();
     match (word.as_str(), request.args.len()) {
@@ -63,10 +66,10 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
             let seconds = skuld::config::values::parse_fraction(&request.args[2]).unwrap_or(0.0);
             let time = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
             if request.inside.is_some() {
-                // Inside a transaction its shard, which holds all others' slots.
+                // What else the transaction does comes after it.
                 std::thread::sleep(time);
             } else {
-                ask_all_shards(request, Controlled::Sleep(time)).await;
+                tell_all_shards(&request.server, Controlled::Sleep(time)).await;
             }
             request.reply.ok();
         }
@@ -93,7 +96,7 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
             if time && !text(&request.args[3]) {
                 parse_integer(&request.args[3]).ok_or(CommandError::NotInteger)?;
             } else if !time && !request.is_word(2, "resizing") {
-                return Err(CommandError::Syntax);
+                return Err(unknown(&word, &request.args[1]));
             }
             // There is no reply buffer of a fixed size.
             request.reply.ok();
@@ -166,16 +169,8 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("assert", 2) => panic!("assertion failed, as asked for by DEBUG ASSERT"),
         ("oom", 2) => panic!("Out Of Memory allocating {} bytes, as asked for by DEBUG OOM", usize::MAX / 2),
         ("restart" | "crash-and-recover", 2 | 3) => return restart(request, word == "restart"),
-        ("digest", 2) => return debug_keys::digest(request).await,
-        ("digest-value", 3..) => return debug_keys::digest_value(request, batch).await,
         ("quicklist-packed-threshold", 3) => return packed_threshold(request).await,
         ("htstats", 3 | 4) => return table_stats(request).await,
-        ("listpack", 3) => return debug_keys::inside(request, batch, debug_keys::Inside::Listpack).await,
-        ("quicklist", 3 | 4) => {
-            return debug_keys::inside(request, batch, debug_keys::Inside::Quicklist).await;
-        }
-        ("object", 3 | 4) => return debug_keys::object(request, batch).await,
-        ("populate", 3..=5) => return debug_keys::populate(request, batch).await,
         ("clusterlink", 5) => return super::debug_cluster::kill_link(request).await,
         (
             "drop-cluster-packet-filter"
@@ -272,22 +267,21 @@ async fn packed_threshold(request: &mut Request) -> Outcome {
     Ok(())
 }
 
-/// What the slot tables of a database hold and take.
+/// What the tables of a database hold, over all slots, in the form that tools read.
 async fn table_stats(request: &mut Request) -> Outcome {
     let db = parse_integer(&request.args[2]).ok_or(CommandError::NotInteger)?;
     let databases = request.server.config.load().database_count();
     let Some(db) = u32::try_from(db).ok().filter(|db| *db < databases) else {
         return Err(CommandError::fixed("ERR Out of range database"));
     };
-    let mut text = String::from("[Dictionary HT]\n");
-    for shard in describe_shards(&request.server).await {
+    let (mut keys, mut expires) = (0, 0);
+    for shard in request.describe_shards().await {
         let figures = shard.databases.get(db as usize).copied().unwrap_or_default();
-        text += &format!(
-            "Shard {}:\n number of entries: {}\n entries with a deadline: {}\n bytes of tables: {}\n",
-            shard.index, figures.keys, figures.expires, figures.table_bytes
-        );
+        keys += figures.keys;
+        expires += figures.expires;
     }
-    request.reply.verbatim("txt", text.as_bytes());
+    let (keys, expires) = (table_figures(keys), table_figures(expires));
+    request.reply.verbatim("txt", format!("[Dictionary HT]\n{keys}[Expires HT]\n{expires}\n").as_bytes());
     Ok(())
 }
 

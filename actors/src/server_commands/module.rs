@@ -21,7 +21,7 @@ pub fn run(request: &mut Request, batch: &Batch) -> Outcome {
         reply.array(0);
         return Ok(());
     }
-    if !is_allowed(request.server.config.load().enable_module_command, batch) {
+    if !is_allowed(request.server.config.load().enable_module_command, &batch.session) {
         return Err(CommandError::fixed(
             "ERR MODULE command not allowed. If the enable-module-command option is set to \"local\", you can run it \
              from a local connection, otherwise you need to set this option in the configuration file, and then \

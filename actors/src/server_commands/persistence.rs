@@ -3,11 +3,14 @@
 use std::sync::atomic::Ordering;
 
 use skuld::commands::context::CommandError;
+use skuld::keyspace::Keyspace;
+use skuld::resp::Reply;
 use tokio::sync::oneshot;
 
 use super::{Outcome, Request};
 use crate::append_only::{DeleteHistory, DisableAof, EnableAof, ReloadAof, RewriteAnswer, RewriteAof};
 use crate::envelope::tell;
+use crate::executor::Executor;
 use crate::persistence::loader::Install;
 use crate::persistence::start::{self, Reload, ReloadError};
 use crate::server::ServerRef;
@@ -33,6 +36,9 @@ pub async fn save(request: &mut Request) -> Outcome {
 
 /// `BGSAVE [SCHEDULE | CANCEL]`
 pub async fn background_save(request: &mut Request) -> Outcome {
+    if request.inside.is_some() {
+        return schedule_save(request);
+    }
     let wait = match request.args.len() {
         1 => Wait::Beginning,
         2 if request.is_word(1, "schedule") => Wait::Turn,
@@ -69,10 +75,49 @@ pub async fn background_save(request: &mut Request) -> Outcome {
     Ok(())
 }
 
+/// BGSAVE inside a transaction: what it asks for happens when the transaction is over.
+fn schedule_save(request: &mut Request) -> Outcome {
+    let state = &request.server.persistence;
+    match request.args.len() {
+        2 if request.is_word(1, "cancel") => {
+            if state.save_scheduled.swap(false, Ordering::Relaxed) {
+                request.reply.simple("Scheduled background saving cancelled");
+                return Ok(());
+            }
+            if !state.saving.load(Ordering::Relaxed) {
+                return Err(CommandError::fixed(
+                    "ERR Background saving is currently not in progress or scheduled",
+                ));
+            }
+            let (reply, _) = oneshot::channel();
+            tell(request.server.snapshotter(), CancelSnapshot { reply });
+            request.reply.simple("Background saving cancelled");
+            return Ok(());
+        }
+        1 => {}
+        2 if request.is_word(1, "schedule") => {}
+        _ => return Err(CommandError::Syntax),
+    }
+    if state.saving.load(Ordering::Relaxed) {
+        return Err(IN_PROGRESS);
+    }
+    state.save_scheduled.store(true, Ordering::Relaxed);
+    request.reply.simple("Background saving scheduled");
+    Ok(())
+}
+
 /// `BGREWRITEAOF`
 pub async fn rewrite_aof(request: &mut Request) -> Outcome {
     let (reply, answer) = oneshot::channel();
+    if request.inside.is_some() && request.server.persistence.aof.rewriting.load(Ordering::Relaxed) {
+        return Err(CommandError::fixed("ERR Background append only file rewriting already in progress"));
+    }
     tell(request.server.append_only(), RewriteAof { reply });
+    if request.inside.is_some() {
+        // It begins when the transaction has given back its slots.
+        request.reply.simple("Background append only file rewriting scheduled");
+        return Ok(());
+    }
     match answer.await {
         Ok(RewriteAnswer::Started) => {
             request.reply.simple("Background append only file rewriting started");
@@ -108,6 +153,11 @@ pub async fn switch_aof(request: &Request, on: bool) -> Result<(), String> {
     let server = &request.server;
     if request.is_inside() {
         // The thread is needed for it: it is done when the transaction is over.
+        if on {
+            tracing::info!(
+                "A transaction enabled AOF. An AOF background was scheduled to start when it is over."
+            );
+        }
         let server = server.clone();
         actix_rt::spawn(async move {
             if on {
@@ -154,8 +204,25 @@ pub fn last_save(request: &mut Request) -> Outcome {
 
 /// `DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE]`
 pub async fn reload(request: &mut Request) -> Outcome {
+    let how = how_to_reload(&request.args)?;
+    reloaded(start::reload(&request.server, how).await, &mut request.reply)
+}
+
+/// The same inside a transaction, where all slots are at hand.
+pub fn reload_inside(
+    executor: &mut Executor,
+    keyspace: &mut Keyspace,
+    words: &[Vec<u8>],
+    reply: &mut Reply,
+) -> Outcome {
+    let how = how_to_reload(words)?;
+    let server = executor.server.clone();
+    reloaded(start::reload_here(&server, keyspace, executor, how), reply)
+}
+
+fn how_to_reload(words: &[Vec<u8>]) -> Result<Reload, CommandError> {
     let (mut save, mut flush, mut merge) = (true, true, false);
-    for word in &request.args[2..] {
+    for word in &words[2..] {
         match word.to_ascii_lowercase().as_slice() {
             b"merge" => merge = true,
             b"noflush" => flush = false,
@@ -168,7 +235,11 @@ pub async fn reload(request: &mut Request) -> Outcome {
         }
     }
     let how = if flush { Install::Replace } else { Install::Merge { overwrite: merge } };
-    match start::reload(&request.server, Reload { save, how }).await {
+    Ok(Reload { save, how })
+}
+
+fn reloaded(outcome: Result<(), ReloadError>, reply: &mut Reply) -> Outcome {
+    match outcome {
         Ok(()) => {}
         Err(ReloadError::Save) => return Err(CommandError::fixed("ERR")),
         Err(ReloadError::Load) => {
@@ -176,6 +247,6 @@ pub async fn reload(request: &mut Request) -> Outcome {
         }
     }
     tracing::info!("DB reloaded by DEBUG RELOAD");
-    request.reply.ok();
+    reply.ok();
     Ok(())
 }

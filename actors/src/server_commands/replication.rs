@@ -96,6 +96,10 @@ async fn replicaof(request: &mut Request, batch: &mut Batch) -> Outcome {
     tracing::info!("REPLICAOF {}:{} enabled (user request from '{by}')", primary.host, primary.port);
     if request.inside.is_some() {
         role::set_directive_now(&server, Some(&primary));
+        if !server.replication.is_replica() {
+            // Writes are refused from here on; the rest follows when the transaction is over.
+            server.replication.set(crate::replication::bit::BECOMING_REPLICA);
+        }
         actix_rt::spawn(async move { role::follow(&server, primary, Resync::IfPossible, None).await });
     } else {
         role::follow(&server, primary, Resync::IfPossible, None).await;
