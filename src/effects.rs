@@ -179,6 +179,12 @@ impl Propagation {
         whom == Audience::All || self.partial.iter().all(|&(place, audience)| place != at || audience == whom)
     }
 
+    /// Adds a command that is encoded already.
+    pub fn push_encoded(&mut self, db: u32, command: &[u8]) {
+        self.bytes.extend_from_slice(command);
+        self.commands.push((db, self.bytes.len()));
+    }
+
     pub fn is_empty(&self) -> bool {
         self.commands.is_empty()
     }

@@ -3,158 +3,15 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::client::Client;
+use support::migration::{
+    Kind, MOVING, Pair, digests, fill, job, moving, replay_records, tag, wait_for, wait_for_end,
+};
 use support::resp::Value;
-use support::server::{Launch, Server, free_port, reference_binary};
-
-const LIMIT: Duration = Duration::from_secs(30);
-/// The slots that move; `{06S}` is in slot 0 and `{Qi}` in slot 1 or thereabouts: found by trial below.
-const MOVING: std::ops::RangeInclusive<u16> = 0..=200;
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    Ours,
-    Valkey,
-}
-
-fn launch(kind: Kind, options: &[(&str, &str)]) -> Option<Server> {
-    let mut launch = match kind {
-        Kind::Ours => Launch::skuld(1),
-        Kind::Valkey => Launch::reference(&reference_binary("slot migration with a real Valkey")?),
-    };
-    for (name, value) in options {
-        launch = launch.option(name, value);
-    }
-    let bus = free_port().to_string();
-    Some(launch.option("cluster-enabled", "yes").option("cluster-port", &bus).start())
-}
-
-/// Two nodes; the first owns slots 0 to 8191, the second the rest.
-struct Pair {
-    source: Server,
-    target: Server,
-}
-
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-impl Pair {
-    fn start(source: Kind, target: Kind, options: &[(&str, &str)]) -> Option<Self> {
-        let pair = Self { source: launch(source, options)?, target: launch(target, options)? };
-        let bus = pair.target.connect().ask("CONFIG GET cluster-port");
-        let bus = bus.items()[1].text();
-        let (mut a, mut b) = (pair.source.connect(), pair.target.connect());
-        assert_eq!(a.ask("CLUSTER ADDSLOTSRANGE 0 8191").text(), "OK");
-        assert_eq!(b.ask("CLUSTER ADDSLOTSRANGE 8192 16383").text(), "OK");
-        assert_eq!(a.ask("CLUSTER SET-CONFIG-EPOCH 1").text(), "OK");
-        assert_eq!(b.ask("CLUSTER SET-CONFIG-EPOCH 2").text(), "OK");
-        a.ask(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", pair.target.port));
-        for client in [&mut a, &mut b] {
-            wait_for("a cluster of two", || client.ask("CLUSTER INFO").text().contains("cluster_state:ok"));
-        }
-        Some(pair)
-    }
-
-    fn migrate(&self) {
-        let id = self.target.connect().ask("CLUSTER MYID").text();
-        let (start, end) = (MOVING.start(), MOVING.end());
-        let line = format!("CLUSTER MIGRATESLOTS SLOTSRANGE {start} {end} NODE {id}");
-        assert_eq!(self.source.connect().ask(&line).text(), "OK");
-    }
-
-    fn logs(&self) -> String {
-        format!("source:\n{}\ntarget:\n{}", self.source.log_tail(), self.target.log_tail())
-    }
-}
-
-/// The newest job of a node.
-fn job(client: &mut Client) -> BTreeMap<String, String> {
-    let jobs = client.ask("CLUSTER GETSLOTMIGRATIONS");
-    let Some(newest) = jobs.items().first() else { return BTreeMap::new() };
-    newest
-        .entries()
-        .iter()
-        .map(|(name, value)| (name.text(), value.integer().map_or_else(|| value.text(), |n| n.to_string())))
-        .collect()
-}
-
-/// Waits until the newest jobs of both ends are finished; their states and messages.
-fn wait_for_end(pair: &Pair) -> [(String, String); 2] {
-    [&pair.source, &pair.target].map(|server| {
-        let mut client = server.connect();
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let job = job(&mut client);
-            let state = job.get("state").cloned().unwrap_or_default();
-            if ["success", "failed", "cancelled"].contains(&state.as_str()) {
-                return (state, job["message"].clone());
-            }
-            assert!(Instant::now() < deadline, "{}: {job:?}\n{}", server.label, pair.logs());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    })
-}
-
-/// A tag whose keys are in slot `slot`.
-fn tag(client: &mut Client, wanted: &dyn Fn(i64) -> bool) -> String {
-    (0..)
-        .map(|n| format!("t{n}"))
-        .find(|tag| wanted(client.ask(&format!("CLUSTER KEYSLOT {tag}")).integer().unwrap_or(-1)))
-        .expect("there is one")
-}
-
-fn moving(slot: i64) -> bool {
-    MOVING.contains(&(slot as u16))
-}
-
-/// Keys of every type under a tag of a moving slot; their names.
-fn fill(client: &mut Client, tag: &str) -> Vec<String> {
-    let commands = "SET {T}str hello; SET {T}int 12345; SET {T}ttl v PX 10000000; RPUSH {T}list a b c 1 2 3; \
-         SADD {T}ints 1 2 3; SADD {T}set a b c; ZADD {T}zset 1.5 a 3 b -inf c; HSET {T}hash f v g w; \
-         HSET {T}fields f v g w; HPEXPIRE {T}fields 10000000 FIELDS 1 f; XADD {T}stream 1-1 f v; \
-         XADD {T}stream 2-1 f v g w; XGROUP CREATE {T}stream group 0; \
-         XREADGROUP GROUP group alice COUNT 1 STREAMS {T}stream >; XGROUP CREATECONSUMER {T}stream group bob; \
-         XADD {T}empty 5-1 f v; XDEL {T}empty 5-1; SETBIT {T}bits 100 1; PFADD {T}hll a b c; \
-         GEOADD {T}geo 13.361389 38.115556 Palermo";
-    for command in commands.split(';') {
-        let reply = client.ask(&command.trim().replace("{T}", &format!("{{{tag}}}")));
-        assert!(!reply.is_error(), "{command}: {reply}");
-    }
-    for n in 0..300 {
-        client.ask(&format!("RPUSH {{{tag}}}long element-{n} {n}"));
-        client.ask(&format!("SADD {{{tag}}}large member-{n}"));
-        client.ask(&format!("HSET {{{tag}}}wide field-{n} {n}"));
-        client.ask(&format!("ZADD {{{tag}}}many {n}.25 member-{n}"));
-        client.ask(&format!("SET {{{tag}}}key:{n} value-{n}"));
-    }
-    let names = "str int ttl list ints set zset hash fields stream empty bits hll geo long large wide many";
-    names
-        .split(' ')
-        .map(|n| format!("{{{tag}}}{n}"))
-        .chain((0..300).map(|n| format!("{{{tag}}}key:{n}")))
-        .collect()
-}
-
-fn digests(client: &mut Client, names: &[String]) -> Vec<String> {
-    names
-        .iter()
-        .map(|name| {
-            let digest = client.ask(&format!("DEBUG DIGEST-VALUE {name}"));
-            let ttl = client.ask(&format!("PEXPIRETIME {name}"));
-            format!("{name} {} {ttl}", digest.items()[0].text())
-        })
-        .collect()
-}
 
 /// A client that counts on keys of a moving and of a resting slot, following redirections, until told to stop. Returns
 /// what it was told, the longest wait, and what went wrong.
@@ -246,6 +103,11 @@ fn migrates_under_writes(source: Kind, target: Kind) {
     });
     let moved = client.ask(&format!("GET {{{here}}}str"));
     assert!(matches!(&moved, Value::Error(text) if text.starts_with(b"MOVED")), "{moved}");
+    for (kind, server) in [(source, &pair.source), (target, &pair.target)] {
+        if kind != Kind::Valkey {
+            assert!(replay_records(server) >= 5, "{}", pair.logs());
+        }
+    }
     let job = job(&mut client);
     assert_eq!((job["operation"].as_str(), job["slot_ranges"].as_str()), ("EXPORT", "0-200"));
 }
@@ -253,6 +115,11 @@ fn migrates_under_writes(source: Kind, target: Kind) {
 #[test]
 fn ours_to_ours() {
     migrates_under_writes(Kind::Ours, Kind::Ours);
+}
+
+#[test]
+fn ours_to_ours_with_several_shards() {
+    migrates_under_writes(Kind::OursOnThreeThreads, Kind::OursOnThreeThreads);
 }
 
 #[test]

@@ -102,6 +102,8 @@ pub mod flag {
     pub const TRACKING_NO_LOOP: u32 = 512;
     /// The link of a slot import.
     pub const SLOT_IMPORT: u32 = 1 << 16;
+    /// The link of a slot export.
+    pub const SLOT_EXPORT: u32 = 1 << 17;
     /// The connection of a replica, and of our primary.
     pub const REPLICA: u32 = 1 << 12;
     pub const PRIMARY: u32 = 1 << 13;

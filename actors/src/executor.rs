@@ -75,6 +75,8 @@ pub struct Executor {
     pub counts_for: Option<Slot>,
     /// Slots of this shard are being exported: effects are recorded.
     pub exporting: bool,
+    /// So are slots whose tables a unit has brought here.
+    pub exporting_elsewhere: bool,
     /// Slots of this shard are being exported or are frozen: some commands may have to wait.
     pub migrating: bool,
     /// Slots of this shard are frozen: expired keys are hidden, not removed.
@@ -134,6 +136,7 @@ impl Executor {
             commands,
             out_of_memory: false,
             exporting: false,
+            exporting_elsewhere: false,
             migrating: false,
             frozen: false,
             is_replica: false,
@@ -168,7 +171,8 @@ impl Executor {
     /// Takes the configuration of now; called once per batch slice.
     pub fn refresh(&mut self) {
         let flags = self.server.replication.flags();
-        self.effects.listening.propagation = self.exporting || Replication::records_effects(flags);
+        self.effects.listening.propagation =
+            self.exporting || self.exporting_elsewhere || Replication::records_effects(flags);
         let record = flags & bit::TESTS != 0;
         self.is_replica = flags & (bit::REPLICA | bit::BECOMING_REPLICA) != 0;
         self.tracks = self.server.tracking.any();

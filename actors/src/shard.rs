@@ -450,8 +450,11 @@ impl Shard {
                     Route::All => return self.start_unit(batch, command, Slots::All, ctx),
                 }
             }
-            if self.executor.migrating && self.waits_for_migration(&batch, command) {
-                return self.wait_for_migration(batch);
+            if self.executor.migrating {
+                if self.waits_for_migration(&batch, command) {
+                    return self.wait_for_migration(batch);
+                }
+                self.settle_purges(&batch, command);
             }
             if Some(command.id) == self.keys_command {
                 return self.start_names(batch, command, ctx);
@@ -555,7 +558,7 @@ impl Shard {
         for (lane, chunk) in effects.exports.drain() {
             self.server.exports.send(lane, chunk);
         }
-        if self.executor.exporting {
+        if self.executor.exporting || self.executor.exporting_elsewhere {
             self.forward_effects();
         }
         let effects = &mut self.executor.effects;

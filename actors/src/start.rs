@@ -508,6 +508,8 @@ fn run(
         let for_load = server.clone();
         actix::spawn(async move {
             let have = persistence::start::load_at_start(&for_load).await;
+            crate::migration::restore::data_loaded(&for_load);
+            crate::migration::restore::settle_ownership(&for_load).await;
             if let Some(cluster) = &for_load.cluster {
                 crate::gossip::match_slots_with_keys(&for_load, cluster).await;
                 cluster.data_loaded();

@@ -6,6 +6,8 @@
 //! cargo bench -p skuld-actors --bench side_by_side -- memory gap       # bytes per key; longest gaps
 //! cargo bench -p skuld-actors --bench side_by_side -- sessions         # many subscribers, many who wait
 //! cargo bench -p skuld-actors --bench side_by_side -- lifetime         # expiry, flushes, hit ratios
+//! cargo bench -p skuld-actors --bench side_by_side -- migration --keys 1000000 --size 128     # slots that move
+//! cargo bench -p skuld-actors --bench side_by_side -- migration flood  # the same under pipelined writes
 //! ```
 //!
 //! The server runs on processor 0, the load generator on processor 1. Ratios are medians over alternating runs; below
@@ -15,6 +17,7 @@ mod gap;
 mod lifetime;
 mod load;
 mod memory;
+mod migration;
 mod servers;
 mod sessions;
 
@@ -24,11 +27,14 @@ struct Options {
     runs: usize,
     requests: u64,
     workers: u32,
+    keys: u64,
+    size: usize,
     words: Vec<String>,
 }
 
 fn options() -> Options {
-    let mut options = Options { runs: 5, requests: 1_000_000, workers: 1, words: Vec::new() };
+    let mut options =
+        Options { runs: 5, requests: 1_000_000, workers: 1, keys: 1_000_000, size: 128, words: Vec::new() };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number = |name: &str| -> u64 {
@@ -38,6 +44,8 @@ fn options() -> Options {
             "--bench" => {}
             "--runs" => options.runs = number("--runs") as usize,
             "--requests" => options.requests = number("--requests"),
+            "--keys" => options.keys = number("--keys"),
+            "--size" => options.size = number("--size") as usize,
             "--workers" => options.workers = number("--workers") as u32,
             _ => options.words.push(arg),
         }
@@ -105,5 +113,10 @@ fn main() {
     }
     if wanted("lifetime") {
         lifetime::run(&binaries, options.runs, options.workers);
+    }
+    if wanted("migration") {
+        let flood = options.words.iter().any(|word| word == "flood");
+        let size = migration::Size { keys: options.keys, bytes: options.size, flood };
+        migration::run(&binaries, options.runs, options.workers, size);
     }
 }

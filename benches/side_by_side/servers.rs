@@ -48,6 +48,7 @@ impl Binaries {
 pub struct Server {
     child: Child,
     pub port: u16,
+    bus_port: u16,
     _dir: Dir,
 }
 
@@ -66,6 +67,11 @@ impl Drop for Server {
     }
 }
 
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+    listener.expect("a free port").port()
+}
+
 /// Pins the calling thread (or the process about to be executed) to processors `from..to`.
 pub fn pin(from: usize, to: usize) -> std::io::Result<()> {
     let mut set = nix::sched::CpuSet::new();
@@ -78,10 +84,33 @@ pub fn pin(from: usize, to: usize) -> std::io::Result<()> {
 impl Server {
     /// Starts a server on processor 0 (Skuld with several workers: on all of them) and waits until it answers.
     pub fn start(binaries: &Binaries, kind: Kind, workers: u32) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a free port")
-            .port();
+        let processors = if kind == Kind::Skuld { workers.max(1) as usize } else { 1 };
+        Self::start_with(binaries, kind, workers, processors, &[])
+    }
+
+    /// Starts a cluster node, on all processors.
+    pub fn start_node(binaries: &Binaries, kind: Kind, workers: u32) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let port = free_port().to_string();
+        let options = ["--cluster-enabled", "yes", "--cluster-port", &port];
+        let mut server = Self::start_with(binaries, kind, workers, processors, &options);
+        server.bus_port = port.parse().unwrap_or(0);
+        server
+    }
+
+    /// The port of the cluster bus, of a node.
+    pub fn bus_port(&self) -> u16 {
+        self.bus_port
+    }
+
+    fn start_with(
+        binaries: &Binaries,
+        kind: Kind,
+        workers: u32,
+        processors: usize,
+        options: &[&str],
+    ) -> Self {
+        let port = free_port();
         let dir = std::env::temp_dir().join(format!("skuld-bench-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory for the server");
         let mut command = match kind {
@@ -89,12 +118,10 @@ impl Server {
             Kind::Valkey => Command::new(&binaries.valkey),
         };
         command.args(["--port", &port.to_string(), "--save", "", "--bind", "127.0.0.1"]);
-        command.args(["--enable-debug-command", "yes", "--dir"]).arg(&dir);
-        let mut processors = 1;
+        command.args(["--enable-debug-command", "yes", "--dir"]).arg(&dir).args(options);
         match kind {
             Kind::Skuld => {
                 command.args(["--worker-threads", &workers.to_string()]);
-                processors = workers.max(1) as usize;
             }
             Kind::Valkey => {
                 if let Some(jemalloc) = &binaries.jemalloc {
@@ -107,7 +134,7 @@ impl Server {
             command.pre_exec(move || pin(0, processors));
         }
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server starts");
-        let server = Self { child, port, _dir: Dir(dir) };
+        let server = Self { child, port, bus_port: 0, _dir: Dir(dir) };
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             if let Ok(mut s) = TcpStream::connect(("127.0.0.1", port)) {

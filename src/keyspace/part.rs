@@ -562,8 +562,13 @@ impl Part {
 
     /// Replaces everything by what was loaded into `loaded`, a part of the same slots that no shard has used. Returns
     /// what was there before.
-    pub fn adopt(&mut self, loaded: Part) -> Vec<Box<Database>> {
+    pub fn adopt(&mut self, mut loaded: Part) -> Vec<Box<Database>> {
         debug_assert_eq!((self.index, self.workers), (loaded.index, loaded.workers));
+        // What is hidden here stays hidden; what the loaded part hides is hidden from now on.
+        for slot in self.hidden.take().iter().flat_map(|hidden| hidden.slots.iter()) {
+            loaded.hide_slot(slot);
+        }
+        self.hidden = loaded.hidden;
         let old = std::mem::replace(&mut self.databases, loaded.databases);
         self.next_id = self.next_id.max(loaded.next_id);
         self.wheel = loaded.wheel;
@@ -757,8 +762,9 @@ impl Part {
 
     /// Takes back what [`Part::detach_slots`] or [`Part::detach_all`] gave away, deadlines set meanwhile included.
     pub fn attach(&mut self, part: Part) {
-        let Part { sparse, databases, mut wheel, next_id, adopted, .. } = part;
+        let Part { sparse, databases, mut wheel, next_id, adopted, hidden, .. } = part;
         if adopted {
+            self.hidden = hidden;
             self.databases = databases;
             self.next_id = next_id;
             self.wheel = wheel;

@@ -115,6 +115,13 @@ pub enum NewOwner {
     Other,
 }
 
+/// Whether a grant was withdrawn because the pause was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Withdrawal {
+    None,
+    PauseOver,
+}
+
 /// Everything that can happen to an export.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ExportEvent {
@@ -158,7 +165,7 @@ pub enum ExportEvent {
     /// The target is down, by the quorum's judgement.
     TargetFailed,
     /// The target has said that the job has ended there without the slots.
-    TargetGaveUp,
+    TargetGaveUp(Withdrawal),
     TargetUnknown,
     Demoted,
     ClusterReset,
@@ -292,7 +299,7 @@ pub fn step(state: ExportState, event: ExportEvent) -> Step<ExportState, ExportA
             other => Step::Refused(other),
         },
         // About a grant that was not made yet; a target that fails is noticed by its link.
-        E::GrantOver | E::TargetFailed | E::TargetGaveUp => Step::Refused(state),
+        E::GrantOver | E::TargetFailed | E::TargetGaveUp(_) => Step::Refused(state),
         E::SnapshotEof | E::Paused | E::FailoverGranted | E::Establish | E::Finish => {
             fail(state, Reason::Transition)
         }
@@ -329,7 +336,10 @@ fn granted(event: ExportEvent) -> Step<ExportState, ExportAction> {
         E::OwnerChanged(NewOwner::Target) => end(Granted, ExportState::Success),
         E::OwnerChanged(NewOwner::Other) | E::Demoted | E::ClusterReset => fail(Granted, Reason::NotOwner),
         E::GrantOver | E::TargetFailed => fail(Granted, Reason::GrantOver),
-        E::TargetGaveUp => fail(Granted, Reason::TargetLost),
+        E::TargetGaveUp(Withdrawal::None) => end_as(Granted, ExportState::Failed(Reason::TargetLost), false),
+        E::TargetGaveUp(Withdrawal::PauseOver) => {
+            end_as(Granted, ExportState::Failed(Reason::GrantOver), false)
+        }
         E::CancelRequested => end(Granted, ExportState::Cancelled),
         // The target closes the link as soon as it owns the slots. If it closes without owning them, only it knows
         // whether it still will.
@@ -341,8 +351,10 @@ fn granted(event: ExportEvent) -> Step<ExportState, ExportAction> {
         E::Establish | E::Finish | E::UnknownSubcommand | E::CommandFailed => {
             Step::to(Granted, [CloseLink, AskTarget])
         }
-        // What Valkey gives up when its pause is over, we hold on to.
-        E::PauseOver | E::AckOverdue | E::Flushed | E::TargetUnknown => Step::Refused(Granted),
+        // Valkey thaws now, whatever the target does. We take the grant back: without its link a target that has not
+        // claimed yet gives up, and says so when it is asked.
+        E::PauseOver => Step::to(Granted, [CloseLink, AskTarget]),
+        E::AckOverdue | E::Flushed | E::TargetUnknown => Step::Refused(Granted),
         E::Connected(_) | E::ConnectFailed(_) | E::AuthSent | E::AuthNotSent(_) | E::AuthAccepted => {
             Step::Refused(Granted)
         }
@@ -370,11 +382,15 @@ fn fail(state: ExportState, reason: Reason) -> Step<ExportState, ExportAction> {
 /// Leaves `state` for an end. The export stops before anything else, so that what happens to the slots next (the
 /// deletion of what moved, above all) does not reach the target.
 fn end(state: ExportState, end: ExportState) -> Step<ExportState, ExportAction> {
+    let may_lose_writes = end != ExportState::Success;
+    end_as(state, end, may_lose_writes)
+}
+
+fn end_as(state: ExportState, end: ExportState, may_lose_writes: bool) -> Step<ExportState, ExportAction> {
     use ExportAction::*;
     let mut actions = vec![StopExport, CloseLink];
     let granted = state == ExportState::FailoverGranted;
-    let target_is_out = matches!(end, ExportState::Success | ExportState::Failed(Reason::TargetLost));
-    if granted && !target_is_out {
+    if granted && may_lose_writes {
         actions.push(WarnOfWriteLoss);
     }
     if granted {

@@ -60,7 +60,8 @@ fn events() -> Vec<E> {
         E::OwnerChanged(NewOwner::Target),
         E::OwnerChanged(NewOwner::Other),
         E::TargetFailed,
-        E::TargetGaveUp,
+        E::TargetGaveUp(Withdrawal::None),
+        E::TargetGaveUp(Withdrawal::PauseOver),
         E::TargetUnknown,
         E::Demoted,
         E::ClusterReset,
@@ -98,6 +99,7 @@ fn transitions() -> Vec<(S, E, S, Vec<ExportAction>)> {
             vec![ExtendPauseTimer, Grant, SendFailoverGranted, StartGrantTimer],
         ),
         (S::FailoverGranted, E::LinkLost, S::FailoverGranted, vec![AskTarget]),
+        (S::FailoverGranted, E::PauseOver, S::FailoverGranted, vec![CloseLink, AskTarget]),
     ]
 }
 
@@ -109,7 +111,12 @@ fn ending(state: &S, event: &E) -> Option<S> {
         E::OwnerChanged(NewOwner::Other) | E::Demoted | E::ClusterReset => return failed(Reason::NotOwner),
         E::CancelRequested => return Some(S::Cancelled),
         E::GrantOver | E::TargetFailed if *state == S::FailoverGranted => return failed(Reason::GrantOver),
-        E::TargetGaveUp if *state == S::FailoverGranted => return failed(Reason::TargetLost),
+        E::TargetGaveUp(Withdrawal::None) if *state == S::FailoverGranted => {
+            return failed(Reason::TargetLost);
+        }
+        E::TargetGaveUp(Withdrawal::PauseOver) if *state == S::FailoverGranted => {
+            return failed(Reason::GrantOver);
+        }
         _ if *state == S::FailoverGranted => return None,
         _ => {}
     }
@@ -180,8 +187,8 @@ fn every_event_in_every_state_does_what_the_table_says() {
                 assert_eq!(actions[..2], [StopExport, CloseLink], "{what}");
                 assert_eq!(actions.contains(&ThawSlots), state.is_frozen(), "{what}");
                 assert_eq!(actions.contains(&EndGrant), state == S::FailoverGranted, "{what}");
-                let risk =
-                    state == S::FailoverGranted && !matches!(end, S::Success | S::Failed(Reason::TargetLost));
+                let is_known = end == S::Success || matches!(event, E::TargetGaveUp(_));
+                let risk = state == S::FailoverGranted && !is_known;
                 assert_eq!(actions.contains(&WarnOfWriteLoss), risk, "{what}");
             } else if state == S::FailoverGranted && is_nonsense_after_the_grant(&event) {
                 assert_eq!(step, Step::to(state.clone(), [CloseLink, AskTarget]), "{what}");

@@ -15,7 +15,7 @@
 
 use stateright::{Checker, Model, Property};
 
-use super::export::{self, Backlog, ExportAction, ExportEvent, ExportState, NewOwner};
+use super::export::{self, Backlog, ExportAction, ExportEvent, ExportState, NewOwner, Withdrawal};
 use super::import::{self, ImportAction, ImportEvent, ImportState};
 use super::reason::Reason;
 use super::step::Step;
@@ -326,7 +326,7 @@ impl Model for Migration {
         let running = export.is_some_and(|e| !e.is_finished());
         let granted = export == Some(&ExportState::FailoverGranted);
         let importing = import.is_some_and(ImportState::minds_silence);
-        may(PauseOver, faults && matches!(export, Some(ExportState::FailoverPaused(_))));
+        may(PauseOver, faults && export.is_some_and(ExportState::is_frozen));
         may(CutLink, faults && !w.cut && running);
         may(CancelJob, faults && running);
         may(GrantOver, faults && granted);
@@ -407,7 +407,7 @@ impl Model for Migration {
                 w.export_event(ExportEvent::OwnerChanged(NewOwner::Target));
                 w.source_keys = 0;
             }
-            AnswerSource => w.export_event(ExportEvent::TargetGaveUp),
+            AnswerSource => w.export_event(ExportEvent::TargetGaveUp(Withdrawal::None)),
             WriteToSource => {
                 let write = 1 << (w.writes_left - 1);
                 w.writes_left -= 1;

@@ -65,6 +65,22 @@ pub struct Effect<'p> {
     keys: Vec<(u32, Box<[u8]>)>,
 }
 
+impl Effect<'_> {
+    pub fn db(&self) -> u32 {
+        self.db
+    }
+
+    /// The command as it is sent.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes
+    }
+
+    /// Of its keys; the first one's.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+}
+
 impl SlotSnapshot {
     /// Of `slots`, those in `own` are here.
     pub fn new(slots: Arc<SlotSet>, own: impl DoubleEndedIterator<Item = Slot>) -> Self {
@@ -165,11 +181,16 @@ impl SlotSnapshot {
     }
 
     /// What to send of commands that were executed since the last call. `keyspace` is as they left it.
-    pub fn forward(&mut self, keyspace: &Keyspace, effects: &[Effect<'_>]) -> (Pieces, u64) {
+    pub fn forward<'e, 'p: 'e>(
+        &mut self,
+        keyspace: &Keyspace,
+        effects: impl IntoIterator<Item = &'e Effect<'p>>,
+    ) -> (Pieces, u64) {
         let mut pieces: Pieces = Vec::new();
         let mut again: Vec<(u32, Box<[u8]>)> = Vec::new();
         let mut count = 0;
-        for effect in effects.iter().filter(|effect| self.slots.contains(effect.slot)) {
+        let slots = self.slots.clone();
+        for effect in effects.into_iter().filter(|effect| slots.contains(effect.slot)) {
             let sent = effect.keys.iter().filter(|(db, key)| self.was_sent(*db, effect.slot, key)).count();
             // Keys that will be sent anew as they are now contain this effect already.
             let is_outdated = effect.keys.iter().any(|key| again.contains(key));
@@ -216,7 +237,7 @@ fn piece_of(pieces: &mut Pieces, db: u32) -> &mut Vec<u8> {
     &mut pieces.last_mut().expect("just pushed").1
 }
 
-/// The keys each command of a stream touches; commands without keys are left out.
+/// The keys each command of a stream touches; commands without keys are left out, but for CLUSTER FLUSHSLOT.
 pub fn effects_of(propagation: &Propagation, databases: u32) -> Vec<Effect<'_>> {
     let limits = DecodeLimits { bulk_max: i64::MAX, authenticated: true };
     let mut effects = Vec::with_capacity(propagation.commands.len());
@@ -230,6 +251,14 @@ pub fn effects_of(propagation: &Propagation, databases: u32) -> Vec<Effect<'_>> 
         }
         let args: Vec<&[u8]> = requests.args(0).iter().map(|s| &wire[s.start..s.start + s.len]).collect();
         let Ok(command) = original_table().lookup_request(&args) else { continue };
+        if command.name == "cluster|flushslot" {
+            // It empties the slot on the other side, too; keys that were not sent yet are gone before they are.
+            let number = args.get(2).and_then(|word| crate::resp::decode::parse_integer(word));
+            if let Some(slot) = number.and_then(|n| u16::try_from(n).ok()).map(Slot) {
+                effects.push(Effect { db, bytes, slot, keys: Vec::new() });
+            }
+            continue;
+        }
         let mut list = KeyList::new();
         // Keys that could be told before an error are enough.
         let _ = keys_of(command, &args, &mut list);

@@ -14,6 +14,7 @@
 //! - [`cases`]: the written cases in `tests/cases`
 //! - [`r#gen`]: the random command generators, one file per family
 //! - [`effects`]: append-only files and keyspace events as comparable lists
+//! - [`migration`]: clusters with slots to move
 //! - [`transcript`]: conversations of several clients, some of them blocked
 //! - [`known`]: the accepted differences listed in `docs/compatibility.md`
 
@@ -26,6 +27,7 @@ pub mod cluster;
 pub mod effects;
 pub mod r#gen;
 pub mod known;
+pub mod migration;
 pub mod parity;
 pub mod programs;
 pub mod resp;

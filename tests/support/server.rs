@@ -160,22 +160,28 @@ impl Launch {
         let log_path = dir.path().join("server.out");
         let log = File::create(&log_path).expect("the temporary directory is writable");
         let mut command = Command::new(&self.binary);
+        // What is needed to start it again as it was.
+        let mut arguments: Vec<String> = Vec::new();
         if let Some(text) = &self.config {
             let path = dir.path().join("server.conf");
             fs::write(&path, text).expect("the temporary directory is writable");
-            command.arg(path);
+            arguments.push(path.display().to_string());
         }
+        let dir_name = dir.path().display().to_string();
+        let usual =
+            ["--port", &port.to_string(), "--dir", &dir_name, "--save", "", "--enable-debug-command", "yes"];
+        arguments.extend(usual.map(str::to_owned));
+        arguments.extend(self.arguments.iter().cloned());
         command
-            .args(["--port", &port.to_string(), "--dir", &dir.path().display().to_string()])
-            .args(["--save", "", "--enable-debug-command", "yes"])
-            .args(&self.arguments)
+            .args(&arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file handle can be cloned"))
             .stderr(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
-        Server { child, port, dir, log_path, label: self.label, status: None }
+        let again = (self.binary.clone(), arguments, self.environment.clone());
+        Server { child, port, dir, log_path, label: self.label, status: None, again }
     }
 
     /// Runs to its end with exactly these arguments, none added; for tests of the command line. A process that does
@@ -209,6 +215,7 @@ pub struct Server {
     log_path: PathBuf,
     pub label: &'static str,
     status: Option<ExitStatus>,
+    again: (PathBuf, Vec<String>, Vec<(String, String)>),
 }
 
 impl Server {
@@ -292,6 +299,25 @@ impl Server {
             assert!(Instant::now() < deadline, "{} did not end:\n{}", self.label, self.log_tail());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Kills the process without warning and starts it again in the same directory, on the same port.
+    pub fn kill_and_restart(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let log = File::options().append(true).open(&self.log_path).expect("the log is there");
+        let (binary, arguments, environment) = &self.again;
+        let child = Command::new(binary)
+            .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file handle can be cloned"))
+            .stderr(log)
+            .spawn();
+        self.child = child.unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+        self.status = None;
+        assert!(self.wait_until_ready(), "{} did not start again:\n{}", self.label, self.log_tail());
     }
 
     /// Sends a signal by name, such as `TERM`.

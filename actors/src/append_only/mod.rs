@@ -32,6 +32,7 @@ use crate::clock;
 use crate::configure::os_text;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
 use crate::export::Stopper;
+use crate::migration::restore;
 use crate::replication::{self, bit};
 use crate::replication_log::{AttachCommands, DescribePosition, DetachCommands};
 use crate::server::ServerRef;
@@ -475,9 +476,11 @@ impl Receive<ReloadAof> for AppendOnlyFile {
             synced.await;
             // What is loaded must not be appended once more.
             tell(server.replication_log(), DetachCommands);
+            restore::data_replaced(&server, false).await;
             crate::persistence::loader::clear(&server).await;
             let directory = Directory::of(&server.config.load());
             let result = load::load(&server, &directory, &manifest).await;
+            restore::data_loaded(&server);
             if let (Some(writer), Some(part)) = (writer, manifest.incremental.last()) {
                 replication::listen(&server, bit::COMMANDS).await;
                 let consumer = writer::consumer(&server, &writer, part.sequence);

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
 
 use actix::Addr;
 use skuld::aof::manifest::Manifest;
 use skuld::effects::encode_command;
 use skuld::export::Format;
+use skuld::migration::messages::Establish;
 use skuld::rdb::Compression;
 use skuld::rdb::file::FileWriter;
 
@@ -18,6 +20,7 @@ use crate::configure::os_text;
 use crate::envelope::tell;
 use crate::export::{ExportRequest, ExportStream, Facts, Stopper};
 use crate::memory;
+use crate::migration::restore;
 use crate::persistence::rdb_stream::{RdbOptions, RdbStream, SlowKeys, usual_aux};
 use crate::persistence::save::NewFile;
 use crate::replication_log::AttachCommands;
@@ -130,6 +133,13 @@ pub async fn run(
         let options = RdbOptions { aof_base: true, ..RdbOptions::default() };
         Source::Rdb(Box::new(RdbStream::begin(server.clone(), options, at_cut).await))
     } else {
+        let slot_imports: Arc<OnceLock<Vec<Establish>>> = Arc::default();
+        let (found, at) = (slot_imports.clone(), server.clone());
+        let at_cut: Box<dyn FnOnce(&Facts) + Send> = Box::new(move |facts| {
+            // Nobody else sets it.
+            let _ = found.set(at.migrations.open_imports());
+            at_cut(facts);
+        });
         let request = ExportRequest { format: Format::Commands, ends_at_flushall: false, at_cut };
         let keys = ExportStream::begin(server.clone(), request).await;
         let mut head = Vec::new();
@@ -139,6 +149,7 @@ pub async fn run(
         for code in server.scripts.library_codes() {
             encode_command(&mut head, &[b"FUNCTION", b"LOAD", &code]);
         }
+        restore::write_commands(&mut head, slot_imports.get().map_or(&[], Vec::as_slice));
         Source::Commands(Box::new(CommandStream {
             keys,
             head: Some(head),

@@ -273,9 +273,7 @@ impl Gossip {
                 self.lead(ctx);
                 continue;
             }
-            for output in outputs {
-                self.perform_one(output, ctx);
-            }
+            self.perform_all(outputs, ctx);
         }
         if self.machine.awaits_offset() && !self.short_ticks {
             self.short_ticks = true;
@@ -283,6 +281,19 @@ impl Gossip {
                 gossip.short_ticks = false;
                 tell(&ctx.address(), Tick);
             });
+        }
+    }
+
+    /// Keys of slots that were lost are deleted as soon as clients are sent elsewhere for them, before the disk is
+    /// waited for: the slots may come back soon.
+    fn perform_all(&mut self, mut outputs: Vec<Output>, ctx: &mut Context<Self>) {
+        outputs.sort_by_key(|output| match output {
+            Output::TopologyChanged => 0,
+            Output::DeleteKeys { .. } => 1,
+            _ => 2,
+        });
+        for output in outputs {
+            self.perform_one(output, ctx);
         }
     }
 
@@ -443,9 +454,8 @@ impl Gossip {
             let _ = leads.await;
         };
         ctx.wait(leads.into_actor(self).map(|(), gossip, ctx| {
-            for output in std::mem::take(&mut gossip.after_lead) {
-                gossip.perform_one(output, ctx);
-            }
+            let outputs = std::mem::take(&mut gossip.after_lead);
+            gossip.perform_all(outputs, ctx);
             gossip.perform(ctx);
         }));
     }

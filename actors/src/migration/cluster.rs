@@ -68,6 +68,11 @@ impl View for TopologyView {
     }
 }
 
+/// Whether this node is a primary of a cluster.
+pub fn is_primary(server: &ServerRef) -> bool {
+    view(server).is_some_and(|view| view.is_primary())
+}
+
 /// This node's id.
 pub fn myself(server: &ServerRef) -> Option<Id40> {
     view(server).map(|view| view.myself())
@@ -161,6 +166,7 @@ pub fn ask_target(
 ) {
     let Some(address) = address_of(server, &target) else { return };
     let config = server.config.load_full();
+    let server = server.clone();
     tokio::task::spawn_local(async move {
         let mut question = Vec::new();
         if !config.primaryauth.is_empty() {
@@ -175,8 +181,9 @@ pub fn ask_target(
         encode_command(&mut question, &[b"CLUSTER", b"NODES"]);
         encode_command(&mut question, &[b"QUIT"]);
         let talk = async {
-            let mut stream = tokio::net::TcpStream::connect(address).await?;
+            let (mut stream, _) = super::link::connect(&server, &address, None).await?;
             stream.write_all(&question).await?;
+            stream.flush().await?;
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).await?;
             std::io::Result::Ok(answer)

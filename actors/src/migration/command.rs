@@ -82,6 +82,7 @@ fn cancel(request: &mut Request) -> Outcome {
 }
 
 fn list(request: &mut Request) -> Outcome {
+    request.server.migrations.trim(&request.server);
     let log = request.server.migrations.log();
     request.reply.array(log.iter().count());
     log.iter().for_each(|job| job.write_row(&mut request.reply));
@@ -93,7 +94,7 @@ async fn sync_slots(request: &mut Request, batch: &mut Batch) -> Outcome {
     let args: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
     let message = Message::parse(&args);
     match batch.session.origin {
-        Origin::Primary | Origin::Aof => return follow(request, message).await,
+        origin @ (Origin::Primary | Origin::Aof) => return follow(request, origin, message).await,
         Origin::Import | Origin::Client => {}
     }
     match (message, batch.import.clone()) {
@@ -149,24 +150,46 @@ async fn establish(request: &mut Request, batch: &mut Batch, rest: &[&[u8]]) -> 
 }
 
 /// What our primary or the append-only file says of a job: only its beginning and its end concern us.
-async fn follow(request: &mut Request, message: Message<'_>) -> Outcome {
+async fn follow(request: &mut Request, origin: Origin, message: Message<'_>) -> Outcome {
     let server = request.server.clone();
     match message {
         Message::Establish { rest } => {
             let Some(view) = cluster::view(&server) else { return Err(DISABLED) };
             let importing = server.migrations.log().importing();
+            // A full synchronisation may have brought the job before its ESTABLISH comes.
+            let known = messages::establish(rest, From::Stream, &view, &|_| false)
+                .is_ok_and(|e| server.migrations.log().running_mut(&e.name).is_some());
+            if known {
+                return Ok(());
+            }
             let establish = messages::establish(rest, From::Stream, &view, &|slot| importing.contains(slot))
                 .map_err(|r| refused(&r))?;
+            let mut line = Vec::new();
+            establish.encode(&mut line);
             MigrationImport::begin(&server, establish, None).await;
+            keep(request, origin, &line);
         }
         Message::Finish { rest } => {
-            let finish = Finish::parse(rest, &|name| server.migrations.log().get(name).is_some())
-                .map_err(|r| refused(&r))?;
+            // A job that is not known here has nothing to end.
+            let finish = Finish::parse(rest, &|_| true).map_err(|r| refused(&r))?;
+            let mut line = Vec::new();
+            finish.encode(&mut line);
             if let Some(Job::Import(job)) = server.migrations.job(&finish.name) {
-                tell(&job, import::Finish { failure: finish.failure });
+                let (done, end) = tokio::sync::oneshot::channel();
+                tell(&job, import::Finish { failure: finish.failure, done });
+                // What comes behind it in the stream may be about the same slots.
+                let _ = end.await;
+                keep(request, origin, &line);
             }
         }
         Message::Signal(_) | Message::Capa | Message::Unknown => {}
     }
     Ok(())
+}
+
+/// What a primary said belongs into a replica's own append-only file as well.
+fn keep(request: &Request, origin: Origin, line: &[u8]) {
+    if origin == Origin::Primary {
+        import::replicate(&request.server, line);
+    }
 }

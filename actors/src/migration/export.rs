@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
+use skuld::config::CLASS_REPLICA;
 use skuld::effects::encode_command;
-use skuld::migration::export::{Auth, Backlog, ExportAction, ExportEvent, NewOwner, step};
+use skuld::migration::export::{Auth, Backlog, ExportAction, ExportEvent, NewOwner, Withdrawal, step};
 use skuld::migration::job::Figures;
 use skuld::migration::messages::{Establish as EstablishMessage, Message, Signal};
 use skuld::migration::{ExportState, Id40, Job as JobRecord, JobName, JobState, SlotRanges, SlotSet, Step};
@@ -20,6 +21,7 @@ use super::link::{LOW_WATER, Link};
 use super::{Gauge, Job, import};
 use crate::clock;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
+use crate::eviction::NotCounted;
 use crate::server::ServerRef;
 use crate::shard::migration::MigrationOrder;
 
@@ -156,6 +158,10 @@ pub struct MigrationExport {
     pause_until_ms: i64,
     granted_ms: i64,
     asking: bool,
+    /// The grant was taken back because the pause was over.
+    withdrawal: Withdrawal,
+    /// Since when more waits than the soft limit of the link's class allows, Unix milliseconds.
+    over_soft_since_ms: Option<i64>,
     /// Shards that wait for credit, that have sent all keys, that have frozen.
     wanting: Vec<u16>,
     keys_sent: usize,
@@ -199,6 +205,8 @@ impl MigrationExport {
             pause_until_ms: 0,
             granted_ms: 0,
             asking: false,
+            withdrawal: Withdrawal::None,
+            over_soft_since_ms: None,
             wanting: Vec::new(),
             keys_sent: 0,
             frozen: 0,
@@ -229,7 +237,9 @@ impl MigrationExport {
             Step::Taken { state, actions } => {
                 self.state = state;
                 let now = clock::unix_ms();
-                if (self.state != old || !actions.is_empty())
+                // That the peer is alive is shown by its time, not in the list.
+                let is_worth_a_record = actions.iter().any(|action| *action != ExportAction::NoteAck);
+                if (self.state != old || is_worth_a_record)
                     && let Some(job) = self.server.migrations.log().get_mut(&self.name)
                 {
                     job.moved(what, JobState::Export(self.state.clone()), now);
@@ -250,6 +260,7 @@ impl MigrationExport {
                     self.act(action, ctx);
                 }
                 if self.state.is_finished() && !old.is_finished() {
+                    self.note_waiting();
                     self.server.migrations.ended(&self.server, &self.name);
                     cluster::count_jobs(&self.server);
                     ctx.stop();
@@ -391,6 +402,40 @@ impl MigrationExport {
         if within && !prevented { Backlog::WithinLimit } else { Backlog::OverLimit }
     }
 
+    /// Lets others see how much waits. It is not to be evicted for.
+    fn note_waiting(&mut self) {
+        self.figures.waiting_bytes = self.gauge.waiting();
+        let mut log = self.server.migrations.log();
+        if let Some(job) = log.get_mut(&self.name) {
+            job.figures = self.figures;
+        }
+        let waiting = log.unfinished_exports().map(|job| job.figures.waiting_bytes).sum();
+        self.server.eviction.set_not_counted(NotCounted::SlotExports, waiting);
+    }
+
+    /// Whether the link is within `client-output-buffer-limit replica`, as far as that is stricter than the pacing of
+    /// writers at `export-buffer-limit`.
+    fn is_within_limits(&mut self, now: i64) -> bool {
+        let config = self.server.config.load();
+        let limit = &config.client_output_buffer_limit[CLASS_REPLICA];
+        let waiting = self.gauge.waiting();
+        let is_strict = |bytes: u64| bytes > 0 && bytes < config.export_buffer_limit;
+        let over = |bytes: u64| is_strict(bytes) && waiting > bytes.max(config.repl_backlog_size);
+        let soft_since = if over(limit.soft) { self.over_soft_since_ms.or(Some(now)) } else { None };
+        self.over_soft_since_ms = soft_since;
+        let too_long = soft_since.is_some_and(|since| (now - since) / 1000 > limit.soft_seconds as i64);
+        if self.state.is_finished() || self.link.is_none() || !(over(limit.hard) || too_long) {
+            return true;
+        }
+        self.server.stats.client_output_buffer_limit_disconnections.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            "Client of slot migration {} scheduled to be closed ASAP for overcoming of output buffer limits.",
+            self.describe()
+        );
+        self.link = None;
+        false
+    }
+
     fn rate_per_tick(&self) -> u64 {
         match self.figures.rate_limit {
             0 => u64::MAX,
@@ -479,10 +524,10 @@ impl MigrationExport {
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now = clock::unix_ms();
         let config = self.server.config.load_full();
-        self.figures.waiting_bytes = self.gauge.waiting();
         self.allowance = self.rate_per_tick();
-        if let Some(job) = self.server.migrations.log().get_mut(&self.name) {
-            job.figures = self.figures;
+        self.note_waiting();
+        if !self.is_within_limits(now) {
+            return self.happen(ExportEvent::LinkLost, ctx);
         }
         if self.state.minds_silence() && now - self.acked_ms > i64::from(config.repl_timeout) * 1000 {
             tracing::warn!(
@@ -493,6 +538,11 @@ impl MigrationExport {
         }
         if matches!(self.state, ExportState::FailoverPaused(_)) && now >= self.pause_until_ms {
             return self.happen(ExportEvent::PauseOver, ctx);
+        }
+        let is_granted = self.state == ExportState::FailoverGranted;
+        if is_granted && self.withdrawal == Withdrawal::None && now >= self.pause_until_ms {
+            self.withdrawal = Withdrawal::PauseOver;
+            self.happen(ExportEvent::PauseOver, ctx);
         }
         let grant_limit = config.slot_migration_grant_timeout;
         if self.state == ExportState::FailoverGranted
@@ -542,7 +592,7 @@ impl Actor for MigrationExport {
         tracing::info!("Connecting slot migration {} ({address})", self.describe());
         let bind = self.server.config.load().bind_source_addr.to_str().into_owned();
         let bind = Some(bind).filter(|b| !b.is_empty());
-        self.link = Some(Link::open(address, bind, self.gauge.clone(), ctx.address()));
+        self.link = Some(Link::open(&self.server, address, bind, self.gauge.clone(), ctx.address()));
     }
 }
 
@@ -660,6 +710,10 @@ impl Receive<ShardSent> for MigrationExport {
             return;
         }
         if !out.is_empty() {
+            self.note_waiting();
+            if !self.is_within_limits(clock::unix_ms()) {
+                return self.happen(ExportEvent::LinkLost, ctx);
+            }
             if sent.keys > 0 {
                 self.allowance = self.allowance.saturating_sub(out.len() as u64);
             }
@@ -724,7 +778,7 @@ impl Receive<ClusterChanged> for MigrationExport {
 impl Receive<TargetAnswered> for MigrationExport {
     fn receive(&mut self, TargetAnswered { gave_up }: TargetAnswered, ctx: &mut Context<Self>) {
         if gave_up {
-            self.happen(ExportEvent::TargetGaveUp, ctx);
+            self.happen(ExportEvent::TargetGaveUp(self.withdrawal), ctx);
         }
     }
 }

@@ -6,21 +6,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
+use skuld::config::AppendFsync;
 use skuld::effects::Propagation;
 use skuld::migration::import::{Claim, ImportAction, ImportEvent, step};
 use skuld::migration::messages::{Establish as EstablishMessage, Finish as FinishMessage, Signal};
 use skuld::migration::{Id40, ImportState, Job as JobRecord, JobName, JobState, SlotRanges, SlotSet, Step};
 use skuld::slot::Slot;
+use tokio::sync::oneshot;
 
 use super::cluster::{self, Change};
 use super::export::log_end;
 use super::{ImportLink, Job};
+use crate::append_only::SyncAof;
 use crate::clients::ClientShared;
 use crate::clock;
 use crate::connection::{Deliver, Kill};
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
 use crate::replication_log::Append;
 use crate::server::ServerRef;
+use crate::shard::DeleteSlots;
 use crate::shard::migration::{MigrationOrder, Strays};
 
 /// How often a job looks at the clock.
@@ -53,6 +57,8 @@ pub struct CommandFailed {
 /// Our primary, or the append-only file, says how the job ended.
 pub struct Finish {
     pub failure: Option<Vec<u8>>,
+    /// Dropped when the job is over.
+    pub done: oneshot::Sender<()>,
 }
 
 // What happens here.
@@ -75,6 +81,8 @@ pub struct SlotsShown;
 /// The data set is replaced by another.
 pub struct DataReplaced {
     pub full_sync: bool,
+    /// Dropped when the job is over.
+    pub done: oneshot::Sender<()>,
 }
 /// The server has started, with this job in its files.
 pub struct Restarted;
@@ -114,14 +122,43 @@ pub struct MigrationImport {
     /// Bytes the link had brought when it was last looked at, and when they last grew.
     heard: (u64, i64),
     ack_sent_ms: i64,
+    /// Who waits for the end of the job.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl MigrationImport {
+    /// Follows a job that another node runs, found in a data set whose slots are hidden already.
+    pub fn follow(server: &ServerRef, establish: EstablishMessage) {
+        if server.migrations.log().running_mut(&establish.name).is_none() {
+            Self::create_job(server, &establish, None);
+        }
+    }
+
     /// Creates the job, hides its slots on every shard, empties them, and tells replicas and the append-only file.
     /// `link` is None for a job that another node runs.
     pub async fn begin(
         server: &ServerRef,
         establish: EstablishMessage,
+        link: Option<Arc<ClientShared>>,
+    ) -> Arc<ImportLink> {
+        let is_ours = link.is_some();
+        let link = Self::create_job(server, &establish, link);
+        let strays = if is_ours { Strays::Delete } else { Strays::Keep };
+        order_all(server, |done| MigrationOrder::Hide { slots: link.slots.clone(), strays, done }).await;
+        if is_ours {
+            let mut out = Vec::new();
+            establish.encode(&mut out);
+            replicate(server, &out);
+            let desc = describe(server, &establish.name);
+            tracing::info!("New slot import job created: {desc}.");
+        }
+        link
+    }
+
+    /// The record of a job and its actor.
+    fn create_job(
+        server: &ServerRef,
+        establish: &EstablishMessage,
         link: Option<Arc<ClientShared>>,
     ) -> Arc<ImportLink> {
         let now = clock::unix_ms();
@@ -159,19 +196,11 @@ impl MigrationImport {
                 link: link.map(|client| (client, carried)),
                 heard: (0, now),
                 ack_sent_ms: 0,
+                waiting: Vec::new(),
             }
         });
         server.migrations.began(name, Job::Import(address));
         cluster::count_jobs(server);
-        let strays = if is_ours { Strays::Delete } else { Strays::Keep };
-        order_all(server, |done| MigrationOrder::Hide { slots: slots.clone(), strays, done }).await;
-        if is_ours {
-            let mut out = Vec::new();
-            establish.encode(&mut out);
-            replicate(server, &out);
-            let desc = describe(server, &name);
-            tracing::info!("New slot import job created: {desc}.");
-        }
         shared_link.expect("made when the actor was created")
     }
 
@@ -185,7 +214,8 @@ impl MigrationImport {
             }
             Step::Taken { state, actions } => {
                 self.state = state;
-                if self.state != old || !actions.is_empty() {
+                // That the peer is alive is shown by its time, not in the list.
+                if self.state != old || actions.iter().any(|action| *action != ImportAction::NoteAck) {
                     let now = clock::unix_ms();
                     if let Some(job) = self.server.migrations.log().running_mut(&self.name) {
                         job.moved(what, JobState::Import(self.state.clone()), now);
@@ -239,7 +269,23 @@ impl MigrationImport {
                 self.close_gate();
                 self.claim_if_allowed(ctx);
             }
-            ImportAction::ClaimSlots => cluster::claim(&self.server, &self.slots, own),
+            ImportAction::ClaimSlots => {
+                let config = self.server.config.load();
+                if !(config.appendonly && config.appendfsync == AppendFsync::Always) {
+                    return cluster::claim(&self.server, &self.slots, own);
+                }
+                // The source has promised its clients that their writes are on the disk, and deletes them next.
+                let (reply, synced) = oneshot::channel();
+                tell(self.server.append_only(), SyncAof { reply });
+                ctx.spawn(
+                    async move {
+                        // The file's actor ends only with the process.
+                        let _ = synced.await;
+                    }
+                    .into_actor(self)
+                    .map(|(), job, ctx| cluster::claim(&job.server, &job.slots, ctx.address())),
+                );
+            }
             ImportAction::ShowSlots => {
                 let (server, slots) = (self.server.clone(), self.slots.clone());
                 ctx.spawn(
@@ -333,7 +379,7 @@ fn describe(server: &ServerRef, name: &JobName) -> String {
 }
 
 /// Adds a command to the stream for replicas and the append-only file.
-fn replicate(server: &ServerRef, command: &[u8]) {
+pub(super) fn replicate(server: &ServerRef, command: &[u8]) {
     if !crate::replication::Replication::records_effects(server.replication.flags()) {
         return;
     }
@@ -365,12 +411,17 @@ pub(super) async fn order_all(
 
 /// Deletes all keys of the slots, telling replicas and the append-only file.
 async fn delete_keys(server: &ServerRef, slots: Vec<Slot>) {
-    let mut set = SlotSet::default();
-    slots.into_iter().for_each(|slot| {
-        set.insert(slot);
-    });
-    let slots = Arc::new(set);
-    order_all(server, |done| MigrationOrder::Delete { slots: slots.clone(), done }).await;
+    let slots: Arc<[Slot]> = slots.into();
+    let mut ends = Vec::new();
+    for shard in server.shards() {
+        let (done, end) = oneshot::channel();
+        tell(shard, DeleteSlots { slots: slots.clone(), done: Some(done) });
+        ends.push(end);
+    }
+    for end in ends {
+        // A shard ends only with the process.
+        let _ = end.await;
+    }
 }
 
 impl Actor for MigrationImport {
@@ -431,7 +482,8 @@ impl Receive<CommandFailed> for MigrationImport {
 }
 
 impl Receive<Finish> for MigrationImport {
-    fn receive(&mut self, Finish { failure }: Finish, ctx: &mut Context<Self>) {
+    fn receive(&mut self, Finish { failure, done }: Finish, ctx: &mut Context<Self>) {
+        self.waiting.push(done);
         let event = match failure {
             None => ImportEvent::FinishedWithSuccess,
             Some(text) => ImportEvent::FinishedWithFailure(text),
@@ -502,7 +554,8 @@ impl Receive<SlotsShown> for MigrationImport {
 }
 
 impl Receive<DataReplaced> for MigrationImport {
-    fn receive(&mut self, DataReplaced { full_sync }: DataReplaced, ctx: &mut Context<Self>) {
+    fn receive(&mut self, DataReplaced { full_sync, done }: DataReplaced, ctx: &mut Context<Self>) {
+        self.waiting.push(done);
         self.happen(if full_sync { ImportEvent::FullSync } else { ImportEvent::Loading }, ctx);
     }
 }

@@ -18,6 +18,7 @@ pub mod command;
 pub mod export;
 pub mod import;
 mod link;
+pub mod restore;
 pub mod steering;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -27,9 +28,10 @@ use actix::Addr;
 use skuld::migration::{JobLog, JobName, SlotSet};
 use skuld::slot::Slot;
 
+use crate::clients::flag;
 use crate::envelope::tell;
 use crate::migration::cluster::Change;
-use crate::server::ServerRef;
+use crate::server::{Server, ServerRef};
 use export::MigrationExport;
 use import::MigrationImport;
 
@@ -122,6 +124,14 @@ impl Migrations {
         let until = self.frozen_until_ms.load(Ordering::Relaxed) as i64;
         let frozen = self.frozen.load(Ordering::Relaxed) > 0;
         frozen.then(|| (until - crate::clock::unix_ms()).max(1))
+    }
+
+    /// Bytes that the links of imports and of exports hold.
+    pub fn link_bytes(&self, server: &Server) -> [u64; 2] {
+        let links = |bit: u32| -> u64 {
+            server.clients.all().iter().filter(|client| client.has(bit)).map(|c| c.memory_bytes()).sum()
+        };
+        [links(flag::SLOT_IMPORT), links(flag::SLOT_EXPORT)]
     }
 
     /// Cancels all running exports; false if there is none.

@@ -26,6 +26,7 @@ use crate::clock;
 use crate::envelope::tell;
 use crate::executor::Executor;
 use crate::memory;
+use crate::migration;
 use crate::scripting::functions::{Policy, Time};
 use crate::server::ServerRef;
 use crate::shard::RunOverAll;
@@ -405,7 +406,7 @@ pub fn install_here(
 ) -> Result<(), InstallError> {
     server.persistence.keys_loaded.store(loaded.keys_loaded, Ordering::Relaxed);
     server.persistence.keys_expired.store(loaded.keys_expired, Ordering::Relaxed);
-    let (parts, functions) = (loaded.parts, loaded.functions);
+    let (mut parts, functions) = (loaded.parts, loaded.functions);
     let policy = match how {
         Install::Replace => Policy::Flush,
         Install::Merge { overwrite: true } => Policy::Replace,
@@ -421,6 +422,7 @@ pub fn install_here(
     let effects = &mut executor.effects;
     match how {
         Install::Replace => {
+            migration::restore::hide(server, &mut parts, &loaded.slot_imports);
             for (part, loaded) in keyspace.parts_mut().iter_mut().zip(parts) {
                 for old in part.adopt(loaded) {
                     let garbage = if old.is_exporting() {
@@ -432,6 +434,7 @@ pub fn install_here(
                 }
             }
             effects.databases.push(DatabaseChange::AllFlushed);
+            migration::restore::follow(server, &loaded.slot_imports);
             Ok(())
         }
         Install::Merge { overwrite } => {

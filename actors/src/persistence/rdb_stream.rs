@@ -1,10 +1,12 @@
 //! An export as the bytes of an RDB file, piece by piece, for a file or a socket.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use skuld::config::Config;
 use skuld::export::{Chunk, Format, UseOfKeys};
+use skuld::migration::messages::Establish;
 use skuld::rdb::Compression;
 use skuld::rdb::file::FileWriter;
 use skuld::version::VERSION;
@@ -13,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::envelope::tell;
 use crate::export::{ExportRequest, ExportStream, Facts, Stopped, Stopper};
 use crate::memory;
+use crate::migration::restore;
 use crate::replication::{Held, hold_stream};
 use crate::replication_log::{DescribePosition, Position};
 use crate::server::{Server, ServerRef};
@@ -40,6 +43,8 @@ pub struct RdbStream {
     /// Keys handed out so far.
     pub keys_done: u64,
     slow: SlowKeys,
+    /// Imports of slots under way at the cut.
+    slot_imports: Arc<OnceLock<Vec<Establish>>>,
 }
 
 /// The format of keys in a file, by configuration.
@@ -123,6 +128,13 @@ impl RdbStream {
         at_cut: Box<dyn FnOnce(&Facts) + Send>,
     ) -> Self {
         let config = server.config.load_full();
+        let slot_imports: Arc<OnceLock<Vec<Establish>>> = Arc::default();
+        let (found, migrations) = (slot_imports.clone(), server.clone());
+        let at_cut: Box<dyn FnOnce(&Facts) + Send> = Box::new(move |facts| {
+            // Nobody else sets it.
+            let _ = found.set(migrations.migrations.open_imports());
+            at_cut(facts);
+        });
         let request =
             ExportRequest { format: key_format(&config), ends_at_flushall: options.ends_at_flushall, at_cut };
         let keys = ExportStream::begin(server, request).await;
@@ -136,6 +148,7 @@ impl RdbStream {
             database: None,
             keys_done: 0,
             slow: SlowKeys::default(),
+            slot_imports,
         }
     }
 
@@ -204,6 +217,7 @@ impl RdbStream {
         }
         writer.aux(b"aof-base", if options.aof_base { b"1" } else { b"0" });
         functions.iter().for_each(|code| writer.function(code));
+        restore::write(writer, self.slot_imports.get().map_or(&[], Vec::as_slice));
         Some(writer.take())
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use skuld::config::Config;
 use skuld::export::{Chunk, Format};
-use skuld::keyspace::{Keyspace, Touch};
+use skuld::keyspace::{Keyspace, Part, Touch};
 use skuld::rdb::Compression;
 use skuld::rdb::file::FileWriter;
 use skuld::slot::Slot;
@@ -16,6 +16,7 @@ use skuld::slot::Slot;
 use super::rdb_stream::{HistoryMark, RdbStream, key_format, usual_aux};
 use crate::clock;
 use crate::configure::os_text;
+use crate::migration::restore;
 use crate::server::Server;
 
 /// Bytes written between two requests to the system to put them on the disk (`rdb-save-incremental-fsync`).
@@ -161,8 +162,9 @@ pub fn save_at_once(
     }
     writer.aux(b"aof-base", b"0");
     server.scripts.library_codes().iter().for_each(|code| writer.function(code));
+    restore::write(&mut writer, &server.migrations.open_imports());
     let databases = keyspace.parts().iter().map(|p| p.databases()).max().unwrap_or(0);
-    for db in (0..databases).filter(|&db| keyspace.keys(db) > 0) {
+    for db in (0..databases).filter(|&db| has_keys(keyspace, db)) {
         writer.database(db, keyspace.keys(db), keyspace.expires(db));
         for_each_chunk(keyspace, db, format, &config, &mut |chunk| {
             writer.encoded(chunk);
@@ -176,6 +178,12 @@ pub fn save_at_once(
     server.last_save_ms.store(clock::unix_ms(), Ordering::Relaxed);
     server.persistence.last_save_failed.store(false, Ordering::Relaxed);
     Ok(())
+}
+
+/// Whether there is a key, hidden ones included.
+fn has_keys(keyspace: &Keyspace, db: u32) -> bool {
+    let first = |part: &Part| part.database(db)?.next_used_or_hidden_slot(Slot(0), part.index());
+    keyspace.parts().iter().any(|part| first(part).is_some())
 }
 
 fn touch_now(config: &Config) -> Touch {

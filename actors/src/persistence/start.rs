@@ -21,6 +21,7 @@ use crate::configure::os_text;
 use crate::envelope::tell;
 use crate::executor::Executor;
 use crate::memory;
+use crate::migration::restore;
 use crate::replication::link::Have;
 use crate::replication_log::HistoryRestored;
 use crate::server::ServerRef;
@@ -190,6 +191,9 @@ pub enum ReloadError {
 /// DEBUG RELOAD. What is saved is what is loaded again: nobody writes in between. A short file is loaded while all slots
 /// are held; during a long load clients are told that the server is loading.
 pub async fn reload(server: &ServerRef, reload: Reload) -> Result<(), ReloadError> {
+    if reload.how == Install::Replace {
+        restore::data_replaced(server, false).await;
+    }
     let for_task = server.clone();
     let at_once = loader::run_over_all(server, move |keyspace, executor| {
         let server = for_task;

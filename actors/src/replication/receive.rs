@@ -18,6 +18,7 @@ use crate::append_only;
 use crate::clock;
 use crate::configure::os_text;
 use crate::envelope::tell;
+use crate::migration;
 use crate::persistence::loader::{self, Install, LoadError, LoadRules, Loaded};
 use crate::replication_log::{HistoryAdopted, HistoryLost};
 use crate::server::ServerRef;
@@ -417,6 +418,7 @@ async fn direct(
             tracing::info!("PRIMARY <-> REPLICA sync: Loading DB in memory");
             if way == Way::Direct {
                 tracing::info!("RDB signature and version check passed. Flushing old data");
+                migration::restore::data_replaced(&server, true).await;
                 loader::clear(&server).await;
             }
             let rules = rules(&server).await;
@@ -551,6 +553,7 @@ async fn by_file(
     tracing::info!("Discarding previously cached primary state.");
     tracing::info!("PRIMARY <-> REPLICA sync: Loading DB in memory");
     tracing::info!("RDB signature and version check passed. Flushing old data");
+    migration::restore::data_replaced(&server, true).await;
     loader::clear(&server).await;
     let rules = rules(&server).await;
     let load = loader::load_in_thread(&server, file, rules, cancelled.clone());
@@ -608,8 +611,10 @@ impl Drop for Loading {
 async fn install(server: &ServerRef, mut loaded: Loaded) -> Result<Loaded, String> {
     let parts = std::mem::take(&mut loaded.parts);
     let functions = std::mem::take(&mut loaded.functions);
+    let slot_imports = std::mem::take(&mut loaded.slot_imports);
+    migration::restore::data_replaced(server, true).await;
     let (keys_loaded, keys_expired) = (loaded.keys_loaded, loaded.keys_expired);
-    let keys = Loaded { parts, functions, keys_loaded, keys_expired, ..Loaded::default() };
+    let keys = Loaded { parts, functions, slot_imports, keys_loaded, keys_expired, ..Loaded::default() };
     loader::install(server, keys, Install::Replace).await.map_err(|e| e.to_string())?;
     server.dirty.store(0, Ordering::Relaxed);
     Ok(loaded)

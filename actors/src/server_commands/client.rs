@@ -84,6 +84,7 @@ pub fn letters(client: &ClientShared) -> String {
         (flags & flag::NO_TOUCH != 0, 'T'),
         (flags & flag::IMPORT_SOURCE != 0, 'I'),
         (flags & flag::SLOT_IMPORT != 0, 'i'),
+        (flags & flag::SLOT_EXPORT != 0, 'E'),
     ] {
         if set {
             out.push(letter);

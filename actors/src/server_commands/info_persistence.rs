@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use skuld::migration::{ExportState, JobState};
+
 use super::info::{Lines, View};
 use crate::clock;
 use crate::memory;
@@ -65,7 +67,10 @@ pub fn persistence(view: &View<'_>, out: &mut Lines) {
     out.add("aof_last_cow_size", load(&aof.last_rewrite_held));
     out.add("module_fork_in_progress", 0);
     out.add("module_fork_last_cow_size", 0);
-    out.add("slot_migration_fork_in_progress", 0);
+    // Nothing forks; a slot migration that sends its snapshot counts as one.
+    let sends = |job: &skuld::migration::Job| job.state == JobState::Export(ExportState::Snapshotting);
+    let sending = view.server.migrations.log().iter().any(sends);
+    out.add("slot_migration_fork_in_progress", u8::from(sending));
     if flag(&aof.enabled) {
         out.add("aof_current_size", load(&aof.current_bytes));
         out.add("aof_base_size", load(&aof.base_bytes));

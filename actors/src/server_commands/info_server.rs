@@ -227,8 +227,9 @@ pub fn memory(view: &View<'_>, out: &mut Lines) {
     out.add("mem_clients_slaves", replication.held_bytes);
     out.add("mem_clients_normal", figures.clients);
     out.add("mem_cluster_links", view.server.cluster.as_ref().map_or(0, |cluster| cluster.link_memory()));
-    out.add("mem_cluster_slot_import", 0);
-    out.add("mem_cluster_slot_export", 0);
+    let [import, export] = view.server.migrations.link_bytes(view.server);
+    out.add("mem_cluster_slot_import", import);
+    out.add("mem_cluster_slot_export", export);
     out.add("mem_aof_buffer", view.server.persistence.aof.buffered_bytes.load(Ordering::Relaxed));
     out.add("mem_allocator", memory::ALLOCATOR_NAME);
     out.add("mem_overhead_db_hashtable_rehashing", 0);

@@ -60,14 +60,13 @@ async fn stats(request: &mut Request) -> Outcome {
             add(name, whole(0));
         }
         add("clients.normal", whole(figures.clients));
-        for name in [
-            "cluster.links",
-            "cluster.slot_import",
-            "cluster.slot_export",
-            "aof.buffer",
-            "lua.caches",
-            "functions.caches",
-        ] {
+        for name in ["cluster.links"] {
+            add(name, whole(0));
+        }
+        let [import, export] = view.server.migrations.link_bytes(view.server);
+        add("cluster.slot_import", whole(import));
+        add("cluster.slot_export", whole(export));
+        for name in ["aof.buffer", "lua.caches", "functions.caches"] {
             add(name, whole(0));
         }
         for db in 0..databases {

@@ -8,17 +8,18 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use skuld::commands::Command;
 use skuld::commands::spec::{MAY_REPLICATE, WRITE};
-use skuld::effects::{Garbage, Grouping};
-use skuld::keyspace::Part;
-use skuld::migration::snapshot::{Pieces, SlotSnapshot, effects_of};
+use skuld::effects::Propagation;
+use skuld::keyspace::{Keyspace, Part};
+use skuld::migration::snapshot::{Effect, Pieces, SlotSnapshot, effects_of};
 use skuld::migration::{JobName, SlotSet};
 use skuld::slot::Slot;
 
-use super::{SLICE_US_MAX, Shard};
+use super::{ContinueBatches, SLICE_US_MAX, Shard, Slots};
 use crate::batch::Batch;
 use crate::clock;
 use crate::continue_later::continue_later;
@@ -47,9 +48,8 @@ pub enum MigrationOrder {
     Hide { slots: Arc<SlotSet>, strays: Strays, done: tokio::sync::oneshot::Sender<u64> },
     /// Show them again.
     Show { slots: Arc<SlotSet>, done: tokio::sync::oneshot::Sender<u64> },
-    /// Delete their keys in all databases, and say how many there were. The tables are taken out whole and freed
-    /// elsewhere; replicas and the append-only file get a command per key.
-    Delete { slots: Arc<SlotSet>, done: tokio::sync::oneshot::Sender<u64> },
+    /// What a unit on another shard did to slots of ours, which it has until its tables come home.
+    Forward { propagation: Propagation },
     /// How many keys they hold.
     Count { slots: Arc<SlotSet>, done: tokio::sync::oneshot::Sender<u64> },
 }
@@ -76,9 +76,22 @@ pub struct ShardMigrations {
     continuing: bool,
     /// Freezing waits until units have given these back.
     freezing: Vec<JobName>,
+    /// What units on other shards did to slots of ours that are not home yet.
+    arrived: Vec<Propagation>,
 }
 
 impl ShardMigrations {
+    /// Passes effects on slots of this shard on to the exports.
+    fn forward(&mut self, shard: u16, workers: u16, keyspace: &Keyspace, effects: &[Effect<'_>]) {
+        for export in self.exports.iter_mut().filter(|export| !export.sealed) {
+            let own = effects.iter().filter(|effect| effect.slot().0 % workers == shard);
+            let (pieces, count) = export.snapshot.forward(keyspace, own);
+            if !pieces.is_empty() {
+                export.send(shard, pieces, 0, count, Then::Nothing);
+            }
+        }
+    }
+
     /// Whether the server itself leaves keys of this slot alone: no expiry.
     pub fn is_frozen(&self, slot: Slot) -> bool {
         self.frozen.iter().any(|(_, set)| set.contains(slot))
@@ -93,6 +106,8 @@ struct SlotExport {
     to: Addr<MigrationExport>,
     credit: u64,
     sealed: bool,
+    /// Until a timer goes off: `rdb-key-save-delay`.
+    rests: bool,
 }
 
 impl SlotExport {
@@ -105,15 +120,20 @@ impl SlotExport {
         tell(&self.to, ShardSent { shard, pieces, keys, effects, then });
     }
 
-    /// Sends keys for a slice of time, as far as the credit goes. True if there is more to do at once.
-    fn advance(&mut self, shard: u16, part: &Part, held: &dyn Fn(Slot) -> bool) -> bool {
-        if self.snapshot.is_finished() || self.credit == 0 || self.sealed {
-            return false;
-        }
+    /// Sends keys for a slice of time, as far as the credit goes.
+    fn advance(&mut self, shard: u16, part: &Part, held: &dyn Fn(Slot) -> bool, delay_us: u64) -> GoOn {
         let started = clock::tick();
-        let most = PIECE_BYTES.min(usize::try_from(self.credit).unwrap_or(usize::MAX));
+        if self.snapshot.is_finished() || self.credit == 0 || self.sealed || self.rests {
+            return GoOn::No;
+        }
+        let most = match delay_us {
+            0 => PIECE_BYTES.min(usize::try_from(self.credit).unwrap_or(usize::MAX)),
+            _ => 1,
+        };
         let mut go_on = |bytes| bytes < most && clock::micros_between(started, clock::tick()) < SLICE_US_MAX;
         let slice = self.snapshot.advance(part, held, &mut go_on);
+        let wait_us = slice.keys * delay_us;
+        self.rests = wait_us > 0;
         self.credit = self.credit.saturating_sub(slice.bytes as u64);
         let then = match () {
             () if slice.is_last => Then::KeysSent,
@@ -123,33 +143,77 @@ impl SlotExport {
         if !slice.pieces.is_empty() || then != Then::Nothing {
             self.send(shard, slice.pieces, slice.keys, 0, then);
         }
-        !slice.is_last && self.credit > 0
+        match () {
+            () if slice.is_last || self.credit == 0 => GoOn::No,
+            () if wait_us > 0 => GoOn::After(wait_us),
+            () => GoOn::Now,
+        }
     }
+}
+
+/// Whether the batch's next command may change keys.
+pub(super) fn may_write(batch: &Batch, command: &Command) -> bool {
+    let writes = |command: &Command| command.flags.has(WRITE) || command.flags.has(MAY_REPLICATE);
+    match &batch.transaction.queue {
+        Some(queue) if command.name == "exec" => queue.commands.iter().any(|(command, _)| writes(command)),
+        _ => writes(command),
+    }
+}
+
+/// When an export goes on.
+enum GoOn {
+    No,
+    Now,
+    /// In so many microseconds.
+    After(u64),
 }
 
 impl Shard {
     /// Lets the executor know what it must heed.
-    fn note_migrations(&mut self) {
+    pub(super) fn note_migrations(&mut self) {
         let (exports, frozen) = (&self.migrations.exports, &self.migrations.frozen);
         self.executor.exporting = !exports.is_empty();
         self.executor.frozen = !frozen.is_empty();
-        self.executor.migrating = self.executor.exporting || self.executor.frozen;
+        self.executor.migrating = self.executor.exporting || self.executor.frozen || !self.purges.is_empty();
     }
 
     /// Passes on to the exports what the commands run so far did.
     pub(super) fn forward_effects(&mut self) {
         let propagation = std::mem::take(&mut self.executor.effects.propagation);
         if !propagation.is_empty() {
+            let workers = self.server.workers;
             let databases = self.executor.config.database_count();
             let effects = effects_of(&propagation, databases);
-            for export in self.migrations.exports.iter_mut().filter(|export| !export.sealed) {
-                let (pieces, count) = export.snapshot.forward(&self.keyspace, &effects);
-                if !pieces.is_empty() {
-                    export.send(self.index, pieces, 0, count, Then::Nothing);
+            self.migrations.forward(self.index, workers, &self.keyspace, &effects);
+            let mut others: Vec<Option<Propagation>> = Vec::new();
+            for effect in effects.iter().filter(|effect| effect.slot().0 % workers != self.index) {
+                others.resize_with(usize::from(workers), || None);
+                let other = &mut others[usize::from(effect.slot().0 % workers)];
+                other.get_or_insert_default().push_encoded(effect.db(), effect.bytes());
+            }
+            for (shard, other) in others.into_iter().enumerate() {
+                if let Some(propagation) = other {
+                    tell(self.server.shard(shard as u16), MigrationOrder::Forward { propagation });
                 }
             }
         }
         self.executor.effects.propagation = propagation;
+    }
+
+    /// Passes on what a unit elsewhere did to slots whose tables have just come home.
+    pub(super) fn forward_arrived(&mut self) {
+        for propagation in std::mem::take(&mut self.migrations.arrived) {
+            let effects = effects_of(&propagation, self.executor.config.database_count());
+            let held = &self.held;
+            let is_held = |slot| held.iter().any(|(_, slots)| slots.contains_any(&[slot]));
+            let (later, now): (Vec<_>, Vec<_>) = effects.into_iter().partition(|e| is_held(e.slot()));
+            self.migrations.forward(self.index, self.server.workers, &self.keyspace, &now);
+            let mut rest = Propagation::default();
+            later.iter().for_each(|effect| rest.push_encoded(effect.db(), effect.bytes()));
+            if !rest.is_empty() {
+                self.migrations.arrived.push(rest);
+            }
+        }
     }
 
     /// Whether the batch's next command must wait because of a migration.
@@ -160,26 +224,37 @@ impl Shard {
         if frozen.is_empty() && full.peek().is_none() {
             return false;
         }
-        if !(command.flags.has(WRITE) || command.flags.has(MAY_REPLICATE) || command.name == "exec") {
+        if !batch.session.origin.is_client() || !may_write(batch, command) {
             return false;
         }
-        if !batch.session.origin.is_client() {
-            return false;
-        }
-        if command.name == "exec" {
-            let writes = batch.transaction.queue.as_ref().is_some_and(|queue| {
-                queue.commands.iter().any(|(c, _)| c.flags.has(WRITE) || c.flags.has(MAY_REPLICATE))
-            });
-            if !writes {
-                return false;
+        match routing::route(command, batch, 2, &self.server.scripts) {
+            Route::Anywhere | Route::Shard(_) => false,
+            // It may write anywhere.
+            Route::All => !frozen.is_empty(),
+            Route::Script(slots) if slots.is_empty() => !frozen.is_empty(),
+            Route::Slots(slots) | Route::Script(slots) => {
+                let touches = |set: &SlotSet| slots.iter().any(|slot| set.contains(*slot));
+                frozen.iter().any(|(_, set)| touches(set)) || full.any(|e| touches(e.slots()))
             }
         }
-        let slots = match routing::route(command, batch, 2, &self.server.scripts) {
-            Route::Slots(slots) | Route::Script(slots) => slots,
-            Route::Anywhere | Route::Shard(_) | Route::All => return false,
-        };
-        let touches = |set: &SlotSet| slots.iter().any(|slot| set.contains(*slot));
-        frozen.iter().any(|(_, set)| touches(set)) || full.any(|e| touches(e.slots()))
+    }
+
+    /// Whether some of these slots are frozen here.
+    pub(super) fn has_frozen(&self, slots: &Slots) -> bool {
+        match slots {
+            Slots::All => !self.migrations.frozen.is_empty(),
+            Slots::Some(slots) => slots.iter().any(|slot| self.migrations.is_frozen(*slot)),
+        }
+    }
+
+    /// Keeps a batch whose unit was to change slots that another shard has frozen.
+    pub(super) fn wait_for_thaw(&mut self, batch: Box<Batch>, ctx: &mut Context<Self>) {
+        if self.executor.frozen {
+            return self.wait_for_migration(batch);
+        }
+        // The order to freeze, or to thaw, is on its way here.
+        self.preempted.push_back(batch);
+        continue_later(self, ContinueBatches, ctx);
     }
 
     /// Keeps a batch until [`Shard::retry_migrations`].
@@ -234,34 +309,6 @@ impl Shard {
         slots.iter().filter(move |slot| slot.0 % workers == index)
     }
 
-    fn delete_slots(&mut self, slots: &SlotSet) -> u64 {
-        self.executor.refresh();
-        let own: Vec<Slot> = self.own_slots(slots).collect();
-        self.visit_names(&own);
-        let mut keys = 0;
-        let mut tables = Vec::new();
-        for slot in own {
-            for (db, table) in self.keyspace.parts_mut()[0].take_slot(slot) {
-                keys += table.len() as u64;
-                let effects = &mut self.executor.effects;
-                if effects.listening.propagation || effects.listening.modified {
-                    for entry in table.table().iter() {
-                        effects.also_propagate(db, &[b"UNLINK", entry.key()]);
-                        effects.modified(db, slot, entry.key());
-                    }
-                    effects.propagation.close_group(Grouping::Apart);
-                }
-                tables.push(table.into_table());
-            }
-        }
-        self.executor.effects.dirty += keys;
-        if !tables.is_empty() {
-            self.executor.effects.garbage.push(Garbage::Tables(tables));
-        }
-        self.perform_effects();
-        keys
-    }
-
     fn keys_of_slots(&self, slots: &SlotSet) -> u64 {
         let part = &self.keyspace.parts()[0];
         self.own_slots(slots).map(|slot| part.keys_in_slot(slot)).sum()
@@ -270,13 +317,26 @@ impl Shard {
 
 impl Receive<MigrationOrder> for Shard {
     fn receive(&mut self, order: MigrationOrder, ctx: &mut Context<Self>) {
+        use MigrationOrder::{Count, Hide, Show};
+        if matches!(order, Hide { .. } | Show { .. } | Count { .. }) && !self.held.is_empty() {
+            // A unit has tables: they come back soon.
+            return continue_later(self, order, ctx);
+        }
         match order {
             MigrationOrder::Begin { job, slots, gauge, to, credit } => {
                 // What ran before belongs to the values about to be sent.
                 self.perform_effects();
                 let own: Vec<Slot> = self.own_slots(&slots).collect();
                 let snapshot = SlotSnapshot::new(slots, own.into_iter());
-                self.migrations.exports.push(SlotExport { job, snapshot, gauge, to, credit, sealed: false });
+                self.migrations.exports.push(SlotExport {
+                    job,
+                    snapshot,
+                    gauge,
+                    to,
+                    credit,
+                    sealed: false,
+                    rests: false,
+                });
                 self.note_migrations();
                 self.executor.refresh();
                 self.continue_exports(ctx);
@@ -305,9 +365,8 @@ impl Receive<MigrationOrder> for Shard {
             }
             MigrationOrder::Hide { slots, strays, done } => {
                 if strays == Strays::Delete {
-                    // What an earlier deletion has not got to yet is gone now; it must not find what comes next.
-                    self.delete_slots(&slots);
-                    self.forget_purges(&slots);
+                    // What an earlier deletion has not told of yet is told now: it must not meet what comes next.
+                    self.purge_at_once(&slots);
                 }
                 for slot in self.own_slots(&slots) {
                     self.keyspace.parts_mut()[0].hide_slot(slot);
@@ -321,9 +380,7 @@ impl Receive<MigrationOrder> for Shard {
                 }
                 let _ = done.send(self.keys_of_slots(&slots));
             }
-            MigrationOrder::Delete { slots, done } => {
-                let _ = done.send(self.delete_slots(&slots));
-            }
+            MigrationOrder::Forward { propagation } => self.migrations.arrived.push(propagation),
             MigrationOrder::Count { slots, done } => {
                 let _ = done.send(self.keys_of_slots(&slots));
             }
@@ -338,9 +395,20 @@ impl Receive<ContinueMigrations> for Shard {
         let part = &self.keyspace.parts()[0];
         let held = &self.held;
         let is_held = |slot: Slot| held.iter().any(|(_, slots)| slots.contains_any(&[slot]));
-        let (index, mut more) = (self.index, false);
+        let (index, mut more, mut wait_us) = (self.index, false, None::<u64>);
+        let delay_us = u64::try_from(self.executor.config.rdb_key_save_delay).unwrap_or(0);
         for export in &mut self.migrations.exports {
-            more |= export.advance(index, part, &is_held);
+            match export.advance(index, part, &is_held, delay_us) {
+                GoOn::No => {}
+                GoOn::Now => more = true,
+                GoOn::After(us) => wait_us = Some(wait_us.map_or(us, |least| least.min(us))),
+            }
+        }
+        if let Some(us) = wait_us {
+            clock::after(ctx, Duration::from_micros(us), |shard: &mut Self, ctx| {
+                shard.migrations.exports.iter_mut().for_each(|export| export.rests = false);
+                shard.continue_exports(ctx);
+            });
         }
         // With tables away it goes on when they are back.
         if more && self.held.is_empty() {

@@ -6,6 +6,7 @@ use skuld::commands::context::CommandError;
 use skuld::keyspace::{Keyspace, Part};
 use skuld::slot::Slot;
 
+use super::migration::may_write;
 use super::serving::UnitKeys;
 use super::{CollectNames, Shard, Task};
 use crate::batch::{Batch, Stop};
@@ -25,6 +26,10 @@ pub struct Reserve {
 pub struct Granted {
     pub unit: UnitId,
     pub part: Part,
+    /// The shard exports slots, and wants to know what happens to its tables.
+    pub exporting: bool,
+    /// It has frozen some of them: nothing may be changed.
+    pub frozen: bool,
 }
 
 /// The tables come back.
@@ -93,6 +98,8 @@ pub(super) struct PendingUnit {
     again: Option<Again>,
     parts: Vec<Option<Part>>,
     missing: usize,
+    exporting: bool,
+    frozen: bool,
 }
 
 /// What is left to do when a unit's command has run.
@@ -161,7 +168,10 @@ impl Shard {
         let refusable = again.is_none() && from_client;
         let missing = wanted.iter().flatten().count();
         let parts = (0..workers).map(|_| None).collect();
-        self.units.insert(unit, PendingUnit { work, slots, again, parts, missing });
+        self.units.insert(
+            unit,
+            PendingUnit { work, slots, again, parts, missing, exporting: false, frozen: false },
+        );
         let server = self.server.clone();
         let _order = server.unit_order.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (shard, slots) in wanted.into_iter().enumerate() {
@@ -194,15 +204,32 @@ impl Shard {
                 Slots::All => own.detach_all(),
                 Slots::Some(slots) => own.detach_slots(slots),
             };
+            let frozen = self.has_frozen(&slots);
             self.held.push((unit, slots));
             self.promised.retain(|(promised, _)| *promised != unit);
-            tell(&coordinator, Granted { unit, part });
+            let exporting = self.executor.exporting;
+            tell(&coordinator, Granted { unit, part, exporting, frozen });
         }
     }
 
     /// Runs a unit's command on the gathered tables, sends them home, and goes on with the batch.
     fn run_unit(&mut self, unit: UnitId, pending: PendingUnit, ctx: &mut Context<Self>) {
-        let PendingUnit { work, slots, again, parts, .. } = pending;
+        let PendingUnit { work, slots, again, parts, exporting, frozen, .. } = pending;
+        let work = match work {
+            Work::Command(batch, command)
+                if frozen
+                    && again.is_none()
+                    && batch.session.origin.is_client()
+                    && may_write(&batch, command) =>
+            {
+                for part in parts.into_iter().flatten() {
+                    tell(self.server.shard(part.index()), Return { unit, part, names: None });
+                }
+                return self.wait_for_thaw(batch, ctx);
+            }
+            work => work,
+        };
+        self.executor.exporting_elsewhere = exporting && self.server.workers > 1;
         let workers = self.server.workers;
         let involved: Vec<bool> = parts.iter().map(Option::is_some).collect();
         let parts = parts
@@ -220,6 +247,7 @@ impl Shard {
                 self.serve_ready(Some(UnitKeys { keyspace: &mut keyspace, slots: &slots }), ctx);
                 let garbage = std::mem::take(&mut self.executor.effects.garbage);
                 self.perform_effects();
+                self.executor.exporting_elsewhere = false;
                 for (index, part) in keyspace.into_parts().into_iter().enumerate() {
                     tell(self.server.shard(index as u16), Return { unit, part, names: None });
                 }
@@ -270,6 +298,7 @@ impl Shard {
             // Once the tables are home, others may change what was read: the reply must be on its way then.
             self.finish(tracking, Stop::Turn);
         }
+        self.executor.exporting_elsewhere = false;
         self.send_home(unit, &involved, keyspace);
         self.executor.effects.garbage = garbage;
         match batch.take() {
@@ -320,13 +349,15 @@ impl Receive<Reserve> for Shard {
 }
 
 impl Receive<Granted> for Shard {
-    fn receive(&mut self, Granted { unit, part }: Granted, ctx: &mut Context<Self>) {
+    fn receive(&mut self, Granted { unit, part, exporting, frozen }: Granted, ctx: &mut Context<Self>) {
         let index = usize::from(part.index());
         let Some(pending) = self.units.get_mut(&unit) else {
             // It was given up meanwhile.
             return tell(self.server.shard(part.index()), Return { unit, part, names: None });
         };
         pending.parts[index] = Some(part);
+        pending.exporting |= exporting;
+        pending.frozen |= frozen;
         pending.missing -= 1;
         if pending.missing == 0 {
             let pending = self.units.remove(&unit).expect("just found");
@@ -343,6 +374,9 @@ impl Receive<Return> for Shard {
         self.held.retain(|(holder, _)| *holder != unit);
         if let Some(collect) = names {
             self.collect_names(collect, ctx);
+        }
+        if self.executor.exporting {
+            self.forward_arrived();
         }
         self.grant_waiting();
         self.resume_exports(ctx);
