@@ -324,7 +324,6 @@ fn a_killed_target_keeps_nothing_of_an_open_import() {
         if way != "nothing" {
             wait_for_state(&mut b, "failed");
             assert_eq!(job(&mut b)["message"], "Process restarted", "{way}");
-            assert_eq!(b.ask(&format!("GET {{{rest}}}own")).text(), "v", "{way}");
         }
         assert_eq!(count(&mut b, slot), 0, "{way}\n{}", pair.target.log_tail());
         let kept = i64::from(way != "nothing");
@@ -335,6 +334,9 @@ fn a_killed_target_keeps_nothing_of_an_open_import() {
         wait_for("nothing is left", || count(&mut b, slot) == 0);
         ok(&mut a, "DEBUG SLOTMIGRATION PREVENT-PAUSE 0");
         wait_for_calm(&mut a, &mut b);
+        if way != "nothing" {
+            assert_eq!(b.ask(&format!("GET {{{rest}}}own")).text(), "v", "{way}");
+        }
         pair.migrate();
         assert_eq!(wait_for_end(&pair).map(|end| end.0), ["success", "success"], "{way}\n{}", pair.logs());
         assert_eq!(digests(&mut b, &names), before, "{way}");
@@ -366,7 +368,11 @@ fn a_killed_source_is_forgotten_and_gives_up_what_moved() {
         let before = digests(&mut a, &names);
         pair.migrate();
         assert_eq!(wait_for_end(&pair).map(|end| end.0), ["success", "success"], "{}", pair.logs());
-        // Its last snapshot is from before the migration.
+        // Its last snapshot is from before the migration; what it knows of the cluster is not.
+        let nodes = pair.source.dir().join("nodes.conf");
+        wait_for("the source has saved what it owns", || {
+            std::fs::read_to_string(&nodes).unwrap_or_default().contains(" 201-8191")
+        });
         pair.source.kill_and_restart();
         let mut a = pair.source.connect();
         pair.source.wait_for_log("but the slot is assigned to another node. Deleting keys in the slot.");
@@ -408,7 +414,8 @@ fn the_targets_replica_follows() {
             cluster.wait_for_state(3, &name, "occurring-on-primary");
             assert_eq!(replica.ask("DBSIZE").integer(), Some(0), "{again}");
             assert_eq!(replica.ask("KEYS *").items().len(), 0, "{again}");
-            assert_eq!(jobs(&mut replica).len(), 1, "{again}");
+            let open = jobs(&mut replica).iter().filter(|job| job["state"] == "occurring-on-primary").count();
+            assert_eq!(open, 1, "{again}");
         }
         if finish == "cancel" {
             ok(&mut a, "CLUSTER CANCELSLOTMIGRATIONS");
