@@ -26,6 +26,8 @@ pub struct Eviction {
     /// It does not count, since eviction could not make it less: it would make it more.
     unsent_to_replicas: AtomicI64,
     held_for_replicas: AtomicU64,
+    /// What slot exports have not sent yet, bytes; for the same reason.
+    held_for_exports: AtomicU64,
 }
 
 impl Eviction {
@@ -35,6 +37,7 @@ impl Eviction {
             since_ms: AtomicU64::new(0),
             unsent_to_replicas: AtomicI64::new(0),
             held_for_replicas: AtomicU64::new(0),
+            held_for_exports: AtomicU64::new(0),
         }
     }
 
@@ -48,11 +51,18 @@ impl Eviction {
         self.held_for_replicas.store(bytes, Ordering::Relaxed);
     }
 
-    /// Memory for replicas, which does not count; bytes.
+    /// So much waits on the links of slot exports now, bytes.
+    pub fn set_held_for_exports(&self, bytes: u64) {
+        self.held_for_exports.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Memory for replicas and slot exports, which does not count; bytes.
     #[inline]
     pub fn not_counted(&self) -> u64 {
         let unsent = u64::try_from(self.unsent_to_replicas.load(Ordering::Relaxed)).unwrap_or(0);
-        unsent + self.held_for_replicas.load(Ordering::Relaxed)
+        unsent
+            + self.held_for_replicas.load(Ordering::Relaxed)
+            + self.held_for_exports.load(Ordering::Relaxed)
     }
 
     /// Memory was found to be below the limit (or unlimited).

@@ -21,7 +21,6 @@ use super::link::{LOW_WATER, Link};
 use super::{Gauge, Job, import};
 use crate::clock;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
-use crate::eviction::NotCounted;
 use crate::server::ServerRef;
 use crate::shard::migration::MigrationOrder;
 
@@ -410,7 +409,7 @@ impl MigrationExport {
             job.figures = self.figures;
         }
         let waiting = log.unfinished_exports().map(|job| job.figures.waiting_bytes).sum();
-        self.server.eviction.set_not_counted(NotCounted::SlotExports, waiting);
+        self.server.eviction.set_held_for_exports(waiting);
     }
 
     /// Whether the link is within `client-output-buffer-limit replica`, as far as that is stricter than the pacing of
