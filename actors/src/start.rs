@@ -509,7 +509,6 @@ fn run(
         actix::spawn(async move {
             let have = persistence::start::load_at_start(&for_load).await;
             crate::migration::restore::data_loaded(&for_load);
-            crate::migration::restore::settle_ownership(&for_load).await;
             if let Some(cluster) = &for_load.cluster {
                 crate::gossip::match_slots_with_keys(&for_load, cluster).await;
                 cluster.data_loaded();

@@ -9,14 +9,13 @@ use skuld::keyspace::Part;
 use skuld::migration::messages::Establish;
 use skuld::migration::{Id40, ImportState, JobState, SlotRange, SlotRanges};
 use skuld::rdb::file::FileWriter;
-use skuld::slot::{SLOTS, Slot};
+use skuld::slot::SLOTS;
 
 use super::import::{self, MigrationImport};
 use super::{Job, Migrations, export};
 use crate::envelope::tell;
 use crate::persistence::loader::SlotImport;
 use crate::server::ServerRef;
-use crate::shard::{CountSlotKeys, DeleteSlots};
 
 impl Migrations {
     /// The imports that are not finished, for a file. Oldest first.
@@ -115,49 +114,5 @@ pub fn data_loaded(server: &ServerRef) {
         if let Some(Job::Import(job)) = server.migrations.job(&name) {
             tell(&job, import::Restarted);
         }
-    }
-}
-
-/// After the start: keys of slots that other nodes own are deleted, and slots that nobody owns are taken.
-pub async fn settle_ownership(server: &ServerRef) {
-    let Some(cluster) = &server.cluster else { return };
-    if !super::cluster::is_primary(server) {
-        return;
-    }
-    let topology = cluster.topology();
-    let importing = server.migrations.log().importing();
-    let foreign: std::sync::Arc<[Slot]> = (0..SLOTS as u16)
-        .map(Slot)
-        .filter(|slot| !topology.is_mine(*slot) && !importing.contains(*slot))
-        .filter(|slot| !topology.importing.contains_key(&slot.0))
-        .collect();
-    let mut counts = Vec::new();
-    for shard in server.shards() {
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        tell(shard, CountSlotKeys { slots: foreign.clone(), reply });
-        // A shard ends only with the process.
-        counts.extend(answer.await.unwrap_or_default());
-    }
-    counts.retain(|(_, keys)| *keys > 0);
-    counts.sort_unstable();
-    let (free, lost): (Vec<_>, Vec<_>) =
-        counts.into_iter().map(|(slot, _)| slot).partition(|slot| topology.owner(*slot).is_none());
-    for slot in &free {
-        tracing::info!("I have keys for unassigned slot {}. Taking responsibility for it.", slot.0);
-    }
-    for slot in &lost {
-        tracing::info!(
-            "I have keys for slot {}, but the slot is assigned to another node. Deleting keys in the slot.",
-            slot.0
-        );
-    }
-    if !free.is_empty() {
-        let taken = cluster.with(move |machine, facts, _| machine.add_slots(facts, &free)).await;
-        if let Err(error) = taken {
-            tracing::warn!("Slots with keys could not be taken: {error:?}");
-        }
-    }
-    for shard in server.shards().iter().filter(|_| !lost.is_empty()) {
-        tell(shard, DeleteSlots { slots: lost.clone().into(), done: None });
     }
 }
