@@ -168,6 +168,10 @@ pub enum Audience {
 impl Propagation {
     pub fn push(&mut self, db: u32, args: &[&[u8]]) {
         encode_command(&mut self.bytes, args);
+        self.end_command(db);
+    }
+
+    fn end_command(&mut self, db: u32) {
         if self.audience != Audience::All {
             self.partial.push((self.commands.len(), self.audience));
         }
@@ -182,7 +186,7 @@ impl Propagation {
     /// Adds a command that is encoded already.
     pub fn push_encoded(&mut self, db: u32, command: &[u8]) {
         self.bytes.extend_from_slice(command);
-        self.commands.push((db, self.bytes.len()));
+        self.end_command(db);
     }
 
     pub fn is_empty(&self) -> bool {
