@@ -100,7 +100,8 @@ impl Machine {
         if self.me().primary == Some(index) {
             return Ok(());
         }
-        if self.me().is_primary() && (self.me().slot_count > 0 || !is_empty) {
+        // A replica may have been given slots that nobody had.
+        if self.me().slot_count > 0 || self.me().is_primary() && !is_empty {
             return Err("To set a master the node must be empty and without assigned slots.".into());
         }
         self.follow(index, true, true);
