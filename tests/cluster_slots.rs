@@ -399,6 +399,9 @@ fn live_by_the_tool(kinds: &str, binary: &Path) {
     all_there();
     tool(&["del-node", address(0), &ids[4]]);
     agree(&[0, 1, 2, 3]);
+    // What was fixed went to anybody.
+    tool(&["rebalance", address(1), "--cluster-weight", &format!("{}=0", ids[3])]);
+    agree(&[0, 1, 2, 3]);
     tool(&["del-node", address(0), &ids[3]]);
     agree(&[0, 1, 2]);
     // Data of a server outside.

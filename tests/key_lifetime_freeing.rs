@@ -191,7 +191,7 @@ fn flushall_resets_the_changes_since_the_last_save_if_there_are_save_points() {
 fn flushall_sync_makes_only_its_own_caller_wait() {
     on_ours(&[], |rig| {
         let base = rig.number("used_memory");
-        rig.expect("DEBUG POPULATE 60000 k 20", "OK");
+        rig.expect("DEBUG POPULATE 400000 k 20", "OK");
         // What is recorded for tests takes memory, too.
         rig.forget();
         let before = rig.number("used_memory");

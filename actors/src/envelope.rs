@@ -207,7 +207,9 @@ where
 /// The meta data of a message sent now.
 pub fn current_meta() -> Meta {
     let (trace, sender, cause) = CURRENT.with(Cell::get);
-    Meta { trace, cause, sender, sent: RECENT.with(Cell::get) }
+    // On a thread that handles no messages nobody takes note of the time.
+    let sent = if sender.kind == ActorKind::Outside { clock::tick() } else { RECENT.with(Cell::get) };
+    Meta { trace, cause, sender, sent }
 }
 
 /// Runs a handler and measures it. Called by the handlers that [`receives!`] makes, never by hand.

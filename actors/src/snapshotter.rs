@@ -95,7 +95,10 @@ struct Saving {
     cancelled: bool,
     /// SAVE and saves after FLUSHALL are in no field of INFO about background saves.
     in_background: bool,
+    /// Who is told when it is done, and who when the cut is made: what a client does after the answer to BGSAVE is not
+    /// in the file.
     waiting: Vec<oneshot::Sender<Answer>>,
+    beginning: Option<oneshot::Sender<Answer>>,
 }
 
 /// The actor.
@@ -129,8 +132,15 @@ impl Snapshotter {
             state.save_scheduled.store(false, Ordering::Relaxed);
         }
         state.saves.fetch_add(1, Ordering::Relaxed);
-        self.saving =
-            Some(Saving { started_ms, dirty: 0, stopper: None, cancelled: false, in_background, waiting });
+        self.saving = Some(Saving {
+            started_ms,
+            dirty: 0,
+            stopper: None,
+            cancelled: false,
+            in_background,
+            waiting,
+            beginning: None,
+        });
         let (server, own) = (self.server.clone(), ctx.address());
         actix::spawn(async move {
             let options = RdbOptions { ends_at_flushall: true, ..RdbOptions::default() };
@@ -178,7 +188,9 @@ impl Snapshotter {
             Wait::Beginning | Wait::Turn => {
                 tracing::info!("Background saving started by pid {}", std::process::id());
                 self.start(true, Vec::new(), ctx);
-                answer(reply, Answer::Started);
+                if let Some(saving) = &mut self.saving {
+                    saving.beginning = Some(reply);
+                }
             }
         }
     }
@@ -279,6 +291,10 @@ impl Receive<SaveBegan> for Snapshotter {
     fn receive(&mut self, SaveBegan { dirty, keys, stopper }: SaveBegan, _: &mut Context<Self>) {
         let Some(saving) = &mut self.saving else { return };
         saving.dirty = dirty;
+        if let Some(beginning) = saving.beginning.take() {
+            // Who asked may have gone.
+            let _ = beginning.send(Answer::Started);
+        }
         self.server.persistence.save_keys_total.store(keys, Ordering::Relaxed);
         if saving.cancelled {
             stopper.stop();
