@@ -8,6 +8,7 @@ pub const SLOTS: usize = 16_384;
 pub struct Slot(pub u16);
 
 impl Slot {
+    #[inline]
     pub fn index(self) -> usize {
         usize::from(self.0)
     }

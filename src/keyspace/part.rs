@@ -497,6 +497,7 @@ impl Part {
         self.workers
     }
 
+    #[inline]
     pub fn owns(&self, slot: Slot) -> bool {
         slot.0 % self.workers == self.index
     }

@@ -44,6 +44,7 @@ impl Requests {
         self.requests.clear();
     }
 
+    #[inline]
     pub fn len(&self) -> usize {
         self.requests.len()
     }
@@ -64,6 +65,7 @@ impl Requests {
     }
 
     /// The spans of request `index`.
+    #[inline]
     pub fn args(&self, index: usize) -> &[Span] {
         let r = self.requests[index];
         &self.spans[r.first_arg as usize..(r.first_arg + r.args) as usize]

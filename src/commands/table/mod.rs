@@ -99,6 +99,7 @@ pub struct Command {
 impl Deref for Command {
     type Target = CommandSpec;
 
+    #[inline]
     fn deref(&self) -> &CommandSpec {
         self.spec
     }
