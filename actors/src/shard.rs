@@ -392,12 +392,16 @@ impl Shard {
                 }
             };
             if self.server.workers > 1 {
-                match routing::route(command, &batch, self.server.workers, &self.server.scripts) {
+                let workers = self.server.workers;
+                let route = routing::route(command, &batch, workers, &self.server.scripts);
+                let is_script = matches!(route, Route::Script(_));
+                match route {
                     Route::Anywhere => {}
-                    Route::Slots(slots) => {
-                        let home = slots[0].0 % self.server.workers;
-                        if !slots.iter().all(|s| s.0 % self.server.workers == home) {
-                            return self.start_unit(batch, command, Slots::Some(slots), ctx);
+                    Route::Slots(slots) | Route::Script(slots) => {
+                        let home = slots.first().map_or(self.index, |slot| slot.0 % workers);
+                        if slots.iter().any(|slot| slot.0 % workers != home) {
+                            let needed = if is_script { Slots::All } else { Slots::Some(slots) };
+                            return self.start_unit(batch, command, needed, ctx);
                         }
                         if home != self.index {
                             self.perform_effects();
@@ -411,6 +415,9 @@ impl Shard {
                             }
                             self.perform_effects();
                             return self.parked.push_back(batch);
+                        }
+                        if is_script {
+                            self.executor.scripting.confined = Some(slots);
                         }
                     }
                     Route::Shard(home) => {
@@ -425,27 +432,6 @@ impl Shard {
                             self.perform_effects();
                             return self.parked.push_back(batch);
                         }
-                    }
-                    Route::Script(slots) => {
-                        let workers = self.server.workers;
-                        let home = slots.first().map_or(self.index, |slot| slot.0 % workers);
-                        if slots.iter().any(|slot| slot.0 % workers != home) {
-                            return self.start_unit(batch, command, Slots::All, ctx);
-                        }
-                        if home != self.index {
-                            self.perform_effects();
-                            return tell(self.server.shard(home), ExecuteBatch(batch));
-                        }
-                        if self.held.iter().any(|(_, held)| held.contains_any(&slots))
-                            || self.promised.iter().any(|(_, slot)| slots.contains(slot))
-                        {
-                            if self.refuse_if_busy(&mut batch, command, &Slots::Some(slots)) {
-                                continue;
-                            }
-                            self.perform_effects();
-                            return self.parked.push_back(batch);
-                        }
-                        self.executor.scripting.confined = Some(slots);
                     }
                     Route::All => return self.start_unit(batch, command, Slots::All, ctx),
                 }

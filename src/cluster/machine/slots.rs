@@ -53,25 +53,18 @@ impl Machine {
         let of = |open: &BTreeMap<u16, NodeIndex>| -> Vec<u16> {
             open.iter().filter(|(_, node)| replaced(self, **node)).map(|(slot, _)| *slot).collect()
         };
-        let (targets, sources) = (of(&self.migrating), of(&self.importing));
-        for slot in targets {
-            self.migrating.insert(slot, sender);
-            let text = format!(
-                "Failover occurred in migration target. Slot {slot} is now being migrated to node {} in shard {}.",
-                self.name(sender),
-                self.node(sender).shard_id
-            );
-            self.notice(text);
-            self.save_later();
-        }
-        for slot in sources {
-            self.importing.insert(slot, sender);
-            let text = format!(
-                "Failover occurred in migration source. Update importing source for slot {slot} to node {} in shard {}.",
-                self.name(sender),
-                self.node(sender).shard_id
-            );
-            self.notice(text);
+        let targets = of(&self.migrating).into_iter().map(|slot| (slot, true));
+        let sources = of(&self.importing).into_iter().map(|slot| (slot, false));
+        for (slot, leaves) in targets.chain(sources).collect::<Vec<_>>() {
+            let open = if leaves { &mut self.migrating } else { &mut self.importing };
+            open.insert(slot, sender);
+            let [before, behind] = if leaves {
+                ["Failover occurred in migration target. Slot", "is now being migrated to node"]
+            } else {
+                ["Failover occurred in migration source. Update importing source for slot", "to node"]
+            };
+            let (name, shard) = (self.name(sender), self.node(sender).shard_id);
+            self.notice(format!("{before} {slot} {behind} {name} in shard {shard}."));
             self.save_later();
         }
     }
