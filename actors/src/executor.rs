@@ -1,25 +1,27 @@
 //! Runs one command of the engine: checks that hold where a command executes, the clock, the counters. Used by a
 //! shard on its own keyspace and by units on the parts they gathered.
 
+mod caching;
+mod prefetch;
+mod transactions;
+
 use std::sync::Arc;
 
 use skuld::acl::log::Context as RefusalContext;
 use skuld::commands::Command;
 use skuld::commands::context::{CommandError, Context};
-use skuld::commands::keys::{KeyList, keys_of};
 use skuld::commands::spec::{
-    ARBITRARY_KEYS, BLOCKING, Categories, DENYOOM, MAY_REPLICATE, NO_MULTI, NOT_KEY, READONLY, SKIP_MONITOR,
-    WRITE,
+    ARBITRARY_KEYS, BLOCKING, DENYOOM, MAY_REPLICATE, NO_MULTI, READONLY, SKIP_MONITOR, WRITE,
 };
 use skuld::commands::{EngineFn, Handler, check};
 use skuld::config::{Config, PropagationErrorBehavior};
-use skuld::effects::{Audience, DatabaseChange, Effects, Freeing, Garbage, Grouping, Modified, Propagation};
+use skuld::effects::{DatabaseChange, Effects, Grouping, Modified, Propagation};
 use skuld::eviction::Chooser;
 use skuld::expiry::rules::Situation;
 use skuld::expiry::wheel::Popped;
 use skuld::keyspace::access::PlaceHint;
 use skuld::keyspace::part::unpack_deadline;
-use skuld::keyspace::{Access, Entry, ExpiryRules, Keyspace, Part, Touch, Treatment};
+use skuld::keyspace::{Access, ExpiryRules, Keyspace, Part, Touch};
 use skuld::resp::Reply;
 use skuld::rng::Rng;
 use skuld::session::{Origin, ReplyMode, Session};
@@ -29,7 +31,7 @@ use crate::access;
 use crate::access::gate::Asker;
 use crate::batch::Batch;
 use crate::clock::{self, Tick};
-use crate::command_log::{Finished, command_ended};
+use crate::command_log::command_ended;
 use crate::gate;
 use crate::gate::cluster::ClusterView;
 use crate::gossip::ClusterShared;
@@ -37,12 +39,11 @@ use crate::monitor::{self, Runner};
 use crate::replication::{Replication, bit};
 use crate::scripting::Counted;
 use crate::server::ServerRef;
-use crate::server_commands::{self, debug_keys, pubsub};
+use crate::server_commands::pubsub;
 use crate::shard::ShardDescription;
 use crate::slot_stats::{self, slot_of_words};
 use crate::stats::CommandStats;
-use crate::tracking::{self, Writer};
-use crate::transaction::{Queue, Seen, Transaction};
+use crate::transaction::Transaction;
 
 /// Requests whose keys are loaded ahead together.
 const PREFETCH_REQUESTS: usize = 16;
@@ -196,100 +197,6 @@ impl Executor {
             chosen if record || self.server.subscriptions.any() => chosen,
             _ => 0,
         };
-    }
-
-    /// Loads ahead what the next requests of a batch will need. Looking a value up is four loads that each wait for the
-    /// one before (slot, bucket, entry, what the entry points to); over a window of requests these waits overlap instead
-    /// of adding up.
-    ///
-    /// The second word of a request is taken for its key: where it is not, nothing is lost but the attempt.
-    pub fn prefetch(&mut self, keyspace: &Keyspace, batch: &Batch) {
-        self.hints.clear();
-        self.window = batch.next;
-        let end = batch.requests.len().min(batch.next + PREFETCH_REQUESTS);
-        if end - batch.next < 2 {
-            self.hints.extend(self.first.take());
-            return;
-        }
-        let db = batch.session.db;
-        let part = &keyspace.parts()[0];
-        let Some(database) = part.database(db) else { return };
-        for request in batch.next..end {
-            let hint = (batch.requests.args(request).len() > 1)
-                .then(|| PlaceHint::of(batch.arg(request, 1)))
-                .filter(|hint| part.owns(hint.place().slot));
-            if let Some(hint) = &hint {
-                database.prefetch_slot(hint.place().slot);
-            }
-            self.hints.push(hint);
-        }
-        let tables = || {
-            self.hints
-                .iter()
-                .flatten()
-                .filter_map(|h| Some((database.slot(h.place().slot)?.table(), h.place().hash)))
-        };
-        tables().for_each(|(table, hash)| table.prefetch_bucket(hash));
-        tables().for_each(|(table, hash)| table.prefetch_item(hash));
-        tables().filter_map(|(table, hash)| table.candidate(hash)).for_each(Entry::prefetch_value);
-    }
-
-    /// Like [`Executor::prefetch`] for the next request of each of several batches.
-    pub fn prefetch_first<'b>(&mut self, keyspace: &Keyspace, batches: impl Iterator<Item = &'b Batch>) {
-        self.firsts.clear();
-        let part = &keyspace.parts()[0];
-        for batch in batches {
-            let single = batch.requests.len() == batch.next + 1 && batch.requests.args(batch.next).len() > 1;
-            let hint = single
-                .then(|| PlaceHint::of(batch.arg(batch.next, 1)))
-                .filter(|hint| part.owns(hint.place().slot));
-            if let (Some(hint), Some(database)) = (&hint, part.database(batch.session.db)) {
-                database.prefetch_slot(hint.place().slot);
-            }
-            self.firsts.push((batch.session.db, hint));
-        }
-        if self.firsts.len() < 2 {
-            return;
-        }
-        let tables = || {
-            self.firsts.iter().filter_map(|(db, hint)| {
-                let place = hint.as_ref()?.place();
-                Some((part.database(*db)?.slot(place.slot)?.table(), place.hash))
-            })
-        };
-        tables().for_each(|(table, hash)| table.prefetch_bucket(hash));
-        tables().for_each(|(table, hash)| table.prefetch_item(hash));
-    }
-
-    /// The next batch to run is number `index` of [`Executor::prefetch_first`].
-    #[inline]
-    pub fn use_first(&mut self, index: usize) {
-        self.first = self.firsts.get(index).map(|(_, hint)| *hint);
-    }
-
-    /// Whether the window of [`Executor::prefetch`] ends before the batch's next request.
-    #[inline]
-    pub fn wants_prefetch(&self, batch: &Batch) -> bool {
-        batch.next >= self.window + PREFETCH_REQUESTS
-    }
-
-    /// Forgets the window: another batch's requests come next.
-    pub fn forget_window(&mut self) {
-        self.first = None;
-        self.hints.clear();
-        self.window = 0;
-    }
-
-    fn hint(&self, request: usize) -> Option<PlaceHint> {
-        request.checked_sub(self.window).and_then(|i| self.hints.get(i)).copied().flatten()
-    }
-
-    /// Takes keys that are too many out of the table of who has read what, before a command runs. What the client itself
-    /// is told of them stands before the command's reply.
-    fn limit_tracking(&self, batch: &mut Batch) {
-        let max = usize::try_from(self.config.tracking_table_max_keys).unwrap_or(usize::MAX);
-        let own = Writer { id: batch.session.id, pushes: &mut batch.output };
-        self.server.tracking.shrink(&self.server.clients, max, Some(own));
     }
 
     /// Looks the batch's next request up and tests whether it may run here and now.
@@ -776,70 +683,6 @@ impl Executor {
         }
     }
 
-    /// Client-side caching: tells who has read what the command changed, then remembers what it read.
-    fn track(&mut self, session: &Session, command: &'static Command, args: &[&[u8]]) {
-        self.tell_modified(session.id);
-        let reads = command.flags.has(READONLY) && !command.categories.contains(Categories::SCRIPTING);
-        if reads && tracking::remembers(session) {
-            // What was emptied before, in the same transaction, is forgotten before.
-            let untold = self.effects.databases.get(self.flushes_told..).unwrap_or_default();
-            if untold.iter().any(empties) {
-                self.flushes_told = self.effects.databases.len();
-                self.flushed = true;
-                self.tell_flushed(session.id);
-            }
-            let mut keys = KeyList::new();
-            if keys_of(command, args, &mut keys).is_ok() {
-                let keys = keys.iter().filter(|key| !key.flags.has(NOT_KEY));
-                self.server.tracking.remember(session.id, keys.map(|key| args[key.position as usize]));
-            }
-        }
-    }
-
-    /// Tells who watches or has read what was changed since the last call. What client `own` is to hear waits in
-    /// `pushes`.
-    fn tell_modified(&mut self, own: u64) {
-        if !self.effects.modified.is_empty() {
-            self.server.watches.tell(&self.effects.modified);
-            let writer = Some(Writer { id: own, pushes: &mut self.pushes });
-            self.server.tracking.tell_readers(&self.server.clients, &self.effects.modified, writer);
-            // Who tracks by prefix gets one message for all that the command changes.
-            self.changed.append(&mut self.effects.modified);
-        }
-    }
-
-    fn tell_flushed(&mut self, own: u64) {
-        if std::mem::take(&mut self.flushed) {
-            let writer = Some(Writer { id: own, pushes: &mut self.pushes });
-            let old = self.server.tracking.flushed(&self.server.clients, writer);
-            let old = old.into_iter().map(|part| Freeing::Uncounted.apply(Garbage::Other(part)));
-            self.effects.garbage.extend(old);
-        }
-    }
-
-    /// What is left to do when a command of a server where somebody tracks has been answered.
-    fn settle_tracking(&mut self, batch: &mut Batch, command: &'static Command) {
-        self.tell_modified(batch.session.id);
-        if !self.changed.is_empty() {
-            let writer = Some(Writer { id: batch.session.id, pushes: &mut self.pushes });
-            self.server.tracking.tell_prefixes(&self.server.clients, &self.changed, writer);
-            self.changed.clear();
-        }
-        self.tell_flushed(batch.session.id);
-        if !self.server.periodic_work_paused.load(std::sync::atomic::Ordering::Relaxed) {
-            let max = usize::try_from(self.config.tracking_table_max_keys).unwrap_or(usize::MAX);
-            let own = Writer { id: batch.session.id, pushes: &mut self.pushes };
-            self.server.tracking.shrink(&self.server.clients, max, Some(own));
-        }
-        batch.output.append(&mut self.pushes);
-        if batch.session.tracking.caching
-            && !batch.transaction.is_queueing()
-            && !command.name.starts_with("client|")
-        {
-            batch.session.tracking.caching = false;
-        }
-    }
-
     /// EVAL and all that concerns scripts. What a script did takes effect together.
     fn run_script(
         &mut self,
@@ -861,180 +704,6 @@ impl Executor {
         store.clear();
         self.args = store;
         counted
-    }
-
-    /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
-    fn run_transaction(
-        &mut self,
-        keyspace: &mut Keyspace,
-        batch: &mut Batch,
-        reply: &mut Reply,
-        command: &'static Command,
-        now_us: i64,
-    ) {
-        let server = self.server.clone();
-        let shows_expired = self.rules(&batch.session).read == Treatment::Show;
-        let transaction = &mut batch.transaction;
-        match command.name {
-            "multi" => {
-                transaction.queue = Some(Queue::default());
-                transaction.used = true;
-                reply.ok();
-            }
-            "watch" => {
-                // What this batch changed before does not concern the new watches, only those there are.
-                server.watches.tell(&self.effects.modified);
-                self.effects.modified.clear();
-                for span in batch.requests.args(batch.next).iter().skip(1) {
-                    let key = &batch.input[span.start..span.start + span.len];
-                    let seen = Seen { now: now_us / 1000, shows_expired };
-                    transaction.watch(&server.watches, keyspace, batch.session.db, key, seen);
-                    self.effects.listening.modified = true;
-                }
-                reply.ok();
-            }
-            "unwatch" => {
-                transaction.unwatch();
-                reply.ok();
-            }
-            "discard" if transaction.queue.take().is_some() => {
-                transaction.unwatch();
-                reply.ok();
-            }
-            "exec" => match transaction.queue.take() {
-                None => reply.error("ERR EXEC without MULTI"),
-                Some(queue) => {
-                    // What this batch did before must reach its own watches too.
-                    server.watches.tell(&self.effects.modified);
-                    let dirty = transaction.is_dirty(keyspace, Seen { now: now_us / 1000, shows_expired });
-                    transaction.unwatch();
-                    if queue.failed || dirty {
-                        self.counts_for = None;
-                    }
-                    if queue.failed {
-                        reply.error("EXECABORT Transaction discarded because of previous errors.");
-                    } else if dirty {
-                        reply.null_array();
-                    } else {
-                        self.run_queue(keyspace, batch, reply, queue, now_us);
-                    }
-                }
-            },
-            _ => reply.error("ERR DISCARD without MULTI"),
-        }
-    }
-
-    fn run_queue(
-        &mut self,
-        keyspace: &mut Keyspace,
-        batch: &mut Batch,
-        reply: &mut Reply,
-        queue: Queue,
-        now_us: i64,
-    ) {
-        let begun = reply.len();
-        reply.array(queue.commands.len());
-        // If the user is gone meanwhile, this is the last the client does.
-        self.users.refresh(&self.server, &mut batch.session);
-        let mut closed_at = None;
-        let mut demoted = false;
-        for (command, words) in queue.commands {
-            let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            let from = reply.len();
-            let start = clock::tick();
-            let mut counted = false;
-            let asker = Asker { server: &self.server, session: &batch.session, shared: &batch.shared };
-            if let Err(line) = asker.permit_queued(command, &args) {
-                reply.error(&line);
-                reply.take_errors();
-                self.server.stats.count_error(&reply.as_bytes()[from + 1..]);
-                crate::stats::bump(&self.commands[usize::from(command.id)].rejected, 1);
-                continue;
-            }
-            if self.monitoring && tells_of_itself(command) {
-                monitor::tell_of_any(&self.server, Runner::Client(&batch.session), command, &args);
-            }
-            match command.spec.handler {
-                Handler::Engine(function) => {
-                    self.invoke(
-                        keyspace,
-                        &mut batch.session,
-                        reply,
-                        (command, function),
-                        &args,
-                        (now_us, None),
-                    );
-                    // HELLO inside a transaction changes the protocol of what follows.
-                    reply.set_protocol(batch.session.protocol);
-                }
-                Handler::Server if pubsub::is_one(command) => {
-                    let client = pubsub::Subscriber {
-                        session: &mut batch.session,
-                        shared: &batch.shared,
-                        subscribed: &mut batch.subscribed,
-                    };
-                    pubsub::execute(&self.server, client, command, &args, reply);
-                    if pubsub::is_propagated(&self.server, command) {
-                        self.effects.also_propagate(batch.session.db, &args);
-                    }
-                }
-                Handler::Server
-                    if command.name == "debug"
-                        && debug_keys::run_inside(self, keyspace, &batch.session, &words, reply) => {}
-                Handler::Server => {
-                    let shards = keyspace.parts().iter().map(|part| self.describe(part)).collect();
-                    let inside = server_commands::Inside { command, args: words.clone(), shards };
-                    server_commands::run_inside(&self.server, batch, inside, reply);
-                    // It may have changed the configuration.
-                    self.refresh();
-                    demoted |= matches!(command.name, "replicaof" | "slaveof")
-                        && self.server.replication.flags() & bit::BECOMING_REPLICA != 0;
-                }
-                Handler::Script => {
-                    let client = pubsub::Subscriber {
-                        session: &mut batch.session,
-                        shared: &batch.shared,
-                        subscribed: &mut batch.subscribed,
-                    };
-                    counted = self.run_script_command(keyspace, client, reply, command, &args, now_us).0;
-                }
-                // UNWATCH is the only one of its kind that can be queued, and EXEC has unwatched already.
-                _ => reply.ok(),
-            }
-            let stats = &self.commands[usize::from(command.id)];
-            let nanos = clock::nanos_between(start, clock::tick());
-            stats.record(nanos, self.config.latency_tracking);
-            let owned = || args.iter().map(|arg| arg.to_vec()).collect();
-            let figures = (nanos, reply.len() - from);
-            let finished = Finished::inside(&batch.session, command, figures, &args, &owned);
-            command_ended(&self.server, &self.config, &finished);
-            if reply.take_errors() > 0 {
-                crate::stats::bump(&stats.failed, 1);
-                if !counted {
-                    self.count_error(command, &reply.as_bytes()[from + 1..]);
-                }
-            }
-            batch.commands_run += 1;
-            if let (Some(cluster), Some(slot)) = (&self.slot_stats, self.counts_for)
-                && batch.session.origin.is_client()
-            {
-                cluster.slot_stats.add_out(slot, (reply.len() - begun) as u64);
-            }
-            if self.monitoring {
-                monitor::tell_of(&self.server, Runner::Client(&batch.session), command, &args);
-            }
-            // A client that has killed itself hears no more, though the rest still runs.
-            if let Some(end) = closed_at {
-                reply.truncate(end);
-            } else if batch.session.close_after_reply {
-                closed_at = Some(reply.len());
-            }
-        }
-        if demoted {
-            // A replica has no stream of its own.
-            self.effects.propagation.restrict_open_group(Audience::File);
-        }
-        self.effects.propagation.close_group(Grouping::Together);
     }
 
     /// Looks for keys to evict; how good it would be to lose the best of them, if the policy has an order.
