@@ -81,7 +81,10 @@ fn open_slots_outlive_their_primaries() {
         assert_eq!(open_slots(&nodes[1]), "");
         order(&nodes[1], &format!("CLUSTER MEET 127.0.0.1 {} {}", nodes[3].port, bus_port(&nodes[3])));
         until("it may follow", &nodes, || {
-            (ask(&nodes[1], &format!("CLUSTER REPLICATE {}", ids[3])) == "OK").then_some(())
+            // The data name the source, which it must have heard of.
+            let knows_the_source = ask(&nodes[1], "CLUSTER NODES").contains(&ids[0]);
+            (knows_the_source && ask(&nodes[1], &format!("CLUSTER REPLICATE {}", ids[3])) == "OK")
+                .then_some(())
         });
         until("it knows the slot", &nodes, || (open_slots(&nodes[1]) == here(&ids[0])).then_some(()));
         // A replica that stands still.
