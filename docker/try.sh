@@ -25,8 +25,9 @@ mapfile -t healthcheck < <(instruction HEALTHCHECK)
 signal=$(sed -n 's/^STOPSIGNAL //p' "$here/Dockerfile")
 mapfile -t environment < <(sed -n 's/^ENV //p' "$here/Dockerfile")
 
-# A port nobody listens on now.
-port=$((20000 + RANDOM % 20000))
+# A port nobody listens on now, below those that the kernel gives to outgoing connections: one of these may be taken
+# although nobody listens on it.
+port=$((10000 + RANDOM % 20000))
 while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
 environment+=("SKULD_CONF_PORT=$port" "VALKEY_EXTRA_FLAGS=--maxclients 77")
 
