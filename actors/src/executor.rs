@@ -30,6 +30,7 @@ use skuld::slot::Slot;
 use crate::access;
 use crate::access::gate::Asker;
 use crate::batch::Batch;
+use crate::clients::ClientShared;
 use crate::clock::{self, Tick};
 use crate::command_log::command_ended;
 use crate::gate;
@@ -46,7 +47,7 @@ use crate::stats::CommandStats;
 use crate::transaction::Transaction;
 
 /// Requests whose keys are loaded ahead together.
-const PREFETCH_REQUESTS: usize = 16;
+const PREFETCH_REQUESTS: usize = 32;
 
 /// What running commands needs beside a keyspace. One per shard.
 pub struct Executor {
@@ -84,6 +85,8 @@ pub struct Executor {
     pub frozen: bool,
     /// We follow a primary.
     pub is_replica: bool,
+    /// The state of the server may forbid some commands: each is looked at.
+    gates_closed: bool,
     /// The Lua machines.
     pub scripting: crate::scripting::Engine,
     /// Somebody monitors.
@@ -141,6 +144,7 @@ impl Executor {
             migrating: false,
             frozen: false,
             is_replica: false,
+            gates_closed: true,
             scripting: crate::scripting::Engine::default(),
             monitoring: false,
             runs_again: false,
@@ -191,6 +195,8 @@ impl Executor {
             // What may be evicted may be something else now.
             self.server.eviction.forget();
         }
+        self.gates_closed =
+            self.is_replica || self.config.min_replicas_to_write > 0 || gate::may_refuse(&self.server);
         self.effects.listening.events = match self.config.notify_keyspace_events.0 {
             // Whoever asks for events (ACTOR EVENTS) without having chosen any gets all.
             0 if record => u32::MAX,
@@ -209,129 +215,114 @@ impl Executor {
             batch.shared.killed.store(true, std::sync::atomic::Ordering::Relaxed);
             return Resolved::Refused;
         }
-        let mut args = std::mem::take(&mut self.args);
-        let resolved = {
-            let args = borrow_args(&mut args, &batch.input, batch.requests.args(batch.next));
-            if !batch.session.authenticated && self.users.acl.is_open() {
-                // The password was taken away after the client connected.
-                batch.session.authenticated = true;
+        let mut store = std::mem::take(&mut self.args);
+        let args = borrow_args(&mut store, &batch.input, batch.requests.args(batch.next));
+        let client = (&mut batch.session, &batch.transaction, &batch.shared);
+        let resolved = match self.admit(keyspace, client, args) {
+            Ok(command) if batch.transaction.is_queueing() && !runs_inside_multi(command) => {
+                if let Some(cluster) = &self.slot_stats
+                    && let Some(slot) = slot_of_words(command, args)
+                {
+                    cluster.slot_stats.add_in(slot, batch.request_bytes(batch.next));
+                }
+                let words = args.iter().map(|a| a.to_vec()).collect();
+                queue(batch, command, words);
+                Resolved::Refused
             }
-            let admitted = check::admit(self.server.table, args, &batch.session).and_then(|command| {
-                if batch.transaction.is_queueing() { queueable(command) } else { Ok(command) }
-            });
-            let asker = Asker { server: &self.server, session: &batch.session, shared: &batch.shared };
-            let queue = batch.transaction.queue.as_ref();
-            let admitted = admitted.and_then(|command| asker.permit(command, args, queue));
-            let admitted = admitted.and_then(|command| {
-                let (session, transaction) = (&batch.session, &batch.transaction);
-                match gate::role::redirection(&self.server, &self.config, command, session, transaction) {
-                    Some(refusal) => Err((Some(command), refusal)),
-                    None => Ok(command),
-                }
-            });
-            let admitted = match admitted {
-                Ok(command) if self.cluster.is_on() && batch.session.origin.is_client() => {
-                    let client = (&mut batch.session, &batch.transaction);
-                    gate::cluster::admit(&mut self.cluster, &self.config, client, command, args, keyspace)
-                        .map(|()| command)
-                        .map_err(|error| (Some(command), error))
-                }
-                other => other,
-            };
-            let admitted = match admitted {
-                Ok(command)
-                    if self.out_of_memory
-                        && batch.session.origin.obeys_memory_limit()
-                        && may_need_memory(command, &batch.transaction) =>
-                {
-                    Err((Some(command), OUT_OF_MEMORY))
-                }
-                other => other,
-            };
-            let is_client = batch.session.origin.is_client();
-            let admitted = admitted.and_then(|command| {
-                match if is_client { self.gated(command, batch, args) } else { None } {
-                    Some(refusal) => Err((Some(command), refusal)),
-                    None => Ok(command),
-                }
-            });
-            let admitted = match admitted {
-                Ok(command)
-                    if batch.session.monitoring
-                        && command.flags.has_any(WRITE | READONLY | MAY_REPLICATE) =>
-                {
-                    Err((Some(command), MONITORS_TOUCH_NO_KEYS))
-                }
-                other => other,
-            };
-            match admitted {
-                Ok(command) if batch.transaction.is_queueing() && !runs_inside_multi(command) => {
-                    if let Some(cluster) = &self.slot_stats
-                        && let Some(slot) = slot_of_words(command, args)
-                    {
-                        cluster.slot_stats.add_in(slot, batch.request_bytes(batch.next));
-                    }
-                    let words = args.iter().map(|a| a.to_vec()).collect();
-                    batch.last_command = command.id;
-                    batch
-                        .shared
-                        .last_command
-                        .store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
-                    let queued = batch.transaction.push(command, words);
-                    let from = batch.output.len();
-                    let mut reply =
-                        Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
-                    if queued {
-                        reply.simple("QUEUED");
-                    } else {
-                        reply.error("ERR the transaction is too large");
-                    }
-                    batch.output = reply.into_bytes();
-                    settle_reply_mode(&mut batch.output, from, &mut batch.session);
-                    Resolved::Refused
-                }
-                // Its subscriptions end with it.
-                Ok(command)
-                    if command.name == "reset"
-                        && (batch.session.subscriptions > 0
-                            || batch.session.monitoring
-                            || batch.session.tracking.on) =>
-                {
-                    Resolved::Server(command)
-                }
-                Ok(command) => match command.spec.handler {
-                    Handler::Engine(_) | Handler::Transaction | Handler::Script => Resolved::Run(command),
-                    _ => Resolved::Server(command),
-                },
-                Err((command, error)) => {
-                    if command.is_none() && check::is_http(args[0]) {
-                        batch.transaction.fail();
-                        refuse_browser(&mut batch.session);
-                    } else {
-                        let from = batch.output.len();
-                        self.refuse_next(batch, command, &error);
-                        batch.note_import_error(from, command.map_or("?", |c| c.name));
-                    }
-                    Resolved::Refused
-                }
+            // Its subscriptions end with it.
+            Ok(command)
+                if command.name == "reset"
+                    && (batch.session.subscriptions > 0
+                        || batch.session.monitoring
+                        || batch.session.tracking.on) =>
+            {
+                Resolved::Server(command)
+            }
+            Ok(command) => match command.spec.handler {
+                Handler::Engine(_) | Handler::Transaction | Handler::Script => Resolved::Run(command),
+                _ => Resolved::Server(command),
+            },
+            Err((None, _)) if check::is_http(args[0]) => {
+                batch.transaction.fail();
+                refuse_browser(&mut batch.session);
+                Resolved::Refused
+            }
+            Err((command, error)) => {
+                let from = batch.output.len();
+                self.refuse_next(batch, command, &error);
+                batch.note_import_error(from, command.map_or("?", |c| c.name));
+                Resolved::Refused
             }
         };
-        args.clear();
-        self.args = args;
+        store.clear();
+        self.args = store;
         resolved
     }
 
-    /// The refusal of a command because of the server's state, if there is one.
+    /// The command of a request, if nothing forbids to run it for this client here and now; in Valkey's order.
     #[inline]
-    fn gated(&self, command: &'static Command, batch: &Batch, args: &[&[u8]]) -> Option<CommandError> {
+    fn admit(
+        &mut self,
+        keyspace: &Keyspace,
+        (session, transaction, shared): (&mut Session, &Transaction, &Arc<ClientShared>),
+        args: &[&[u8]],
+    ) -> Result<&'static Command, check::Refused> {
+        if !session.authenticated && self.users.acl.is_open() {
+            // The password was taken away after the client connected.
+            session.authenticated = true;
+        }
+        let command = check::admit(self.server.table, args, session)?;
+        if transaction.is_queueing() {
+            queueable(command)?;
+        }
+        let asker = Asker { server: &self.server, session, shared };
+        asker.permit(command, args, transaction.queue.as_ref())?;
+        if session.capa_redirect
+            && let Some(refusal) =
+                gate::role::redirection(&self.server, &self.config, command, session, transaction)
+        {
+            return Err((Some(command), refusal));
+        }
+        let is_client = session.origin.is_client();
+        if is_client && self.cluster.is_on() {
+            let client = (&mut *session, transaction);
+            gate::cluster::admit(&mut self.cluster, &self.config, client, command, args, keyspace)
+                .map_err(|error| (Some(command), error))?;
+        }
+        if self.out_of_memory && session.origin.obeys_memory_limit() && may_need_memory(command, transaction)
+        {
+            return Err((Some(command), OUT_OF_MEMORY));
+        }
+        if is_client
+            && (self.gates_closed || self.out_of_memory)
+            && let Some(refusal) = self.gated(command, transaction, args)
+        {
+            return Err((Some(command), refusal));
+        }
+        if is_client && let Some(refusal) = gate::role::refusal_of_replica(session, command) {
+            return Err((Some(command), refusal));
+        }
+        if session.monitoring && command.flags.has_any(WRITE | READONLY | MAY_REPLICATE) {
+            return Err((Some(command), MONITORS_TOUCH_NO_KEYS));
+        }
+        Ok(command)
+    }
+
+    /// The refusal of a command because of the server's state, if there is one.
+    #[cold]
+    fn gated(
+        &self,
+        command: &'static Command,
+        transaction: &Transaction,
+        args: &[&[u8]],
+    ) -> Option<CommandError> {
         let (server, config) = (&*self.server, &*self.config);
         gate::disk::refusal(server, config, command)
-            .or_else(|| gate::role::refusal_of_write(server, config, command, &batch.transaction))
-            .or_else(|| gate::role::refusal_of_stale(server, config, command, &batch.transaction))
+            .or_else(|| gate::role::refusal_of_write(server, config, command, transaction))
+            .or_else(|| gate::role::refusal_of_stale(server, config, command, transaction))
             .or_else(|| gate::loading::refusal(server, command))
             .or_else(|| self.script_refusal(command, args))
             .or_else(|| server.scripts.refusal(command, server.workers))
-            .or_else(|| gate::role::refusal_of_replica(&batch.session, command))
     }
 
     /// Whether `maxmemory` is ours to keep: on a replica the primary's deletions do.
@@ -569,6 +560,22 @@ fn refuse_browser(session: &mut Session) {
         session.peer
     );
     session.close_after_reply = true;
+}
+
+/// Puts a request into the transaction's queue and answers it.
+fn queue(batch: &mut Batch, command: &'static Command, words: Vec<Vec<u8>>) {
+    batch.last_command = command.id;
+    batch.shared.last_command.store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
+    let queued = batch.transaction.push(command, words);
+    let from = batch.output.len();
+    let mut reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
+    if queued {
+        reply.simple("QUEUED");
+    } else {
+        reply.error("ERR the transaction is too large");
+    }
+    batch.output = reply.into_bytes();
+    settle_reply_mode(&mut batch.output, from, &mut batch.session);
 }
 
 const MONITORS_TOUCH_NO_KEYS: CommandError =

@@ -7,6 +7,10 @@
 //! kinds (RENAME over the cursor, say) is replaced by all its keys as they are now, after the slice of execution it is
 //! from: `DEL key` and the key anew. Such a key counts as sent from then on.
 //!
+//! A key with many elements leaves in pieces over several slices. While it is in flight clients that would change it wait
+//! ([`SlotSnapshot::has_in_flight`]); if something else does change it (expiry, a script that named no keys), it is sent
+//! anew as a whole.
+//!
 //! Invariant: what is sent, applied in order to empty slots, makes them what they are here.
 //! Invariant: a key is made by commands that expect none of that name, and none is there.
 
@@ -14,7 +18,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::log::SlotSet;
-use crate::aof::rewrite;
+use crate::aof::rewrite::{self, Progress};
 use crate::commands::keys::{KeyList, keys_of};
 use crate::commands::table::original_table;
 use crate::effects::{Propagation, encode_command};
@@ -45,8 +49,21 @@ pub struct SlotSnapshot {
     cursor: Cursor,
     /// Keys ahead of the cursor that were sent early.
     early: HashSet<(u32, Box<[u8]>)>,
+    /// Keys of the slot under way, behind the cursor, of which only the beginning was sent.
+    in_flight: Vec<InFlight>,
+    /// Keys that were in flight and no longer are.
+    landed: u64,
     is_finished: bool,
 }
+
+struct InFlight {
+    db: u32,
+    key: Box<[u8]>,
+    progress: Progress,
+}
+
+/// What a key may take of one slice before it is sent in pieces, bytes.
+const PIECE_BYTES: usize = 32 * 1024;
 
 /// How far the slot under way is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +80,8 @@ pub struct Effect<'p> {
     bytes: &'p [u8],
     slot: Slot,
     keys: Vec<(u32, Box<[u8]>)>,
+    /// HDEL: means the same before and after the field is sent, and comes by itself as fields expire.
+    is_removal_of_fields: bool,
 }
 
 impl Effect<'_> {
@@ -90,6 +109,8 @@ impl SlotSnapshot {
             done: SlotSet::default(),
             cursor: Cursor::default(),
             early: HashSet::new(),
+            in_flight: Vec::new(),
+            landed: 0,
             is_finished: false,
         }
     }
@@ -104,7 +125,32 @@ impl SlotSnapshot {
         self.is_finished
     }
 
-    /// Whether the key's value, or an earlier one, was sent.
+    /// Whether some key's value is being sent in pieces.
+    pub fn has_in_flight(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    /// How many keys have been sent in pieces, to the last one or as far as was of use.
+    pub fn landed(&self) -> u64 {
+        self.landed
+    }
+
+    /// The slot of such keys, if there are any.
+    pub fn slot_in_flight(&self) -> Option<Slot> {
+        self.in_flight.first().map(|first| slot_of(&first.key))
+    }
+
+    /// Whether this key's value is being sent in pieces.
+    pub fn is_in_flight(&self, db: u32, key: &[u8]) -> bool {
+        self.in_flight.iter().any(|one| one.db == db && *one.key == *key)
+    }
+
+    /// Likewise in any database.
+    pub fn is_in_flight_anywhere(&self, key: &[u8]) -> bool {
+        self.in_flight.iter().any(|one| *one.key == *key)
+    }
+
+    /// Whether the key's value, or an earlier one, was sent; or at least begun.
     fn was_sent(&self, db: u32, slot: Slot, key: &[u8]) -> bool {
         if self.done.contains(slot) {
             return true;
@@ -141,6 +187,13 @@ impl SlotSnapshot {
             if is_held(slot) {
                 break;
             }
+            if self.has_in_flight() {
+                slice.bytes += self.go_on_with_in_flight(slot, part, &mut slice.pieces);
+                if !go_on(slice.bytes) {
+                    break;
+                }
+                continue;
+            }
             let Cursor { db, place, .. } = self.cursor;
             if db >= part.databases() {
                 self.done.insert(slot);
@@ -155,14 +208,17 @@ impl SlotSnapshot {
             };
             let out = piece_of(&mut slice.pieces, db);
             let before = out.len();
-            let early = &mut self.early;
+            let (early, in_flight) = (&mut self.early, &mut self.in_flight);
             let mut keys = 0;
             let next = table.table().scan(place, &mut |entry| {
                 let key = entry.key();
                 // After a merge of buckets a scan may meet again what lies below the cursor.
                 let is_sent = is_below(key, place) || (!early.is_empty() && early.remove(&(db, key.into())));
                 if !is_sent {
-                    rewrite::entry(out, entry);
+                    let mut progress = Progress::default();
+                    if !progress.step(out, entry, PIECE_BYTES) {
+                        in_flight.push(InFlight { db, key: key.into(), progress });
+                    }
                     keys += 1;
                 }
             });
@@ -180,6 +236,22 @@ impl SlotSnapshot {
         slice
     }
 
+    /// Appends the next piece of a key in flight; the bytes of it.
+    fn go_on_with_in_flight(&mut self, slot: Slot, part: &Part, pieces: &mut Pieces) -> usize {
+        let Some(InFlight { db, key, progress }) = self.in_flight.last_mut() else { return 0 };
+        let entry = part.database(*db).and_then(|database| database.find(slot, hash(key), key));
+        let out = piece_of(pieces, *db);
+        let before = out.len();
+        // What is gone was told of as a change.
+        let is_done = entry.is_none_or(|entry| progress.step(out, entry, PIECE_BYTES));
+        let bytes = out.len() - before;
+        if is_done {
+            self.in_flight.pop();
+            self.landed += 1;
+        }
+        bytes
+    }
+
     /// What to send of commands that were executed since the last call. `keyspace` is as they left it.
     pub fn forward<'e, 'p: 'e>(
         &mut self,
@@ -193,7 +265,10 @@ impl SlotSnapshot {
         for effect in effects.into_iter().filter(|effect| slots.contains(effect.slot)) {
             let sent = effect.keys.iter().filter(|(db, key)| self.was_sent(*db, effect.slot, key)).count();
             // Keys that will be sent anew as they are now contain this effect already.
-            let is_outdated = effect.keys.iter().any(|key| again.contains(key));
+            let mut is_outdated = effect.keys.iter().any(|key| again.contains(key));
+            // What of a key in flight is not sent yet may contain it or not.
+            is_outdated |= effect.keys.iter().any(|(db, key)| self.is_in_flight(*db, key))
+                && !(effect.is_removal_of_fields && effect.keys.len() == 1);
             if sent == effect.keys.len() && !is_outdated {
                 count += 1;
                 piece_of(&mut pieces, effect.db).extend_from_slice(effect.bytes);
@@ -206,6 +281,9 @@ impl SlotSnapshot {
             }
         }
         for (db, key) in again {
+            let before = self.in_flight.len();
+            self.in_flight.retain(|one| one.db != db || one.key != key);
+            self.landed += (before - self.in_flight.len()) as u64;
             let slot = slot_of(&key);
             let out = piece_of(&mut pieces, db);
             if self.was_sent(db, slot, &key) {
@@ -255,7 +333,7 @@ pub fn effects_of(propagation: &Propagation, databases: u32) -> Vec<Effect<'_>> 
             // It empties the slot on the other side, too; keys that were not sent yet are gone before they are.
             let number = args.get(2).and_then(|word| crate::resp::decode::parse_integer(word));
             if let Some(slot) = number.and_then(|n| u16::try_from(n).ok()).map(Slot) {
-                effects.push(Effect { db, bytes, slot, keys: Vec::new() });
+                effects.push(Effect { db, bytes, slot, keys: Vec::new(), is_removal_of_fields: false });
             }
             continue;
         }
@@ -276,7 +354,8 @@ pub fn effects_of(propagation: &Propagation, databases: u32) -> Vec<Effect<'_>> 
                 keys.extend((0..databases).filter(|other| *other != db).map(|other| (other, key.clone())));
             }
         }
-        effects.push(Effect { db, bytes, slot, keys });
+        let is_removal_of_fields = command.name == "hdel";
+        effects.push(Effect { db, bytes, slot, keys, is_removal_of_fields });
     }
     effects
 }

@@ -133,6 +133,106 @@ fn command(rng: &mut Rng) -> String {
         .join(" ")
 }
 
+/// Makes collections that need several slices.
+fn make_large(pair: &mut Pair, rng: &mut Rng, count: usize) {
+    for n in 0..count {
+        let tag = TAGS[rng.below(2) as usize];
+        let (name, elements) =
+            (["RPUSH", "SADD", "ZADD", "HSET", "XADD", "SET"][n % 6], 600 + rng.below(3000));
+        let key = format!("{{{tag}}}large{n}");
+        if name == "SET" {
+            pair.write(1, &format!("SET {key} {}", "v".repeat(1_500_000)));
+        }
+        for first in (0..elements).step_by(100) {
+            let words = |f: &dyn Fn(u64) -> String| (first..first + 100).map(f).collect::<Vec<_>>().join(" ");
+            match name {
+                "XADD" => {
+                    for _ in 0..20 {
+                        let fields =
+                            (0..20).map(|f| format!("field{f} value{first}")).collect::<Vec<_>>().join(" ");
+                        pair.write(1, &format!("XADD {key} * {fields}"));
+                    }
+                }
+                "SET" => {}
+                "ZADD" => {
+                    pair.write(1, &format!("ZADD {key} {}", words(&|e| format!("{e} member-number-{e}"))))
+                }
+                "HSET" => {
+                    pair.write(1, &format!("HSET {key} {}", words(&|e| format!("field{e} value-number-{e}"))))
+                }
+                name => pair.write(1, &format!("{name} {key} {}", words(&|e| format!("element-number-{e}")))),
+            }
+        }
+        match name {
+            "HSET" => pair.write(1, &format!("HPEXPIRE {key} 1000000 FIELDS 3 field1 field2 field500")),
+            "XADD" => {
+                pair.write(1, &format!("XGROUP CREATE {key} g 0"));
+                pair.write(1, &format!("XGROUP CREATE {key} h 0"));
+                pair.write(1, &format!("XGROUP CREATECONSUMER {key} h nobody"));
+                for consumer in ["alice", "bob"] {
+                    pair.write(1, &format!("XREADGROUP GROUP g {consumer} COUNT 100 STREAMS {key} >"));
+                    pair.write(1, &format!("XREADGROUP GROUP h {consumer} COUNT 40 STREAMS {key} >"));
+                }
+            }
+            _ => pair.write(1, &format!("PEXPIRE {key} 100000000")),
+        }
+    }
+}
+
+/// A change of a key that may be in flight, made by nobody who would wait.
+fn change_large(snapshot: &SlotSnapshot, rng: &mut Rng, count: u64) -> String {
+    let names = (0..count).flat_map(|n| TAGS.map(|tag| (n, tag, format!("{{{tag}}}large{n}"))));
+    let (some, others): (Vec<_>, Vec<_>) =
+        names.partition(|(.., key)| snapshot.is_in_flight(1, key.as_bytes()));
+    let from = if rng.below(3) == 0 || some.is_empty() { others } else { some };
+    let (n, tag, key) = &from[rng.below(from.len() as u64) as usize];
+    match rng.below(5) {
+        0 => format!("DEL {key}"),
+        1 => format!("HDEL {key} field{}", rng.below(600)),
+        2 => format!("RENAME {key} {{{tag}}}renamed{n}"),
+        3 => format!("COPY {key} {{{tag}}}copied{n}"),
+        _ => format!("APPEND {key} x"),
+    }
+}
+
+#[test]
+fn large_keys_go_in_pieces_and_arrive_whole() {
+    const COUNT: u64 = 12;
+    let (mut in_flight, mut disturbed) = (0, 0);
+    for seed in 0..6 {
+        println!("seed {seed}");
+        let mut rng = Rng::new(seed);
+        let mut pair = Pair::new();
+        make_large(&mut pair, &mut rng, COUNT as usize);
+        for _ in 0..100 {
+            let small = command(&mut rng);
+            pair.write(0, &small);
+        }
+        pair.source.effects.propagation.clear();
+        let mut largest = 0;
+        while !pair.snapshot.is_finished() {
+            let part = &pair.source.keyspace.parts()[0];
+            let slice = pair.snapshot.advance(part, &|_| false, &mut |_| false);
+            largest = largest.max(slice.bytes);
+            pair.send(slice.pieces);
+            in_flight += u64::from(pair.snapshot.has_in_flight());
+            if seed % 3 != 0 && rng.below(4) == 0 {
+                let landed = pair.snapshot.landed();
+                pair.write(1, &change_large(&pair.snapshot, &mut rng, COUNT));
+                pair.forward();
+                disturbed += pair.snapshot.landed() - landed;
+            }
+        }
+        // A bucket's keys may all be begun in one slice; a string goes a mebibyte at a time.
+        assert!(largest < 16 * (1 << 20), "{largest} bytes at once");
+        assert_eq!(Pair::keys(&pair.target), Pair::keys(&pair.source), "seed {seed}");
+    }
+    assert!(
+        in_flight > 100 && disturbed > 3,
+        "{in_flight} slices with keys in flight, {disturbed} disturbed"
+    );
+}
+
 #[test]
 fn what_is_sent_makes_the_slots_what_they_are() {
     for seed in 0..60 {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use skuld::commands::Command;
+use skuld::commands::keys::{KeyList, keys_of};
 use skuld::commands::spec::{MAY_REPLICATE, WRITE};
 use skuld::effects::Propagation;
 use skuld::keyspace::{Keyspace, Part};
@@ -108,6 +109,8 @@ struct SlotExport {
     sealed: bool,
     /// Until a timer goes off: `rdb-key-save-delay`.
     rests: bool,
+    /// What the snapshot said of keys sent in pieces when those who wait for them were last looked at.
+    landed: u64,
 }
 
 impl SlotExport {
@@ -158,6 +161,28 @@ pub(super) fn may_write(batch: &Batch, command: &Command) -> bool {
         Some(queue) if command.name == "exec" => queue.commands.iter().any(|(command, _)| writes(command)),
         _ => writes(command),
     }
+}
+
+/// Whether the batch's next command, which is about the slot under way, would change a key that is being sent in pieces.
+fn names_key_in_flight(batch: &Batch, command: &'static Command, snapshot: &SlotSnapshot) -> bool {
+    if !command.flags.has(WRITE) || matches!(command.spec.handler, skuld::commands::Handler::Script) {
+        // EXEC and scripts: what they do with which keys is not looked into.
+        return true;
+    }
+    let words: Vec<&[u8]> =
+        (0..batch.requests.args(batch.next).len()).map(|n| batch.arg(batch.next, n)).collect();
+    let mut keys = KeyList::new();
+    // What is wrong with the request is found when it runs.
+    let _ = keys_of(command, &words, &mut keys);
+    let reaches_all = matches!(command.name, "move" | "copy");
+    keys.iter().any(|key| {
+        let word = words[key.position as usize];
+        if reaches_all {
+            snapshot.is_in_flight_anywhere(word)
+        } else {
+            snapshot.is_in_flight(batch.session.db, word)
+        }
+    })
 }
 
 /// When an export goes on.
@@ -221,7 +246,8 @@ impl Shard {
         let frozen = &self.migrations.frozen;
         let limit = self.executor.config.export_buffer_limit;
         let mut full = self.migrations.exports.iter().filter(|e| e.gauge.waiting() > limit).peekable();
-        if frozen.is_empty() && full.peek().is_none() {
+        let in_flight = self.migrations.exports.iter().filter(|e| e.snapshot.has_in_flight());
+        if frozen.is_empty() && full.peek().is_none() && in_flight.clone().next().is_none() {
             return false;
         }
         if !batch.session.origin.is_client() || !may_write(batch, command) {
@@ -234,7 +260,12 @@ impl Shard {
             Route::Script(slots) if slots.is_empty() => !frozen.is_empty(),
             Route::Slots(slots) | Route::Script(slots) => {
                 let touches = |set: &SlotSet| slots.iter().any(|slot| set.contains(*slot));
-                frozen.iter().any(|(_, set)| touches(set)) || full.any(|e| touches(e.slots()))
+                frozen.iter().any(|(_, set)| touches(set))
+                    || full.any(|e| touches(e.slots()))
+                    || in_flight.clone().any(|e| {
+                        let near = e.snapshot.slot_in_flight().is_some_and(|slot| slots.contains(&slot));
+                        near && names_key_in_flight(batch, command, &e.snapshot)
+                    })
             }
         }
     }
@@ -336,6 +367,7 @@ impl Receive<MigrationOrder> for Shard {
                     credit,
                     sealed: false,
                     rests: false,
+                    landed: 0,
                 });
                 self.note_migrations();
                 self.executor.refresh();
@@ -397,8 +429,12 @@ impl Receive<ContinueMigrations> for Shard {
         let is_held = |slot: Slot| held.iter().any(|(_, slots)| slots.contains_any(&[slot]));
         let (index, mut more, mut wait_us) = (self.index, false, None::<u64>);
         let delay_us = u64::try_from(self.executor.config.rdb_key_save_delay).unwrap_or(0);
+        let mut arrived = false;
         for export in &mut self.migrations.exports {
-            match export.advance(index, part, &is_held, delay_us) {
+            let going_on = export.advance(index, part, &is_held, delay_us);
+            let landed = export.snapshot.landed();
+            arrived |= std::mem::replace(&mut export.landed, landed) != landed;
+            match going_on {
                 GoOn::No => {}
                 GoOn::Now => more = true,
                 GoOn::After(us) => wait_us = Some(wait_us.map_or(us, |least| least.min(us))),
@@ -413,6 +449,9 @@ impl Receive<ContinueMigrations> for Shard {
         // With tables away it goes on when they are back.
         if more && self.held.is_empty() {
             self.continue_exports(ctx);
+        }
+        if arrived && !self.migrations.waiting.is_empty() {
+            self.retry_migrations(ctx);
         }
     }
 }
