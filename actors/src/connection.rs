@@ -9,8 +9,12 @@
 //! Invariant: one batch of a connection is in flight at a time, so its commands take effect in the order sent.
 //! Invariant: replies nobody reads never stop reading; only the output-buffer limits act.
 
+mod input;
+mod output;
+mod primary;
+mod stream;
+
 use std::collections::VecDeque;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,8 +24,7 @@ use actix::fut::ActorFuture;
 use actix::prelude::*;
 use skuld::resp::decode::{DecodeLimits, Decoder, ProtocolError, Requests};
 use skuld::session::Session;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::ReadBuf;
 
 use crate::batch::{Batch, Stop};
 use crate::client_eviction;
@@ -29,24 +32,18 @@ use crate::clients::ClientShared;
 use crate::clock;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, client_event, tell};
 use crate::migration::{ImportLink, import};
-use crate::output_limit;
 use crate::server::ServerRef;
 use crate::server_commands::{self, Ran, client};
 use crate::shard::{ExecuteBatch, Shard};
 use crate::subscriptions::Kind;
-use crate::tls::stream::TlsStream;
+
+pub use primary::PrimaryEnd;
+pub use stream::Stream;
 
 /// Bytes read from a socket at once, into a buffer that all connections of a thread share.
 const READ_BYTES: usize = 64 * 1024;
 /// While a batch is in flight, reading pauses beyond this many unexecuted bytes (the sender's window fills instead).
 const READ_AHEAD_BYTES: usize = 16 * 1024;
-/// Most bytes written to one socket before other tasks of the arbiter get a turn. A reader that keeps up would
-/// otherwise hold the thread for as long as there is something to send.
-const WRITE_TURN_BYTES: usize = 256 * 1024;
-/// Waiting replies are put together up to this size.
-const CHUNK_BYTES: usize = 64 * 1024;
-/// Places kept for messages that wait to be written together.
-const KEEP_DELIVERED: usize = 16;
 /// Room is made for the rest of an argument if it is longer than this.
 const LONG_ARGUMENT_BYTES: usize = 32 * 1024;
 /// Buffers larger than this are given back when they are empty.
@@ -110,94 +107,12 @@ pub struct ShrinkInput;
 crate::receives!(Connection: BatchExecuted = 0, Deliver = 1, Kill = 2, CheckOutput = 3, Fence = 4, Waits = 5,
     Invalidate = 6, Durable = 7, EndShardChannels = 8, Feed = 12, HoldStream = 13, ShrinkInput = 14);
 
-/// A client's socket.
-pub enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    Tls(Box<TlsStream>),
-}
-
-impl Stream {
-    /// Whether bytes were taken that are not sent.
-    fn has_unsent(&self) -> bool {
-        match self {
-            Self::Tcp(_) | Self::Unix(_) => false,
-            Self::Tls(s) => s.has_unsent(),
-        }
-    }
-
-    /// Sends what was taken, or watches for the socket to take it.
-    pub fn poll_flush(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
-            Self::Tls(s) => s.poll_flush(cx),
-        }
-    }
-
-    /// Says good-bye, where there is a form for it.
-    fn close(&mut self) {
-        if let Self::Tls(s) = self {
-            s.close();
-        }
-    }
-
-    pub fn poll_read(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
-            Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
-            Self::Tls(s) => s.poll_read(cx, buf),
-        }
-    }
-
-    pub fn poll_write(&mut self, cx: &mut std::task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(s) => Pin::new(s).poll_write(cx, bytes),
-            Self::Unix(s) => Pin::new(s).poll_write(cx, bytes),
-            Self::Tls(s) => s.poll_write(cx, bytes),
-        }
-    }
-
-    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(s) => s.try_write(bytes),
-            Self::Unix(s) => s.try_write(bytes),
-            Self::Tls(s) => s.try_write(bytes),
-        }
-    }
-}
-
 /// Execute nothing more of the primary's stream until released: the data is to be that of one known offset.
 pub struct HoldStream {
     /// Told the stream's database when all that was executed has been sent to the log.
     pub held: tokio::sync::oneshot::Sender<u32>,
     /// Sent to, or dropped, when the stream may go on.
     pub release: tokio::sync::oneshot::Receiver<()>,
-}
-
-/// Unwritten bytes above which whoever feeds a connection waits.
-const FED_BYTES_MAX: usize = 1 << 20;
-
-/// What a connection has beside others if its requests are our primary's stream.
-pub struct PrimaryEnd {
-    /// Told the stream's database when all that was executed of it has been sent to the log.
-    closed: Option<tokio::sync::oneshot::Sender<u32>>,
-    /// Bytes that had arrived before the connection was made.
-    first: Vec<u8>,
-    /// Bytes of a transaction whose EXEC has not come.
-    open: Vec<u8>,
-    /// Who wants the stream to stand still, and how many have been told that it does.
-    holders: Vec<HoldStream>,
-    holding: usize,
-}
-
-impl PrimaryEnd {
-    pub fn new(closed: tokio::sync::oneshot::Sender<u32>, first: Vec<u8>) -> Self {
-        Self { closed: Some(closed), first, open: Vec::new(), holders: Vec::new(), holding: 0 }
-    }
 }
 
 /// The actor.
@@ -297,38 +212,6 @@ impl Connection {
         }
     }
 
-    /// Makes it the connection of our primary's stream.
-    pub fn of_primary(mut self, mut end: PrimaryEnd) -> Self {
-        self.input = std::mem::take(&mut end.first);
-        self.primary = Some(Box::new(end));
-        self
-    }
-
-    /// Passes on to the log what a batch of the primary's stream has executed. A transaction counts as a whole: it
-    /// comes again if the link is lost before its end.
-    fn relay(&mut self, batch: &mut Batch) {
-        batch.output.clear();
-        batch.finished.clear();
-        let Some(end) = &mut self.primary else { return };
-        let executed = if batch.next == batch.requests.len() {
-            batch.input.len()
-        } else {
-            batch.bytes_before(batch.next)
-        };
-        let mut bytes = std::mem::take(&mut end.open);
-        bytes.extend_from_slice(&batch.input[..executed]);
-        if batch.transaction.is_queueing() {
-            let begun = (0..batch.next).rev().find(|&n| batch.arg(n, 0).eq_ignore_ascii_case(b"multi"));
-            let whole = bytes.len() - executed;
-            let before = begun.map_or(0, |n| whole + batch.bytes_before(n));
-            end.open = bytes.split_off(before);
-        }
-        if !bytes.is_empty() {
-            self.server.replication.executed.fetch_add(bytes.len() as i64, Ordering::Relaxed);
-            tell(self.server.replication_log(), crate::replication_log::Relay { bytes });
-        }
-    }
-
     fn close(&mut self, ctx: &mut Context<Self>) {
         if self.primary.is_some() && self.batch.is_none() {
             // What is being executed must be known to have been, before anybody goes on from here.
@@ -361,41 +244,6 @@ impl Connection {
             self.server.monitors.remove(&self.shared);
             client_eviction::forget(&self.server, &self.shared);
             ctx.stop();
-        }
-    }
-
-    /// Takes what a read brought.
-    fn on_bytes(&mut self, bytes: &[u8]) {
-        let stats = &self.server.stats;
-        stats.total_net_input_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        stats.total_reads_processed.fetch_add(1, Ordering::Relaxed);
-        crate::stats::bump(&self.shared.net_in, bytes.len() as u64);
-        if self.primary.is_some() {
-            stats.net_repl_input_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        }
-        if !self.closing {
-            self.input.extend_from_slice(bytes);
-        }
-    }
-
-    /// Tells those who want the primary's stream to stand still that it does.
-    fn hold_stream(&mut self, ctx: &mut Context<Self>) {
-        let Some(db) = self.batch.as_ref().map(|batch| batch.session.db) else { return };
-        while let Some(hold) = self.primary.as_mut().and_then(|end| end.holders.pop()) {
-            let HoldStream { held, release } = hold;
-            if held.send(db).is_err() {
-                continue;
-            }
-            if let Some(end) = &mut self.primary {
-                end.holding += 1;
-            }
-            let released = release.into_actor(self).map(|_, connection: &mut Self, ctx| {
-                if let Some(end) = &mut connection.primary {
-                    end.holding -= 1;
-                }
-                connection.dispatch(ctx);
-            });
-            ctx.spawn(released);
         }
     }
 
@@ -459,229 +307,6 @@ impl Connection {
         self.shared.last_interaction_ms.store(clock::unix_us(now) / 1000, Ordering::Relaxed);
         self.shared.query_bytes.store(self.unparsed_bytes() as u64, Ordering::Relaxed);
         tell(&self.shard, ExecuteBatch(batch));
-    }
-
-    /// Bytes read that are in no complete argument.
-    fn unparsed_bytes(&self) -> usize {
-        self.input.len().saturating_sub(self.decoder.position())
-    }
-
-    /// Lets others see what the client's buffers take, and counts it where that is limited.
-    fn note_memory(&mut self) {
-        let unparsed = self.unparsed_bytes();
-        self.shared.query_bytes.store(unparsed as u64, Ordering::Relaxed);
-        self.shared.query_free.store((self.input.capacity() - unparsed) as u64, Ordering::Relaxed);
-        let of_batch = self.batch.as_ref().map_or(0, |batch| batch.requests.memory_bytes());
-        let parsed = self.requests.memory_bytes() + self.spare_requests.memory_bytes() + of_batch;
-        self.shared.parsed_memory.store(parsed as u64, Ordering::Relaxed);
-        client_eviction::note(&self.server, &self.shared);
-    }
-
-    /// What a blocked client sends is kept, up to the limit of its input.
-    fn limit_waiting_input(&mut self, ctx: &mut Context<Self>) {
-        if self.batch.is_none()
-            && self.input.len() > READ_AHEAD_BYTES
-            && self.input.len() as u64 > self.server.config.load().client_query_buffer_limit
-        {
-            self.over_query_limit(ctx);
-        }
-    }
-
-    /// Whether a decoded request has an argument, its key if it has one, in one of these slots.
-    fn touches(&self, slots: &[u16]) -> bool {
-        (0..self.requests.len()).any(|request| {
-            self.requests.args(request).get(1).is_some_and(|span| {
-                let key = &self.input[span.start..span.start + span.len];
-                slots.contains(&skuld::slot::slot_of(key).0)
-            })
-        })
-    }
-
-    fn over_query_limit(&mut self, ctx: &mut Context<Self>) {
-        self.server.stats.client_query_buffer_limit_disconnections.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(
-            "Closing client that reached max query buffer length: {}",
-            client::line_for_log(&self.server, &self.shared)
-        );
-        self.close(ctx);
-    }
-
-    /// What was read and not understood, for the log.
-    fn shown_input(&self) -> String {
-        /// More is shown by its beginning and its end.
-        const SHOWN_BYTES: usize = 128;
-        if self.server.config.load().hide_user_data_from_log {
-            return client::REDACTED.to_owned();
-        }
-        let printable = |bytes: &[u8]| -> String {
-            let shown = |b: &u8| if b.is_ascii_graphic() || *b == b' ' { *b as char } else { '.' };
-            bytes.iter().map(shown).collect()
-        };
-        match self.input.len() {
-            0..SHOWN_BYTES => format!("'{}'", printable(&self.input)),
-            len => format!(
-                "'{}' (... more {} bytes ...) '{}'",
-                printable(&self.input[..SHOWN_BYTES / 2]),
-                len - SHOWN_BYTES,
-                printable(&self.input[len - SHOWN_BYTES / 2..])
-            ),
-        }
-    }
-
-    /// Queues bytes for the socket, writing what it takes at once.
-    fn send(&mut self, bytes: &mut Vec<u8>, ctx: &mut Context<Self>) {
-        if bytes.is_empty() || self.closed {
-            return;
-        }
-        // What a replica is fed with waits to be taken, however large its pieces are.
-        let waiting = self.unwritten + bytes.len();
-        if waiting > output_limit::FREE_BYTES && !self.shared.is_replica() {
-            self.check_output_limit(waiting, ctx);
-            if self.closed {
-                return;
-            }
-        }
-        crate::stats::bump(&self.shared.net_out, bytes.len() as u64);
-        let stats = &self.server.stats;
-        stats.total_net_output_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if self.shared.is_replica() {
-            stats.net_repl_output_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        }
-        let mut done = 0;
-        if self.output.is_empty() {
-            stats.total_writes_processed.fetch_add(1, Ordering::Relaxed);
-            while done < bytes.len().min(WRITE_TURN_BYTES) {
-                let end = bytes.len().min(WRITE_TURN_BYTES);
-                match self.stream.try_write(&bytes[done..end]) {
-                    Ok(n) => done += n,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => return self.close(ctx),
-                }
-            }
-        }
-        if self.stream.has_unsent()
-            && let Some(waker) = &self.waker
-        {
-            waker.wake_by_ref();
-        }
-        if done < bytes.len() {
-            self.unwritten += bytes.len() - done;
-            self.queue(bytes, done);
-            self.note_waiting_output();
-            if self.shared.is_replica() {
-                self.check_output_limit(self.unwritten, ctx);
-            }
-            // The future that watches the socket must start to watch for writability.
-            if let Some(waker) = &self.waker {
-                waker.wake_by_ref();
-            }
-        }
-        bytes.clear();
-        if bytes.capacity() > KEEP_BYTES {
-            *bytes = Vec::new();
-        }
-    }
-
-    /// Keeps what the socket did not take: small replies share a chunk, large ones are not copied.
-    fn queue(&mut self, bytes: &mut Vec<u8>, done: usize) {
-        if let Some(last) = self.output.back_mut()
-            && last.capacity() - last.len() >= bytes.len()
-        {
-            return last.extend_from_slice(bytes);
-        }
-        let mut chunk = std::mem::take(bytes);
-        if self.output.is_empty() {
-            self.written = done;
-        } else if chunk.len() <= CHUNK_BYTES / 2 {
-            // More will come.
-            let mut shared = Vec::with_capacity(CHUNK_BYTES);
-            shared.extend_from_slice(&chunk);
-            chunk = shared;
-        }
-        self.output_memory += chunk.capacity();
-        self.output.push_back(chunk);
-    }
-
-    /// Looks whether so many bytes of waiting output are too many, or have been for too long; then it is over.
-    fn check_output_limit(&mut self, waiting: usize, ctx: &mut Context<Self>) {
-        let config = self.server.config.load();
-        let limit = output_limit::of(&config, &self.shared);
-        let counted = output_limit::counted(waiting);
-        let now = clock::tick();
-        let over_soft = limit.soft > 0 && counted > limit.soft;
-        self.over_soft_since = if over_soft { self.over_soft_since.or(Some(now)) } else { None };
-        let too_long = self
-            .over_soft_since
-            .is_some_and(|since| clock::micros_between(since, now) / 1_000_000 > limit.soft_seconds);
-        if (limit.hard > 0 && counted > limit.hard) || too_long {
-            self.shared.output_bytes.store(waiting as u64, Ordering::Relaxed);
-            output_limit::note_disconnection(&self.server, &self.shared);
-            self.close(ctx);
-        }
-    }
-
-    /// Lets others see how much output waits.
-    fn note_waiting_output(&mut self) {
-        self.shared.output_bytes.store(self.unwritten as u64, Ordering::Relaxed);
-        self.shared.output_memory.store(self.output_memory as u64, Ordering::Relaxed);
-        self.note_unsent(self.output_memory);
-        client_eviction::note(&self.server, &self.shared);
-    }
-
-    /// Memory of a replica's connection does not count against `maxmemory`.
-    fn note_unsent(&mut self, bytes: usize) {
-        let bytes = if self.shared.is_replica() { bytes } else { 0 };
-        if bytes != self.not_counted {
-            self.server.eviction.note_unsent(bytes as i64 - self.not_counted as i64);
-            self.not_counted = bytes;
-        }
-    }
-
-    fn output_is_empty(&self) -> bool {
-        self.output.is_empty() && !self.stream.has_unsent()
-    }
-
-    /// Writes what the socket takes, up to a turn's worth.
-    fn flush(&mut self, ctx: &mut Context<Self>, task: &mut std::task::Context<'_>) {
-        let mut turn = WRITE_TURN_BYTES;
-        while let Some(chunk) = self.output.front().filter(|_| !self.closed) {
-            if turn == 0 {
-                // Registers this task to be polled again once the arbiter has looked at its other sockets.
-                let _ = std::pin::pin!(tokio::task::yield_now()).poll(task);
-                break;
-            }
-            let end = chunk.len().min(self.written + turn);
-            match self.stream.poll_write(task, &chunk[self.written..end]) {
-                Poll::Pending => break,
-                Poll::Ready(Err(_)) => self.close(ctx),
-                Poll::Ready(Ok(n)) => {
-                    turn -= n;
-                    self.written += n;
-                    self.unwritten -= n;
-                    if self.written == chunk.len() {
-                        self.written = 0;
-                        let sent = self.output.pop_front().map_or(0, |chunk| chunk.capacity());
-                        self.output_memory -= sent;
-                    }
-                }
-            }
-        }
-        if !self.closed && matches!(self.stream.poll_flush(task), Poll::Ready(Err(_))) {
-            self.close(ctx);
-        }
-        if self.unwritten == 0 {
-            self.over_soft_since = None;
-        }
-        if self.unwritten < FED_BYTES_MAX {
-            for room in self.feeders.drain(..) {
-                // Who feeds may have gone.
-                let _ = room.send(());
-            }
-        }
-        if self.shared.output_bytes.load(Ordering::Relaxed) != self.unwritten as u64 {
-            self.note_waiting_output();
-        }
     }
 
     /// Closes if that was asked for and everything due is written.
@@ -786,71 +411,6 @@ impl Connection {
         batch.session.subscriptions = batch.subscribed.len();
         self.shared.publish(&batch.session);
         reply.into_bytes()
-    }
-
-    /// Queues the replies so far, then what was delivered meanwhile.
-    fn send_replies(&mut self, batch: &mut Batch, ctx: &mut Context<Self>) {
-        if self.shared.is_replica()
-            && batch.session.replica.as_ref().is_some_and(|peer| peer.attached)
-            && !(batch.output.is_empty() && batch.finished.is_empty())
-        {
-            return self.refuse_reply_to_replica(batch, ctx);
-        }
-        if !batch.finished.is_empty() {
-            // They count together: the first of them is not sent if all are too much.
-            let waiting = self.unwritten + batch.reply_bytes();
-            if waiting > output_limit::FREE_BYTES && !self.closed {
-                self.check_output_limit(waiting, ctx);
-            }
-        }
-        for mut chunk in std::mem::take(&mut batch.finished) {
-            self.send(&mut chunk, ctx);
-        }
-        let mut output = std::mem::take(&mut batch.output);
-        self.send(&mut output, ctx);
-        batch.output = output;
-        self.release_held(ctx);
-    }
-
-    /// What goes to a replica is the stream: a reply in it would be taken for a command.
-    fn refuse_reply_to_replica(&mut self, batch: &mut Batch, ctx: &mut Context<Self>) {
-        let words = batch.owned_args(batch.next.saturating_sub(1));
-        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        let name = self.server.table.resolve(&words).map_or("?", |command| command.name);
-        let by = server_commands::client::short_line(&self.server, &self.shared);
-        if let Some(error) = batch.output.strip_prefix(b"-") {
-            let line = String::from_utf8_lossy(error.split(|b| *b == b'\r').next().unwrap_or_default());
-            let text = line.split_once(' ').map_or(&*line, |(_, text)| text);
-            tracing::warn!(
-                "== CRITICAL == This primary is sending an error to its replica: '{text}' after processing the command \
-                 '{name}'"
-            );
-        }
-        tracing::warn!("Replica generated a reply to command '{name}', disconnecting it: {by}");
-        batch.output.clear();
-        batch.finished.clear();
-        self.close(ctx);
-    }
-
-    /// Whether what was executed up to this `Append` is not on the disk yet; then [`Durable`] comes when it is.
-    fn waits_for_disk(&self, sequence: u64, ctx: &Context<Self>) -> bool {
-        !self.server.persistence.aof.pass_or_wait(&self.server, sequence, &ctx.address())
-    }
-
-    /// Queues what was delivered while the batch was away.
-    fn release_held(&mut self, ctx: &mut Context<Self>) {
-        if !self.held.is_empty()
-            && self.server.persistence.aof.is_always()
-            && self.waits_for_disk(self.held_until, ctx)
-        {
-            return;
-        }
-        if !self.held.is_empty() {
-            let mut bytes = self.held.concat();
-            self.held.clear();
-            self.held.shrink_to(KEEP_DELIVERED);
-            self.send(&mut bytes, ctx);
-        }
     }
 
     /// The source of a slot import gets no replies; an error fails its job.
@@ -989,43 +549,6 @@ impl Receive<BatchExecuted> for Connection {
     }
 }
 
-impl Receive<Durable> for Connection {
-    fn receive(&mut self, _: Durable, ctx: &mut Context<Self>) {
-        if let Some(waits) = self.undurable_replies.take() {
-            self.receive(waits, ctx);
-            if self.undurable_replies.is_some() {
-                return;
-            }
-        }
-        if let Some((batch, stop)) = self.undurable.take() {
-            if self.server.persistence.aof.is_always() && self.waits_for_disk(batch.appended, ctx) {
-                self.undurable = Some((batch, stop));
-            } else {
-                self.resume(batch, stop, ctx);
-            }
-        }
-        if self.undurable.is_none() && !self.behind_undurable.is_empty() && !self.closed {
-            let mut bytes = std::mem::take(&mut self.behind_undurable);
-            self.send(&mut bytes, ctx);
-        }
-        if self.batch.is_some() {
-            self.release_held(ctx);
-        }
-    }
-}
-
-impl Receive<Deliver> for Connection {
-    fn receive(&mut self, Deliver { bytes }: Deliver, _: &mut Context<Self>) {
-        // Written once the mailbox is empty, together with what else is in it.
-        if !self.closed {
-            self.held.push(bytes);
-            if self.server.persistence.aof.is_always() {
-                self.held_until = self.server.replication.issued();
-            }
-        }
-    }
-}
-
 impl Receive<EndShardChannels> for Connection {
     fn receive(&mut self, EndShardChannels { channels }: EndShardChannels, ctx: &mut Context<Self>) {
         self.ended_channels.extend(channels);
@@ -1034,89 +557,6 @@ impl Receive<EndShardChannels> for Connection {
             self.release_held(ctx);
             let mut bytes = self.end_channels();
             self.send(&mut bytes, ctx);
-        }
-    }
-}
-
-impl Receive<Invalidate> for Connection {
-    fn receive(&mut self, Invalidate { mut bytes }: Invalidate, ctx: &mut Context<Self>) {
-        if self.undurable.is_some() || self.undurable_replies.is_some() {
-            // Behind the replies that wait for the disk.
-            self.behind_undurable.extend_from_slice(&bytes);
-        } else if !self.closed {
-            self.send(&mut bytes, ctx);
-        }
-    }
-}
-
-impl Receive<Waits> for Connection {
-    fn receive(&mut self, Waits { replies, appended }: Waits, ctx: &mut Context<Self>) {
-        if self.server.persistence.aof.is_always() && self.waits_for_disk(appended, ctx) {
-            self.undurable_replies = Some(Waits { replies, appended });
-            return;
-        }
-        for mut chunk in replies {
-            self.send(&mut chunk, ctx);
-        }
-        self.release_held(ctx);
-        self.settle(ctx);
-    }
-}
-
-impl Receive<Feed> for Connection {
-    fn receive(&mut self, Feed { bytes, room }: Feed, ctx: &mut Context<Self>) {
-        if self.closed {
-            return;
-        }
-        self.release_held(ctx);
-        self.send(&mut bytes.to_vec(), ctx);
-        if self.unwritten < FED_BYTES_MAX {
-            // Who feeds may have gone.
-            let _ = room.send(());
-        } else if !self.closed {
-            self.feeders.push(room);
-        }
-    }
-}
-
-impl Receive<HoldStream> for Connection {
-    fn receive(&mut self, hold: HoldStream, ctx: &mut Context<Self>) {
-        // Dropping it says that there is no stream here any more.
-        if let Some(end) = self.primary.as_mut().filter(|_| !self.closed) {
-            end.holders.push(hold);
-            self.hold_stream(ctx);
-        }
-    }
-}
-
-impl Receive<Fence> for Connection {
-    fn receive(&mut self, Fence { done }: Fence, ctx: &mut Context<Self>) {
-        self.release_held(ctx);
-        // Who asked may have gone.
-        let _ = done.send(());
-    }
-}
-
-impl Receive<ShrinkInput> for Connection {
-    fn receive(&mut self, _: ShrinkInput, _: &mut Context<Self>) {
-        if !self.closed {
-            self.input.shrink_to_fit();
-            self.requests.shrink();
-            self.spare_requests.shrink();
-            if let Some(batch) = &mut self.batch {
-                batch.requests.shrink();
-                batch.input.shrink_to_fit();
-                batch.output.shrink_to_fit();
-            }
-            self.note_memory();
-        }
-    }
-}
-
-impl Receive<CheckOutput> for Connection {
-    fn receive(&mut self, _: CheckOutput, ctx: &mut Context<Self>) {
-        if !self.output.is_empty() && !self.closed {
-            self.check_output_limit(self.unwritten, ctx);
         }
     }
 }

@@ -80,6 +80,8 @@ fn line(entry: &Entry) -> String {
             zset.visit(0..zset.len(), false, |member, score| {
                 assert!(last <= score, "{text}: scores out of order");
                 last = score;
+                // A small set keeps whole scores as integers, which know no negative zero; Valkey's likewise.
+                let score = if score == 0.0 { 0.0 } else { score };
                 parts.push(format!("{}={score:?}", show(member)));
                 ControlFlow::Continue(())
             });
