@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use actix::prelude::*;
 use tokio::sync::Notify;
 
+use crate::envelope::{TracedActor, outside_event};
+
 /// A reading of the processor's counter; only differences mean anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tick(pub u64);
@@ -126,16 +128,20 @@ async fn sleep(left_us: impl Fn() -> i64) {
     }
 }
 
+/// What the actor then does was caused by nothing but time: it begins a trace of its own, and what it sends was sent then.
 fn run_when<A, F>(
     ctx: &mut Context<A>,
     ready: F,
     then: impl FnOnce(&mut A, &mut Context<A>) + 'static,
 ) -> SpawnHandle
 where
-    A: Actor<Context = Context<A>>,
+    A: TracedActor<Context = Context<A>>,
     F: Future<Output = ()> + 'static,
 {
-    ctx.spawn(actix::fut::wrap_future::<_, A>(ready).map(move |(), actor, ctx| then(actor, ctx)))
+    ctx.spawn(actix::fut::wrap_future::<_, A>(ready).map(move |(), actor: &mut A, ctx| {
+        outside_event(actor.id(), tick());
+        then(actor, ctx);
+    }))
 }
 
 /// Has the actor do something after `delay`. [`AsyncContext::cancel_future`] takes it back.
@@ -145,7 +151,7 @@ pub fn after<A>(
     then: impl FnOnce(&mut A, &mut Context<A>) + 'static,
 ) -> SpawnHandle
 where
-    A: Actor<Context = Context<A>>,
+    A: TracedActor<Context = Context<A>>,
 {
     let due = elapsed_us().saturating_add(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX));
     run_when(ctx, sleep(move || due.saturating_sub(elapsed_us())), then)
@@ -158,7 +164,7 @@ pub fn at_unix_ms<A>(
     then: impl FnOnce(&mut A, &mut Context<A>) + 'static,
 ) -> SpawnHandle
 where
-    A: Actor<Context = Context<A>>,
+    A: TracedActor<Context = Context<A>>,
 {
     // In pieces, so that a step of the system's clock that nobody noticed is found out.
     const PIECE_US: i64 = 60_000_000;
@@ -169,7 +175,7 @@ where
 /// Has the actor do something again and again.
 pub fn every<A>(ctx: &mut Context<A>, period: Duration, then: impl Fn(&mut A, &mut Context<A>) + 'static)
 where
-    A: Actor<Context = Context<A>>,
+    A: TracedActor<Context = Context<A>>,
 {
     after(ctx, period, move |actor, ctx| {
         then(actor, ctx);
@@ -180,11 +186,20 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envelope::{ActorId, ActorKind};
 
     struct Sleeper;
 
     impl Actor for Sleeper {
         type Context = Context<Self>;
+    }
+
+    impl TracedActor for Sleeper {
+        const KIND: ActorKind = ActorKind::Outside;
+
+        fn id(&self) -> ActorId {
+            ActorId::OUTSIDE
+        }
     }
 
     /// Held by tests that move the clock: it is one for the process.

@@ -225,8 +225,12 @@ where
     let number = if trace::is_on() { trace::next_message() } else { 0 };
     CURRENT.with(|c| c.set((meta.trace, id, number)));
     set_recent(start);
-    let span = tracing::trace_span!("message", actor = %id, message = M::NAME, trace = meta.trace);
-    span.in_scope(|| actor.receive(traced.message, ctx));
+    if cfg!(feature = "no-trace") {
+        actor.receive(traced.message, ctx);
+    } else {
+        let span = tracing::trace_span!("message", actor = %id, message = M::NAME, trace = meta.trace);
+        span.in_scope(|| actor.receive(traced.message, ctx));
+    }
     let end = clock::tick();
     set_recent(end);
     let waited = clock::nanos_between(meta.sent, start);

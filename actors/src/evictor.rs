@@ -9,7 +9,7 @@ use actix::prelude::*;
 use skuld::config::MaxmemoryPolicy;
 
 use crate::clock;
-use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
 use crate::memory;
 use crate::server::ServerRef;
 use crate::shard::EvictSome;
@@ -88,11 +88,7 @@ impl Actor for Evictor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let id = self.id;
-        clock::every(ctx, Duration::from_millis(PERIOD_MS), move |_, ctx| {
-            outside_event(id, clock::tick());
-            tell(&ctx.address(), MeasureMemory);
-        });
+        clock::every(ctx, Duration::from_millis(PERIOD_MS), |_, ctx| tell(&ctx.address(), MeasureMemory));
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::clock::{self, Tick};
-use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
 use crate::import_mode;
 use crate::server::ServerRef;
 use crate::shard::ScanExpired;
@@ -161,11 +161,7 @@ impl ExpiryScanner {
 
     /// Looks at the shard again once a moment has come, or when it tells of a deadline.
     fn sleep(&mut self, shard: u16, until_ms: Option<i64>, ctx: &mut Context<Self>) {
-        let id = self.id;
-        let wake = move |_: &mut Self, ctx: &mut Context<Self>| {
-            outside_event(id, clock::tick());
-            tell(&ctx.address(), ScanDue { shard });
-        };
+        let wake = move |_: &mut Self, ctx: &mut Context<Self>| tell(&ctx.address(), ScanDue { shard });
         let timer = until_ms.map(|until_ms| clock::at_unix_ms(ctx, until_ms, wake));
         let before =
             std::mem::replace(&mut self.shards[usize::from(shard)], Watched::Asleep { until_ms, timer });
@@ -189,10 +185,8 @@ impl ExpiryScanner {
     }
 
     fn look_for_sources_later(&self, ctx: &mut Context<Self>) {
-        let id = self.id;
-        clock::after(ctx, Duration::from_millis(SOURCES_LOOK_MS), move |_, ctx| {
-            outside_event(id, clock::tick());
-            tell(&ctx.address(), LookForSources);
+        clock::after(ctx, Duration::from_millis(SOURCES_LOOK_MS), |_, ctx| {
+            tell(&ctx.address(), LookForSources)
         });
     }
 }

@@ -7,7 +7,7 @@ use actix::prelude::*;
 
 use crate::clock;
 use crate::connection::{CheckOutput, Kill, ShrinkInput};
-use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
 use crate::server::ServerRef;
 
 /// Time to look.
@@ -62,11 +62,7 @@ impl Actor for Janitor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let id = self.id;
-        clock::every(ctx, Duration::from_millis(PERIOD_MS), move |_, ctx| {
-            outside_event(id, clock::tick());
-            tell(&ctx.address(), LookAround);
-        });
+        clock::every(ctx, Duration::from_millis(PERIOD_MS), |_, ctx| tell(&ctx.address(), LookAround));
     }
 }
 

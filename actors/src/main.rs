@@ -57,6 +57,8 @@ mod memory;
 mod migration;
 mod monitor;
 mod names;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod output_limit;
 mod pause;
 mod persistence;

@@ -363,6 +363,18 @@ fn workers_of(config: &Config) -> u16 {
     workers.clamp(1, 256) as u16
 }
 
+/// Sends trace records to an OpenTelemetry collector, if the environment names one.
+fn export_traces() {
+    #[cfg(feature = "otlp")]
+    crate::otlp::start_from_environment();
+    #[cfg(not(feature = "otlp"))]
+    if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some_and(|endpoint| !endpoint.is_empty()) {
+        tracing::warn!(
+            "OTEL_EXPORTER_OTLP_ENDPOINT has no effect: this server was built without the cargo feature 'otlp'"
+        );
+    }
+}
+
 /// Random bytes in hexadecimal digits.
 pub fn random_hex(bytes: usize) -> String {
     let mut random = vec![0u8; bytes];
@@ -380,7 +392,7 @@ fn fill_random(bytes: &mut [u8]) {
     }
 }
 
-fn random_u64() -> u64 {
+pub fn random_u64() -> u64 {
     let mut bytes = [0; 8];
     fill_random(&mut bytes);
     u64::from_ne_bytes(bytes)
@@ -499,6 +511,7 @@ fn run(
         actix_rt::spawn(crate::migration::cluster::watch(server.clone()));
         tracing::info!("Server initialized");
         admin::start(&server, admin_sockets);
+        export_traces();
         server.stats.startup_memory.store(memory::used(), Ordering::Relaxed);
         let ready = Ready::of(&bound);
         // Clients are answered while data is loaded; most commands are refused until it is there.

@@ -104,7 +104,7 @@ pub struct Record {
 /// Whether anything is recorded.
 #[inline]
 pub fn is_on() -> bool {
-    ON.load(Ordering::Relaxed)
+    !cfg!(feature = "no-trace") && ON.load(Ordering::Relaxed)
 }
 
 /// A number for a message, in the order of handling.
@@ -162,6 +162,8 @@ pub fn record(handled: Handled) {
         ran_ns: ran,
         thread,
     };
+    #[cfg(feature = "otlp")]
+    crate::otlp::offer(&record);
     let mut ring = RING.lock().unwrap_or_else(PoisonError::into_inner);
     if ring.len() == RING_MAX {
         ring.pop_front();

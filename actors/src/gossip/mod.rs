@@ -278,6 +278,7 @@ impl Gossip {
         if self.machine.awaits_offset() && !self.short_ticks {
             self.short_ticks = true;
             ctx.run_later(SHORT_TICK, |gossip, ctx| {
+                outside_event(gossip.id, clock::tick());
                 gossip.short_ticks = false;
                 tell(&ctx.address(), Tick);
             });

@@ -20,7 +20,7 @@ use super::cluster::{self, Change};
 use super::link::{LOW_WATER, Link};
 use super::{Gauge, Job, import};
 use crate::clock;
-use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
 use crate::server::ServerRef;
 use crate::shard::migration::MigrationOrder;
 
@@ -584,7 +584,10 @@ impl Actor for MigrationExport {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(TICK, |_, ctx| tell(&ctx.address(), Tick));
+        ctx.run_interval(TICK, |job, ctx| {
+            outside_event(job.id, clock::tick());
+            tell(&ctx.address(), Tick);
+        });
         let Some(address) = cluster::address_of(&self.server, &self.target) else {
             return self.happen(ExportEvent::TargetUnknown, ctx);
         };

@@ -21,7 +21,7 @@ use crate::append_only::SyncAof;
 use crate::clients::ClientShared;
 use crate::clock;
 use crate::connection::{Deliver, Kill};
-use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
 use crate::replication_log::Append;
 use crate::server::ServerRef;
 use crate::shard::DeleteSlots;
@@ -428,7 +428,10 @@ impl Actor for MigrationImport {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(TICK, |_, ctx| tell(&ctx.address(), Tick));
+        ctx.run_interval(TICK, |job, ctx| {
+            outside_event(job.id, clock::tick());
+            tell(&ctx.address(), Tick);
+        });
     }
 }
 
