@@ -128,9 +128,79 @@ fn the_port_can_be_changed_while_clients_stay() {
         assert!(refusal.is_error(), "{refusal:?}");
         assert!(connects(second));
         assert!(!client.ask("CONFIG GET hz").to_string().contains("77"));
-        assert_eq!(text(&mut client, &format!("CONFIG SET port {first}")), "OK");
+        // Inside a transaction, too.
+        for request in ["MULTI".to_owned(), format!("CONFIG SET port {first}"), "SET moved 1".to_owned()] {
+            client.ask(&request);
+        }
+        assert_eq!(client.ask("EXEC").to_string().matches("OK").count(), 2);
         assert!(connects(first) && !connects(second));
+        assert_eq!(text(&mut client, "GET moved"), "1");
     });
+}
+
+#[test]
+fn keys_move_to_another_server_in_the_middle_of_a_transaction_and_of_a_script() {
+    let target = Launch::skuld(1).start();
+    for_each_worker_count(|server| {
+        let (mut client, mut there) = (server.connect(), target.connect());
+        let port = target.address().port().to_string();
+        for request in ["MSET a 1 b 2 c 3", "MULTI", "INCR a"] {
+            client.ask(request);
+        }
+        let order = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS", "a", "b", "none"];
+        call(&mut client, &order);
+        client.ask("EXISTS a b c");
+        let ended = client.ask("EXEC");
+        assert_eq!((ended.items()[1].text(), ended.items()[2].integer()), ("OK".to_owned(), Some(1)));
+        assert_eq!(client.ask("EXISTS a b c").integer(), Some(1));
+        assert_eq!((text(&mut there, "GET a"), text(&mut there, "GET b")), ("2".into(), "2".into()));
+        assert_eq!(info(&mut client, "migrate_cached_sockets"), "1");
+        let script = "redis.call('incr', 'c') \
+                      return redis.call('migrate', '127.0.0.1', ARGV[1], 'c', 0, 5000, 'replace')";
+        assert_eq!(call(&mut client, &["EVAL", script, "0", &port]).text(), "OK");
+        assert_eq!(client.ask("EXISTS c").integer(), Some(0));
+        assert_eq!(text(&mut there, "GET c"), "4");
+        there.ask("FLUSHALL");
+    });
+}
+
+#[test]
+fn a_command_whose_wait_ends_is_logged_without_the_wait() {
+    for_each_worker_count(|server| {
+        let mut client = server.connect();
+        client.ask("CONFIG SET commandlog-execution-slower-than 0");
+        client.ask("BLPOP nothing 0.1");
+        client.ask("WAIT 1 100");
+        let logged = client.ask("SLOWLOG GET 2");
+        for (entry, name) in logged.items().iter().zip(["WAIT", "BLPOP"]) {
+            assert_eq!(entry.items()[3].items()[0].text(), name);
+            let micros = entry.items()[2].integer().expect("a time");
+            assert!(micros < 90_000, "{name} took {micros} us");
+        }
+    });
+}
+
+#[test]
+fn room_for_requests_is_kept_while_it_is_of_use() {
+    let server = Launch::skuld(2).start();
+    let (mut admin, mut client) = (server.connect(), server.connect());
+    client.ask("CLIENT SETNAME one");
+    let room = |admin: &mut Client| -> usize {
+        let list = text(admin, "CLIENT LIST");
+        let line = list.lines().find(|line| line.contains("name=one ")).expect("connected").to_owned();
+        let field = |name: &str| {
+            let word = line.split(' ').find_map(|word| word.strip_prefix(name)).expect("a field");
+            word.parse::<usize>().expect("a number")
+        };
+        field("qbuf=") + field("qbuf-free=")
+    };
+    client.ask(&format!("SET x {}", "A".repeat(400_000)));
+    wait_until("the room of a long request is shown", || room(&mut admin) >= 400_000);
+    client.ask("SET x short");
+    wait_until("a short request gives it back", || room(&mut admin) < 32_768);
+    client.send_raw(b"*3\r\n$3\r\nset\r\n$2\r\na");
+    wait_until("what is to come has room", || (16_384..32_768).contains(&room(&mut admin)));
+    wait_until("an idle client gives it back", || room(&mut admin) < 4096);
 }
 
 #[test]
@@ -295,6 +365,16 @@ fn replies_beyond_the_output_limit_are_not_sent_at_all() {
         );
         assert_eq!(reader.read_to_close(), Ok(Vec::new()));
         assert_eq!(info(&mut admin, "client_output_buffer_limit_disconnections"), "1");
+        // Nobody makes a reply of gigabytes that is not sent.
+        for request in ["HSET h a b", "SADD s a", "SADD t 1", "ZADD z 1 a"] {
+            admin.ask(request);
+        }
+        for request in ["HRANDFIELD h", "SRANDMEMBER s", "SRANDMEMBER t", "ZRANDMEMBER z"] {
+            let mut reader = server.connect();
+            reader.send(&words(&format!("{request} -999999999999")));
+            assert_eq!(reader.read_to_close(), Ok(Vec::new()), "{request}");
+        }
+        assert_eq!(info(&mut admin, "client_output_buffer_limit_disconnections"), "5");
         assert!(server.log().contains("scheduled to be closed ASAP for overcoming of output buffer limits."));
     });
 }

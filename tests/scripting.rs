@@ -205,6 +205,57 @@ fn with_several_workers_the_others_go_on_beside_an_endless_script() {
 }
 
 #[test]
+fn a_script_that_may_touch_anything_makes_everybody_wait_and_then_busy() {
+    let server = start(3);
+    let (mut runner, mut other) = (server.connect(), server.connect());
+    runner.send(&words(&["EVAL", LOOP, "0"]));
+    wait_until("the server is busy", || text(&mut other, &["PING"]) == BUSY);
+    for refused in [&["GET", "k"][..], &["INFO"], &["CLIENT", "LIST"], &["SCRIPT", "FLUSH"]] {
+        assert_eq!(text(&mut other, refused), BUSY, "{refused:?}");
+    }
+    assert_eq!(text(&mut other, &["MULTI"]), "OK");
+    assert_eq!(text(&mut other, &["INCR", "k"]), BUSY);
+    assert_eq!(text(&mut other, &["EXEC"]), format!("EXECABORT Transaction discarded because of: {BUSY}"));
+    assert_eq!(text(&mut other, &["SCRIPT", "KILL"]), "OK");
+    assert_eq!(next_text(&mut runner), KILLED);
+    assert_eq!(text(&mut other, &["PING"]), "PONG");
+    // One that has written holds all keys.
+    let script = "redis.call('set', KEYS[1], 'y') while redis.call('time')[1] ~= ARGV[1] do end";
+    runner.send(&words(&["EVAL", script, "1", "x", "never"]));
+    wait_until("the server is busy", || text(&mut other, &["PING"]) == BUSY);
+    assert_eq!(text(&mut other, &["SCRIPT", "KILL"]), UNKILLABLE);
+    assert_eq!(text(&mut other, &["GET", "elsewhere"]), BUSY);
+}
+
+#[test]
+fn monitors_see_a_script_and_its_calls_once() {
+    let server = start(3);
+    let (mut client, mut monitor) = (server.connect(), server.connect());
+    assert_eq!(text(&mut monitor, &["MONITOR"]), "OK");
+    // Both would be begun again: one writes, the other reads what it has not declared.
+    let scripts =
+        ["return redis.call('set', 'a', 1)", "redis.call('get', 'a') return redis.call('get', 'b')"];
+    for script in scripts {
+        client.call(&words(&["EVAL", script, "0"])).expect("a reply");
+    }
+    client.ask("ECHO end");
+    let mut seen = Vec::new();
+    while !seen.last().is_some_and(|line: &String| line.contains("ECHO")) {
+        let line = next_text(&mut monitor);
+        seen.push(line.split_once("] ").expect("a client in brackets").1.to_owned());
+    }
+    let expected = [
+        "\"EVAL\" \"return redis.call('set', 'a', 1)\" \"0\"",
+        "\"set\" \"a\" \"1\"",
+        "\"EVAL\" \"redis.call('get', 'a') return redis.call('get', 'b')\" \"0\"",
+        "\"get\" \"a\"",
+        "\"get\" \"b\"",
+        "\"ECHO\" \"end\"",
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
 fn with_several_workers_scripts_may_touch_any_key() {
     let server = start(3);
     let mut client = server.connect();

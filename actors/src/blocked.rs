@@ -34,6 +34,7 @@ use tokio::sync::oneshot;
 use crate::batch::Batch;
 use crate::clients::{ClientShared, flag};
 use crate::clock;
+use crate::command_log::command_ended;
 use crate::connection::Waits;
 use crate::envelope::tell;
 use crate::executor::settle_reply_mode;
@@ -327,6 +328,7 @@ pub fn end_and_close(server: &Server, waiter: &Arc<Waiter>, line: &str) -> bool 
 
 /// Writes the reply of a wait for keys that was ended, and counts the command as run.
 fn answer(server: &Server, batch: &mut Batch, how: &Ended) {
+    let start = clock::tick();
     let from = batch.output.len();
     let mut reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
     match how {
@@ -340,10 +342,15 @@ fn answer(server: &Server, batch: &mut Batch, how: &Ended) {
     if refused {
         server.stats.count_error(&batch.output[from + 1..]);
     }
-    let words = batch.owned_args(batch.next);
-    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let owned = batch.owned_args(batch.next);
+    let words: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
     if let Ok(command) = server.table.resolve(&words) {
-        server.stats.record_server_command(usize::from(command.id), 0, false, false);
+        // The wait itself costs nothing.
+        let nanos = clock::nanos_between(start, clock::tick());
+        server.stats.record_server_command(usize::from(command.id), nanos, false, false);
+        let (reply_bytes, words) = (batch.output.len() - from, || owned.clone());
+        let config = server.config.load();
+        command_ended(server, &config, &batch.finished(command, nanos, reply_bytes, &words));
         if refused {
             server.stats.reject_server_command(usize::from(command.id));
         }
@@ -426,6 +433,7 @@ pub async fn wait_outside<T>(
     outcome: impl Future<Output = T>,
 ) -> Waited<T> {
     let server: ServerRef = request.server.clone();
+    let began = clock::tick();
     let before = request.take_replies();
     let mut replies = std::mem::take(&mut batch.finished);
     replies.push(before);
@@ -453,7 +461,7 @@ pub async fn wait_outside<T>(
         let left = (deadline_ms - clock::unix_ms()).max(0);
         tokio::time::sleep(Duration::from_millis(left as u64)).await;
     };
-    tokio::select! {
+    let waited = tokio::select! {
         biased;
         ready = outcome => Waited::Ready(ready),
         how = ended => match how {
@@ -465,5 +473,7 @@ pub async fn wait_outside<T>(
             _ => Waited::TimedOut,
         },
         () = timeout => Waited::TimedOut,
-    }
+    };
+    request.waited_nanos += clock::nanos_between(began, clock::tick());
+    waited
 }

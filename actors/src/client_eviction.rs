@@ -24,6 +24,12 @@ pub fn note(server: &Server, client: &ClientShared) {
     }
 }
 
+/// Like [`note`] while the client's batch is under way and its replies, so many bytes, wait there.
+pub fn note_batch(server: &Server, client: &ClientShared, replies: usize) {
+    client.batch_output.store(replies as u64, Ordering::Relaxed);
+    note(server, client);
+}
+
 /// The client is gone, or about to be.
 pub fn forget(server: &Server, client: &ClientShared) {
     count(server, client, 0);

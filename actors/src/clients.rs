@@ -34,6 +34,8 @@ pub struct ClientShared {
     pub parsed_memory: AtomicU64,
     /// Arguments of the command being executed, bytes.
     pub argv_bytes: AtomicU64,
+    /// Replies of the batch under way; kept up to date only while the memory of clients is limited.
+    pub batch_output: AtomicU64,
     /// Replies not yet written to the socket, bytes.
     pub output_bytes: AtomicU64,
     /// What the buffers that hold them take, bytes.
@@ -130,6 +132,7 @@ impl ClientShared {
             query_free: AtomicU64::new(0),
             parsed_memory: AtomicU64::new(0),
             argv_bytes: AtomicU64::new(0),
+            batch_output: AtomicU64::new(0),
             output_bytes: AtomicU64::new(0),
             output_memory: AtomicU64::new(0),
             net_in: AtomicU64::new(0),
@@ -222,6 +225,7 @@ impl ClientShared {
             &self.query_free,
             &self.parsed_memory,
             &self.argv_bytes,
+            &self.batch_output,
             &self.output_memory,
             &self.queued_bytes,
             &self.watched_bytes,

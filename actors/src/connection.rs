@@ -46,8 +46,12 @@ const READ_BYTES: usize = 64 * 1024;
 const READ_AHEAD_BYTES: usize = 16 * 1024;
 /// Room is made for the rest of an argument if it is longer than this.
 const LONG_ARGUMENT_BYTES: usize = 32 * 1024;
-/// Buffers larger than this are given back when they are empty.
+/// Buffers larger than this are given back when they are empty. Those of requests stay, up to a limit, until a shorter
+/// request comes or the client is idle: a sender of long arguments mostly sends more of them.
 const KEEP_BYTES: usize = 32 * 1024;
+const KEEP_REQUEST_BYTES: usize = 1024 * 1024;
+/// Room for a request of which only the beginning has arrived, at least.
+const PARTIAL_BYTES: usize = 16 * 1024;
 /// The same for what describes a pipeline's requests.
 const KEEP_PARSED_BYTES: usize = 128 * 1024;
 
@@ -71,7 +75,8 @@ pub struct Waits {
 
 /// Bytes that belong behind the replies that have arrived here and before all others (client-side caching).
 pub struct Invalidate {
-    pub bytes: Vec<u8>,
+    /// Several clients have the same.
+    pub bytes: Arc<[u8]>,
 }
 
 /// Subscriptions to these shard channels end, if the client has them: their slots are served elsewhere.
@@ -260,6 +265,9 @@ impl Connection {
         }
         let now = clock::tick();
         let config = self.server.config.load();
+        if self.primary.is_none() && self.input.len() as u64 > config.client_query_buffer_limit {
+            return self.over_query_limit(ctx);
+        }
         let Some(mut batch) = self.batch.take() else { return };
         if self.protocol_error.is_none() {
             let limits = DecodeLimits {
@@ -269,17 +277,15 @@ impl Connection {
             self.protocol_error = self.decoder.decode(&mut self.input, limits, &mut self.requests).err();
         }
         if self.requests.is_empty() && self.protocol_error.is_none() {
-            let over = self.primary.is_none() && self.input.len() as u64 > config.client_query_buffer_limit;
             // Room for the whole argument at once, instead of doubling.
             let wanted = self.decoder.wanted(self.input.len());
-            if wanted > LONG_ARGUMENT_BYTES && !over {
+            if wanted > LONG_ARGUMENT_BYTES {
                 self.input.reserve_exact(wanted);
+            } else if self.input.capacity() < PARTIAL_BYTES {
+                self.input.reserve_exact(PARTIAL_BYTES - self.input.len());
             }
             self.batch = Some(batch);
             self.shared.last_interaction_ms.store(clock::unix_us(now) / 1000, Ordering::Relaxed);
-            if over {
-                self.over_query_limit(ctx);
-            }
             return;
         }
         let client =
@@ -373,10 +379,17 @@ impl Connection {
                 *requests = Requests::default();
             }
         }
-        if batch.input.capacity() > KEEP_BYTES {
+        let (used, spare) = (batch.input.capacity(), self.input.capacity());
+        let mut keep = KEEP_REQUEST_BYTES;
+        if used.max(spare) > KEEP_BYTES && self.server.config.load().maxmemory_clients != 0 {
+            // The room would count, and might cost the client its connection.
+            keep = KEEP_BYTES;
+        }
+        if used > keep {
             batch.input = Vec::new();
         }
-        if self.input.is_empty() && self.input.capacity() > KEEP_BYTES {
+        let unneeded = spare > keep || (spare > KEEP_BYTES && used < spare / 2);
+        if self.input.is_empty() && unneeded {
             self.input = Vec::new();
         }
         self.batch = Some(batch);
@@ -385,6 +398,7 @@ impl Connection {
             self.send(&mut bytes, ctx);
         }
         self.shared.argv_bytes.store(0, Ordering::Relaxed);
+        self.shared.batch_output.store(0, Ordering::Relaxed);
         self.note_memory();
         if self.ended && self.primary.is_some() {
             return self.close(ctx);

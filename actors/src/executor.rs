@@ -30,6 +30,7 @@ use skuld::slot::Slot;
 use crate::access;
 use crate::access::gate::Asker;
 use crate::batch::Batch;
+use crate::client_eviction;
 use crate::clients::ClientShared;
 use crate::clock::{self, Tick};
 use crate::command_log::command_ended;
@@ -37,6 +38,7 @@ use crate::gate;
 use crate::gate::cluster::ClusterView;
 use crate::gossip::ClusterShared;
 use crate::monitor::{self, Runner};
+use crate::output_limit;
 use crate::replication::{Replication, bit};
 use crate::scripting::Counted;
 use crate::server::ServerRef;
@@ -420,6 +422,7 @@ impl Executor {
         let now_us = clock::unix_us(at);
         let from = batch.output.len();
         let mut reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
+        reply.limit_to(output_limit::reply_bytes_max(&self.config, &batch.session));
         let mut counted = Counted::default();
         let replicated = (self.effects.propagation.commands.len(), self.effects.propagation.bytes.len());
         if self.slot_stats.is_some() {
@@ -482,6 +485,7 @@ impl Executor {
                 let exec = command.name == "exec";
                 let context = if exec { RefusalContext::Multi } else { RefusalContext::Toplevel };
                 let asker = Asker { server: &self.server, session: &batch.session, shared: &batch.shared };
+                batch.shared.last_command.store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
                 asker.login_failed(user, word, context);
             }
             batch.note_import_error(from, command.name);
@@ -513,6 +517,9 @@ impl Executor {
         }
         if self.tracks {
             self.settle_tracking(batch, command);
+        }
+        if self.config.maxmemory_clients != 0 && batch.session.origin.is_client() {
+            client_eviction::note_batch(&self.server, &batch.shared, batch.reply_bytes());
         }
         end
     }

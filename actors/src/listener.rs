@@ -492,7 +492,11 @@ fn place(server: ServerRef, worker: u16, socket: Unregistered) {
             let path = config.unixsocket.to_str().into_owned();
             let fd = s.as_raw_fd();
             match UnixStream::from_std(s) {
-                Ok(s) => (Stream::Unix(s), format!("{path}:0"), format!("{path}:0"), fd, true),
+                Ok(s) => {
+                    // Valkey takes the colon in it for that of an IPv6 address.
+                    let shown = format!("[{path}:0]:0");
+                    (Stream::Unix(s), shown.clone(), shown, fd, true)
+                }
                 Err(_) => return,
             }
         }

@@ -5,8 +5,11 @@
 use std::sync::atomic::Ordering;
 
 use skuld::config::{BufferLimit, CLASS_NORMAL, CLASS_PUBSUB, CLASS_REPLICA, Config};
+use skuld::session::Session;
 
 use crate::clients::ClientShared;
+use crate::connection::Kill;
+use crate::envelope::tell;
 use crate::server::Server;
 use crate::server_commands::client;
 
@@ -36,6 +39,27 @@ pub fn of(config: &Config, client: &ClientShared) -> BufferLimit {
 pub fn is_beyond_hard(config: &Config, client: &ClientShared, waiting: usize) -> bool {
     let hard = of(config, client).hard;
     hard > 0 && counted(waiting) > hard
+}
+
+/// With more than so many bytes of output nothing is sent to the client any more, so that a command may stop making its
+/// reply. 0: any number.
+pub fn reply_bytes_max(config: &Config, session: &Session) -> usize {
+    let class = if session.subscriptions > 0 { CLASS_PUBSUB } else { CLASS_NORMAL };
+    match config.client_output_buffer_limit[class].hard {
+        0 => 0,
+        _ if !session.origin.is_client() => 0,
+        hard => (hard as usize).saturating_add(FREE_BYTES),
+    }
+}
+
+/// Disconnects a client if so many bytes of one reply are more than it may have waiting: a reply that is made before its
+/// length is told goes past the buffer whose bytes do not count.
+pub fn enforce_on_collected(server: &Server, config: &Config, client: &ClientShared, bytes: usize) {
+    let hard = of(config, client).hard;
+    if hard > 0 && bytes as u64 > hard && !client.killed.swap(true, Ordering::SeqCst) {
+        note_disconnection(server, client);
+        tell(&client.connection, Kill { after_replies: false });
+    }
 }
 
 /// Counts and logs that a client is disconnected for it.

@@ -393,7 +393,11 @@ impl Shard {
             };
             if self.server.workers > 1 {
                 let workers = self.server.workers;
-                let route = routing::route(command, &batch, workers, &self.server.scripts);
+                let route = match routing::route(command, &batch, workers, &self.server.scripts) {
+                    // What monitors were shown cannot be begun again.
+                    Route::Script(_) if self.executor.monitoring => Route::All,
+                    route => route,
+                };
                 let is_script = matches!(route, Route::Script(_));
                 match route {
                     Route::Anywhere => {}

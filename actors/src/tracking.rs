@@ -140,6 +140,8 @@ impl Tracking {
             let readers = lock(self.stripe(&change.key)).remove(&change.key);
             let Some(readers) = readers else { continue };
             self.forget(&readers);
+            let keys: [&[u8]; 1] = [&change.key];
+            let mut message = Message::about(Stale::Keys(&keys));
             for id in readers {
                 let Some(client) = clients.get(id).filter(|c| c.tracks() && !c.has(flag::TRACKING_BROADCAST))
                 else {
@@ -148,7 +150,7 @@ impl Tracking {
                 if client.has(flag::TRACKING_NO_LOOP) && writer.as_ref().is_some_and(|w| w.id == id) {
                     continue;
                 }
-                send(clients, &client, Stale::Keys(&[&change.key]), &mut writer);
+                send(clients, &client, &mut message, &mut writer);
             }
         }
     }
@@ -167,12 +169,13 @@ impl Tracking {
             all.filter(|(keys, _)| !keys.is_empty()).collect()
         };
         for (keys, ids) in concerned {
+            let mut message = Message::about(Stale::Keys(&keys));
             for id in ids {
                 let Some(client) = clients.get(id) else { continue };
                 if client.has(flag::TRACKING_NO_LOOP) && writer.as_ref().is_some_and(|w| w.id == id) {
                     continue;
                 }
-                send(clients, &client, Stale::Keys(&keys), &mut writer);
+                send(clients, &client, &mut message, &mut writer);
             }
         }
     }
@@ -192,8 +195,9 @@ impl Tracking {
                 garbage.push(Box::new(old));
             }
         }
+        let mut message = Message::about(Stale::All);
         for client in clients.all().iter().filter(|client| client.tracks()) {
-            send(clients, client, Stale::All, &mut writer);
+            send(clients, client, &mut message, &mut writer);
         }
         garbage
     }
@@ -216,16 +220,57 @@ impl Tracking {
             });
             let Some((key, readers)) = taken else { return false };
             self.forget(&readers);
+            let keys: [&[u8]; 1] = [&key];
+            let mut message = Message::about(Stale::Keys(&keys));
             for client in readers.into_iter().filter_map(|id| clients.get(id)).filter(|c| c.tracks()) {
-                send(clients, &client, Stale::Keys(&[&key]), &mut writer);
+                send(clients, &client, &mut message, &mut writer);
             }
         }
         self.keys() > max
     }
 }
 
+/// A message for any number of clients, made once for each protocol.
+struct Message<'a> {
+    stale: Stale<'a>,
+    made: [Option<Arc<[u8]>>; 2],
+}
+
+impl<'a> Message<'a> {
+    fn about(stale: Stale<'a>) -> Self {
+        Self { stale, made: [None, None] }
+    }
+
+    fn bytes(&mut self, resp3: bool) -> &Arc<[u8]> {
+        self.made[usize::from(resp3)].get_or_insert_with(|| {
+            let mut reply = Reply::new(if resp3 { Protocol::Resp3 } else { Protocol::Resp2 });
+            if resp3 {
+                reply.push(2);
+                reply.bulk(b"invalidate");
+            } else {
+                reply.array(3);
+                reply.bulk(b"message");
+                reply.bulk(b"__redis__:invalidate");
+            }
+            match self.stale {
+                Stale::All => reply.null(),
+                Stale::Keys(keys) => {
+                    reply.array(keys.len());
+                    keys.iter().for_each(|key| reply.bulk(key));
+                }
+            }
+            reply.into_bytes().into()
+        })
+    }
+}
+
 /// Tells a client that tracks, or the one it has its messages sent to.
-fn send(clients: &Clients, client: &Arc<ClientShared>, stale: Stale<'_>, writer: &mut Option<Writer<'_>>) {
+fn send(
+    clients: &Clients,
+    client: &Arc<ClientShared>,
+    message: &mut Message<'_>,
+    writer: &mut Option<Writer<'_>>,
+) {
     let redirect = client.redirect.load(Ordering::Relaxed);
     let target = match redirect {
         0 => client.clone(),
@@ -239,23 +284,7 @@ fn send(clients: &Clients, client: &Arc<ClientShared>, stale: Stale<'_>, writer:
         // It could not tell the message from a reply.
         return;
     }
-    let mut reply = Reply::new(if resp3 { Protocol::Resp3 } else { Protocol::Resp2 });
-    if resp3 {
-        reply.push(2);
-        reply.bulk(b"invalidate");
-    } else {
-        reply.array(3);
-        reply.bulk(b"message");
-        reply.bulk(b"__redis__:invalidate");
-    }
-    match stale {
-        Stale::All => reply.null(),
-        Stale::Keys(keys) => {
-            reply.array(keys.len());
-            keys.iter().for_each(|key| reply.bulk(key));
-        }
-    }
-    deliver(&target, reply, writer);
+    deliver(&target, message.bytes(resp3), writer);
 }
 
 fn redirection_broken(client: &Arc<ClientShared>, id: u64, writer: &mut Option<Writer<'_>>) {
@@ -265,14 +294,14 @@ fn redirection_broken(client: &Arc<ClientShared>, id: u64, writer: &mut Option<W
         reply.push(2);
         reply.bulk(b"tracking-redir-broken");
         reply.integer(id as i64);
-        deliver(client, reply, writer);
+        deliver(client, &reply.into_bytes().into(), writer);
     }
 }
 
-fn deliver(to: &Arc<ClientShared>, reply: Reply, writer: &mut Option<Writer<'_>>) {
+fn deliver(to: &Arc<ClientShared>, bytes: &Arc<[u8]>, writer: &mut Option<Writer<'_>>) {
     match writer {
-        Some(writer) if writer.id == to.id => writer.pushes.extend_from_slice(reply.as_bytes()),
-        _ => tell(&to.connection, Invalidate { bytes: reply.into_bytes() }),
+        Some(writer) if writer.id == to.id => writer.pushes.extend_from_slice(bytes),
+        _ => tell(&to.connection, Invalidate { bytes: bytes.clone() }),
     }
 }
 

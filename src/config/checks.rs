@@ -66,6 +66,11 @@ pub fn ipv6(address: &[u8]) -> Result<(), Refusal> {
     ensure(parses_as::<std::net::Ipv6Addr>(address), "Invalid IPv6 address")
 }
 
+/// Locales that order by bytes, which is how SORT ALPHA does it here.
+pub fn locale_collate(name: &[u8]) -> Result<(), Refusal> {
+    ensure(matches!(name, b"" | b"C" | b"POSIX" | b"C.UTF-8" | b"C.utf8"), "Invalid locale name")
+}
+
 /// The variables of `proc-title-template`.
 const TITLE_VARIABLES: &[&str] =
     &["title", "listen-addr", "server-mode", "port", "tls-port", "unixsocket", "config-file"];

@@ -308,8 +308,8 @@ directives! {
         /// The process title. Variables: title, listen-addr, server-mode, port, tls-port, unixsocket, config-file.
         proc_title_template: Text = "{title} {listen-addr} {server-mode}".into(), "proc-title-template",
             text(checks::proc_title_template), [], HONOURED;
-        /// Locale by which SORT ALPHA orders; empty for the environment's.
-        locale_collate: Text = Text::default(), "locale-collate", text, [], HONOURED;
+        /// Locale by which SORT ALPHA orders: those that order by bytes.
+        locale_collate: Text = Text::default(), "locale-collate", text(checks::locale_collate), [], HONOURED;
         /// Number of databases.
         databases: u32 = 16, "databases", number(1, INT_MAX), [IMMUTABLE], HONOURED;
         /// The directory of data files; entered at start, must exist.

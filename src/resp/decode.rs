@@ -304,6 +304,10 @@ impl Decoder {
                 Ok(Step::Incomplete)
             };
         };
+        if newline > INLINE_MAX_BYTES {
+            // However much one read brought: Valkey's reads bring less, so that it never sees the end of such a line.
+            return Err(ProtocolError::InlineTooBig);
+        }
         let start = self.pos;
         let mut line_len = newline;
         if line_len > 0 && buf[start + line_len - 1] == b'\r' {
@@ -439,6 +443,10 @@ mod tests {
         assert_eq!(error(b"*1x\n$1\r\na\r\n"), Err("invalid multibulk length".into()));
         assert_eq!(error(b"SET \"a\n"), Err("unbalanced quotes in request".into()));
         assert_eq!(error(&[b'a'; 70_000]), Err("too big inline request".into()));
+        assert_eq!(
+            error(&[[b'a'; 70_000].as_slice(), b"\r\n"].concat()),
+            Err("too big inline request".into())
+        );
         assert_eq!(
             error(&[b"*".as_slice(), &[b'1'; 70_000]].concat()),
             Err("too big mbulk count string".into())

@@ -16,6 +16,8 @@ pub struct Reply {
     protocol: Protocol,
     /// Set when the command wrote an error, so that the executor can count it without parsing its own output.
     errors: u32,
+    /// See [`Reply::limit_to`].
+    limit: usize,
 }
 
 /// Where a length line goes that is known only after its elements are written; see [`Reply::deferred_array`].
@@ -27,12 +29,12 @@ pub struct Deferred {
 
 impl Reply {
     pub fn new(protocol: Protocol) -> Self {
-        Self { buf: Vec::new(), protocol, errors: 0 }
+        Self { buf: Vec::new(), protocol, errors: 0, limit: 0 }
     }
 
     /// Continues in a buffer that has been used before, keeping its capacity.
     pub fn with_buffer(buf: Vec<u8>, protocol: Protocol) -> Self {
-        Self { buf, protocol, errors: 0 }
+        Self { buf, protocol, errors: 0, limit: 0 }
     }
 
     pub fn protocol(&self) -> Protocol {
@@ -53,6 +55,17 @@ impl Reply {
 
     pub fn is_empty(&self) -> bool {
         self.buf.is_empty()
+    }
+
+    /// With more than so many bytes the reply will not be sent and its client be disconnected; 0: however many there are.
+    pub fn limit_to(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
+    /// Whether the reply is in vain, so that a command need not go on making it.
+    #[inline]
+    pub fn is_in_vain(&self) -> bool {
+        self.limit != 0 && self.buf.len() > self.limit
     }
 
     pub fn as_bytes(&self) -> &[u8] {

@@ -114,19 +114,27 @@ impl Asker<'_> {
         })
     }
 
-    /// A command that a script calls.
+    /// A command that a script calls, which `request` runs.
     ///
     /// # Errors
-    /// The line for the script, code word included.
-    pub fn permit_script(&self, command: &'static Command, args: &[&[u8]]) -> Result<(), Vec<u8>> {
+    /// Why not, without a code word.
+    pub fn permit_script(
+        &self,
+        command: &'static Command,
+        args: &[&[u8]],
+        request: &[&[u8]],
+    ) -> Result<(), Vec<u8>> {
         if self.session.user.is_unrestricted() {
             return Ok(());
         }
         check(&self.session.user, command, args, self.place(self.session.db)).map_err(|denied| {
-            self.log(denied, Context::Lua, command, args);
             let line = denied.line(&self.session.user, command);
-            let reason = line.strip_prefix(b"NOPERM ").unwrap_or(&line);
-            [b"NOPERM ACL failure in script: ", reason].concat()
+            // What the client is running is the script.
+            let shown = self.server.table.lookup_request(request).unwrap_or(command);
+            self.shared.last_command.store(u32::from(shown.id), Ordering::Relaxed);
+            let object = denied.object(command, args).to_vec();
+            self.add(denied.denial, Context::Lua, object, self.session.user.name.to_vec());
+            line.strip_prefix(b"NOPERM ").unwrap_or(&line).to_vec()
         })
     }
 

@@ -32,8 +32,9 @@ impl Connection {
     /// Lets others see what the client's buffers take, and counts it where that is limited.
     pub(super) fn note_memory(&mut self) {
         let unparsed = self.unparsed_bytes();
+        let spare = self.batch.as_ref().map_or(0, |batch| batch.input.capacity());
         self.shared.query_bytes.store(unparsed as u64, Ordering::Relaxed);
-        self.shared.query_free.store((self.input.capacity() - unparsed) as u64, Ordering::Relaxed);
+        self.shared.query_free.store((self.input.capacity() - unparsed + spare) as u64, Ordering::Relaxed);
         let of_batch = self.batch.as_ref().map_or(0, |batch| batch.requests.memory_bytes());
         let parsed = self.requests.memory_bytes() + self.spare_requests.memory_bytes() + of_batch;
         self.shared.parsed_memory.store(parsed as u64, Ordering::Relaxed);

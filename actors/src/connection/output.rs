@@ -289,12 +289,12 @@ impl Receive<Deliver> for Connection {
 }
 
 impl Receive<Invalidate> for Connection {
-    fn receive(&mut self, Invalidate { mut bytes }: Invalidate, ctx: &mut Context<Self>) {
+    fn receive(&mut self, Invalidate { bytes }: Invalidate, ctx: &mut Context<Self>) {
         if self.undurable.is_some() || self.undurable_replies.is_some() {
             // Behind the replies that wait for the disk.
             self.behind_undurable.extend_from_slice(&bytes);
         } else if !self.closed {
-            self.send(&mut bytes, ctx);
+            self.send(&mut bytes.to_vec(), ctx);
         }
     }
 }

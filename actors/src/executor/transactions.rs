@@ -12,7 +12,7 @@ use crate::clock;
 use crate::command_log::{Finished, command_ended};
 use crate::monitor::{self, Runner};
 use crate::replication::bit;
-use crate::server_commands::{self, debug_keys, pubsub};
+use crate::server_commands::{self, debug_keys, migrate, pubsub};
 use crate::transaction::{Queue, Seen};
 
 impl Executor {
@@ -134,6 +134,9 @@ impl Executor {
                 Handler::Server
                     if command.name == "debug"
                         && debug_keys::run_inside(self, keyspace, &batch.session, &words, reply) => {}
+                Handler::Server if command.name == "migrate" => {
+                    migrate::run_inside(self, keyspace, batch.session.db, &words, reply);
+                }
                 Handler::Server => {
                     let shards = keyspace.parts().iter().map(|part| self.describe(part)).collect();
                     let inside = server_commands::Inside { command, args: words.clone(), shards };

@@ -128,6 +128,22 @@ fn write_error(e: &io::Error) -> SaveError {
     SaveError::Failed
 }
 
+/// Puts a complete file in its place.
+fn finish(config: &Config, file: NewFile) -> Result<(), SaveError> {
+    file.sync().map_err(|e| write_error(&e))?;
+    let (temporary, target) = (file.temporary.clone(), file.target.clone());
+    file.put_in_place().map_err(|e| {
+        tracing::warn!(
+            "Error moving temp DB file {} on the final destination {} (in server root dir {}): {}",
+            temporary.display(),
+            target.display(),
+            config.dir,
+            os_text(&e)
+        );
+        SaveError::Failed
+    })
+}
+
 /// Writes the stream's bytes to `dbfilename`. For a thread of its own.
 pub fn save_stream(server: &Server, stream: &mut RdbStream) -> Result<(), SaveError> {
     let config = server.config.load_full();
@@ -140,7 +156,7 @@ pub fn save_stream(server: &Server, stream: &mut RdbStream) -> Result<(), SaveEr
         }
         server.persistence.save_keys_done.store(stream.keys_done, Ordering::Relaxed);
     }
-    file.finish().map_err(|e| write_error(&e))?;
+    finish(&config, file)?;
     tracing::info!("DB saved on disk");
     Ok(())
 }
@@ -172,7 +188,8 @@ pub fn save_at_once(
         })
         .map_err(|e| write_error(&e))?;
     }
-    file.write(&writer.finish()).and_then(|()| file.finish()).map_err(|e| write_error(&e))?;
+    file.write(&writer.finish()).map_err(|e| write_error(&e))?;
+    finish(&config, file)?;
     tracing::info!("DB saved on disk");
     server.dirty.store(0, Ordering::Relaxed);
     server.last_save_ms.store(clock::unix_ms(), Ordering::Relaxed);

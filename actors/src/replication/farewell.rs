@@ -28,7 +28,12 @@ impl Farewell {
 
     /// Ends the wait, and with it the shutdown (SHUTDOWN ABORT). False if there is none.
     pub fn abort(&self) -> bool {
-        self.lock().as_ref().inspect(|(token, _)| token.cancel()).is_some()
+        let aborted = self.lock().as_ref().inspect(|(token, _)| token.cancel()).is_some();
+        if aborted {
+            // Whoever asked may look for it as soon as there is an answer.
+            tracing::warn!("Shutdown manually aborted.");
+        }
+        aborted
     }
 
     /// When the wait under way ends at the latest, Unix milliseconds.
@@ -54,9 +59,6 @@ impl Farewell {
             }
         };
         *self.lock() = None;
-        if !goes_on {
-            tracing::warn!("Shutdown manually aborted.");
-        }
         goes_on
     }
 }
@@ -149,7 +151,6 @@ pub async fn wait_for_replicas(server: &ServerRef) -> bool {
         tracing::info!("{} of {all} replicas are in sync when shutting down.", all - lagging.len());
         return true;
     }
-    tracing::info!("Shutdown manually aborted.");
     server.replication.stream_stands_still.store(false, Ordering::Release);
     server.pause.end();
     tell_all_shards(server, Controlled::EndPause).await;

@@ -22,7 +22,7 @@ use crate::executor::Executor;
 use crate::gate;
 use crate::monitor::{self, Runner};
 use crate::server_commands::pubsub::{self, Subscriber};
-use crate::server_commands::{Inside, debug_keys, run_inside};
+use crate::server_commands::{Inside, debug_keys, migrate, run_inside};
 use crate::slot_stats::slot_of_words;
 use crate::stats::bump;
 
@@ -131,6 +131,14 @@ fn refuse(run: &mut Run, command: Option<&'static Command>, reply: &mut Reply, l
     executor.server.stats.count_error(&reply.as_bytes()[1..]);
 }
 
+/// Refuses for lack of rights: that is how the error is counted, though the script is told a plain one.
+fn refuse_access(run: &mut Run, command: &'static Command, reply: &mut Reply, reason: &[u8]) {
+    reply.error_bytes(&[b"ERR ACL failure in script: ", reason].concat());
+    let executor = run.surroundings().executor;
+    bump(&executor.commands[usize::from(command.id)].rejected, 1);
+    executor.server.stats.count_error(b"NOPERM ");
+}
+
 fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
     let table = run.surroundings().executor.server.table;
     let command = match table.lookup_request(words) {
@@ -153,25 +161,26 @@ fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
         let line = "ERR This Valkey command is not allowed from script";
         return refuse(run, Some(command), reply, line);
     }
-    let executor = &*run.surroundings().executor;
-    if !command.flags.has(STALE) && gate::role::is_stale(&executor.server, &executor.config) {
-        let line = "ERR Can not execute the command on a stale replica";
-        return refuse(run, Some(command), reply, line);
-    }
-    if let Err(line) = asker(run).permit_script(command, words) {
-        return refuse(run, Some(command), reply, &String::from_utf8_lossy(&line));
-    }
-    let writes = command.flags.has(WRITE);
-    if run.read_only && command.flags.has_any(WRITE | MAY_REPLICATE) {
-        let line = "ERR Write commands are not allowed from read-only scripts.";
-        return refuse(run, Some(command), reply, line);
-    }
     if command.flags.has(DENYOOM)
         && !run.allow_oom
         && !run.wrote()
         && run.surroundings().executor.out_of_memory
     {
         let line = "OOM command not allowed when used memory > 'maxmemory'.";
+        return refuse(run, Some(command), reply, line);
+    }
+    let request = run.request();
+    if let Err(line) = asker(run).permit_script(command, words, request) {
+        return refuse_access(run, command, reply, &line);
+    }
+    let writes = command.flags.has(WRITE);
+    if run.read_only && command.flags.has_any(WRITE | MAY_REPLICATE) {
+        let line = "ERR Write commands are not allowed from read-only scripts.";
+        return refuse(run, Some(command), reply, line);
+    }
+    let executor = &*run.surroundings().executor;
+    if !command.flags.has(STALE) && gate::role::is_stale(&executor.server, &executor.config) {
+        let line = "ERR Can not execute the command on a stale replica";
         return refuse(run, Some(command), reply, line);
     }
     if let Err(line) = admit_in_cluster(run, command, words) {
@@ -261,7 +270,9 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
             let args: Vec<Vec<u8>> = words.iter().map(|word| word.to_vec()).collect();
             let is_done = command.name == "debug"
                 && debug_keys::run_inside(executor, keyspace, &batch.session, &args, reply);
-            if !is_done {
+            if command.name == "migrate" {
+                migrate::run_inside(executor, keyspace, batch.session.db, &args, reply);
+            } else if !is_done {
                 let shards = keyspace.parts().iter().map(|part| executor.describe(part)).collect();
                 run_inside(&executor.server, &mut batch, Inside { command, args, shards }, reply);
             }

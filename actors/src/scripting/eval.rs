@@ -228,7 +228,17 @@ impl Executor {
                 reply.ok();
             }
             _ => {
-                return match args[2].to_ascii_lowercase().as_slice() {
+                if args.len() > 4 {
+                    let before = "ERR unknown subcommand or wrong number of arguments for '";
+                    return Err(CommandError::quoting(before, args[1], "'. Try SCRIPT HELP."));
+                }
+                let mode = args[2].to_ascii_lowercase();
+                let known = matches!(mode.as_slice(), b"no" | b"yes" | b"sync");
+                if let Some(engine) = args.get(3).filter(|name| known && !name.eq_ignore_ascii_case(b"lua")) {
+                    let (before, after) = ("ERR No scripting engine found with name '", "' to enable debug");
+                    return Err(CommandError::quoting(before, engine, after));
+                }
+                return match mode.as_slice() {
                     b"no" => {
                         reply.ok();
                         Ok(())

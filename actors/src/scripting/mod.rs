@@ -37,8 +37,10 @@ use skuld::scripting::random::Lrand48;
 use skuld::scripting::sha1_hex;
 use skuld::slot::Slot;
 
+use crate::server_commands::waits_inside;
 use crate::transaction::Transaction;
 pub use convert::Counted;
+pub use run::hand_back;
 use running::Running;
 use vm::{Purpose, Vm};
 
@@ -52,11 +54,13 @@ pub fn runs_code(command: &Command) -> bool {
     matches!(command.spec.handler, Handler::Script) && command.spec.scope == Scope::Keys
 }
 
-/// Whether a command may run scripts: one of these, or EXEC of one.
+/// Whether a command needs a stack of its own: it may run scripts, or is EXEC of such a command or of one that waits for
+/// others with its keys in hand.
 pub fn may_run_code(command: &Command, transaction: &Transaction) -> bool {
+    let needs_a_stack = |command: &Command| runs_code(command) || waits_inside(command);
     runs_code(command)
         || (command.name == "exec"
-            && transaction.queue.as_ref().is_some_and(|q| q.commands.iter().any(|(c, _)| runs_code(c))))
+            && transaction.queue.as_ref().is_some_and(|q| q.commands.iter().any(|(c, _)| needs_a_stack(c))))
 }
 
 /// The scripts of the server.

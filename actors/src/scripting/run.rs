@@ -159,6 +159,11 @@ impl Run {
         }
     }
 
+    /// The request that runs the script.
+    pub fn request(&self) -> &'static [&'static [u8]] {
+        self.request
+    }
+
     /// Whether a write command was called.
     pub fn wrote(&self) -> bool {
         self.wrote
@@ -340,9 +345,7 @@ unsafe extern "C" fn look_around(state: *mut lua_State) -> c_int {
         return 0;
     }
     Run::with(|run| run.show(now));
-    let run = CURRENT.replace(std::ptr::null_mut());
-    suspension::suspend();
-    CURRENT.set(run);
+    hand_back();
     if !Run::with(Run::resumed) {
         return 0;
     }
@@ -353,6 +356,17 @@ unsafe extern "C" fn look_around(state: *mut lua_State) -> c_int {
     tracing::info!("<module> {}", killed_by(Run::with(|run| run.purpose)));
     // SAFETY: as above.
     unsafe { die(state) }
+}
+
+/// Hands the thread back in the middle of a command that has a stack of its own. False if it has none.
+pub fn hand_back() -> bool {
+    if !suspension::is_possible() {
+        return false;
+    }
+    let run = CURRENT.replace(std::ptr::null_mut());
+    suspension::suspend();
+    CURRENT.set(run);
+    true
 }
 
 /// Raises an error in a script that is being run in vain, at every line from now on.

@@ -12,7 +12,7 @@ use skuld::session::Origin;
 use super::Scripts;
 use super::vm::Purpose;
 use crate::clock::{self, Tick};
-use crate::shard::UnitId;
+use crate::shard::{Slots, UnitId};
 
 const BUSY_SCRIPT: CommandError = CommandError::fixed(
     "BUSY Valkey is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
@@ -35,6 +35,8 @@ pub struct Running {
     pub killed: AtomicBool,
     /// Others are refused because of it.
     timed_out: AtomicBool,
+    /// It holds all keys, or declared none and so may be about to use any: once it has timed out nobody is served.
+    concerns_all: AtomicBool,
     /// The unit whose slots it holds.
     unit: AtomicU64,
 }
@@ -57,6 +59,7 @@ impl Running {
             wrote: AtomicBool::new(wrote),
             killed: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
+            concerns_all: AtomicBool::new(false),
             unit: AtomicU64::new(u64::MAX),
         }
     }
@@ -127,26 +130,35 @@ impl Scripts {
         self.timed_out.load(Ordering::Relaxed) > 0
     }
 
-    /// The refusal of a command that needs nothing in particular, if every worker is busy.
+    /// The refusal of a command because of a script that concerns everybody, or because every worker is busy.
     #[inline]
     pub fn refusal(&self, command: &Command, workers: u16) -> Option<CommandError> {
-        if !self.any_timed_out() {
+        if !self.any_timed_out() || command.flags.has(ALLOW_BUSY) {
             return None;
         }
-        self.refusal_by_all(command, workers)
+        self.refusal_of_all(workers)
     }
 
     #[cold]
-    fn refusal_by_all(&self, command: &Command, workers: u16) -> Option<CommandError> {
+    fn refusal_of_all(&self, workers: u16) -> Option<CommandError> {
         let running = self.running();
-        let mut busy = running.iter().filter(|r| r.timed_out.load(Ordering::Relaxed));
-        let first = busy.next().filter(|_| !command.flags.has(ALLOW_BUSY))?;
-        (1 + busy.count() >= usize::from(workers)).then(|| first.busy())
+        let busy = || running.iter().filter(|running| running.is_timed_out());
+        let concerns_all = |running: &&Arc<Running>| running.concerns_all.load(Ordering::Relaxed);
+        if let Some(running) = busy().find(concerns_all) {
+            return Some(running.busy());
+        }
+        let all_busy = busy().count() >= usize::from(workers);
+        busy().next().filter(|_| all_busy).map(|running| running.busy())
     }
 
-    /// Says which unit the script holds its slots by.
-    pub fn set_unit(&self, running: &Running, unit: UnitId) {
+    /// Says which unit the script holds its slots by, and whether these are all, or none.
+    pub fn set_unit(&self, running: &Running, unit: UnitId, slots: &Slots) {
         running.unit.store(unit.number(), Ordering::Relaxed);
+        let concerns_all = match slots {
+            Slots::All => true,
+            Slots::Some(slots) => slots.is_empty(),
+        };
+        running.concerns_all.store(concerns_all, Ordering::Relaxed);
     }
 
     /// The refusal of a command that needs what this unit holds, if a script does for too long.

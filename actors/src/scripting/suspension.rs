@@ -76,6 +76,11 @@ pub fn suspend() {
     YIELDER.set(yielder);
 }
 
+/// Whether this thread is on a task's stack, so that it can be handed back.
+pub fn is_possible() -> bool {
+    !YIELDER.get().is_null()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -84,18 +84,18 @@ pub fn parse(args: &[Vec<u8>], databases: u32, acl: &Acl) -> Result<Filter, Comm
             b"not-laddr" => filter.not_laddr = Some(value.clone()),
             b"user" => filter.user = Some(parse_user(value, acl)?),
             b"not-user" => filter.not_user = Some(parse_user(value, acl)?),
-            b"flags" => filter.flags = Some(parse_flags(value)?),
-            b"not-flags" => filter.not_flags = Some(parse_flags(value)?),
+            b"flags" => filter.flags = Some(parse_flags(value, "provided")?),
+            b"not-flags" => filter.not_flags = Some(parse_flags(value, "NOT-FLAGS")?),
             b"name" => filter.name = Some(value.clone()),
             b"not-name" => filter.not_name = Some(value.clone()),
             b"lib-name" => filter.lib_name = Some(value.clone()),
             b"not-lib-name" => filter.not_lib_name = Some(value.clone()),
             b"lib-ver" => filter.lib_ver = Some(value.clone()),
             b"not-lib-ver" => filter.not_lib_ver = Some(value.clone()),
-            b"db" => filter.db = Some(parse_db(value, databases)?),
-            b"not-db" => filter.not_db = Some(parse_db(value, databases)?),
-            b"capa" => filter.capa = Some(parse_capa(value)?),
-            b"not-capa" => filter.not_capa = Some(parse_capa(value)?),
+            b"db" => filter.db = Some(parse_db(value, "DB", databases)?),
+            b"not-db" => filter.not_db = Some(parse_db(value, "NOT-DB", databases)?),
+            b"capa" => filter.capa = Some(parse_capa(value, "provided")?),
+            b"not-capa" => filter.not_capa = Some(parse_capa(value, "NOT-CAPA")?),
             b"ip" => filter.ip = Some(value.clone()),
             b"not-ip" => filter.not_ip = Some(value.clone()),
             b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip_me = Some(true),
@@ -141,29 +141,30 @@ fn parse_user(word: &[u8], acl: &Acl) -> Result<Vec<u8>, CommandError> {
     if acl.get(word).is_some() { Ok(word.to_vec()) } else { Err(quoting("ERR No such user '", word, "'")) }
 }
 
-fn parse_flags(word: &[u8]) -> Result<Vec<u8>, CommandError> {
+/// `which` is how the error names the filter.
+fn parse_flags(word: &[u8], which: &str) -> Result<Vec<u8>, CommandError> {
     if word.iter().all(|letter| FLAG_LETTERS.contains(letter)) {
         Ok(word.to_vec())
     } else {
-        Err(quoting("ERR Unknown flags found in the provided filter: ", word, ""))
+        Err(quoting(&format!("ERR Unknown flags found in the {which} filter: "), word, ""))
     }
 }
 
-fn parse_capa(word: &[u8]) -> Result<Vec<u8>, CommandError> {
+fn parse_capa(word: &[u8], which: &str) -> Result<Vec<u8>, CommandError> {
     if word.iter().all(|letter| *letter == b'r') {
         Ok(word.to_vec())
     } else {
-        Err(quoting("ERR Unknown capa found in the provided filter: ", word, ""))
+        Err(quoting(&format!("ERR Unknown capa found in the {which} filter: "), word, ""))
     }
 }
 
-fn parse_db(word: &[u8], databases: u32) -> Result<u32, CommandError> {
+fn parse_db(word: &[u8], which: &str, databases: u32) -> Result<u32, CommandError> {
     let db = parse_integer(word)
         .and_then(|n| i32::try_from(n).ok())
-        .ok_or(CommandError::fixed("ERR DB is not an integer or out of range"))?;
+        .ok_or_else(|| CommandError::text(format!("ERR {which} is not an integer or out of range")))?;
     match u32::try_from(db) {
         Ok(db) if db < databases => Ok(db),
-        _ => Err(CommandError::text(format!("ERR DB number should be between 0 and {}", databases - 1))),
+        _ => Err(CommandError::text(format!("ERR {which} number should be between 0 and {}", databases - 1))),
     }
 }
 
@@ -248,6 +249,10 @@ mod tests {
             ("idle 0", "ERR idle should be greater than 0"),
             ("flags NZ", "ERR Unknown flags found in the provided filter: NZ"),
             ("capa z", "ERR Unknown capa found in the provided filter: z"),
+            ("not-flags Q", "ERR Unknown flags found in the NOT-FLAGS filter: Q"),
+            ("not-capa z", "ERR Unknown capa found in the NOT-CAPA filter: z"),
+            ("not-db x", "ERR NOT-DB is not an integer or out of range"),
+            ("not-db -1", "ERR NOT-DB number should be between 0 and 15"),
             ("db x", "ERR DB is not an integer or out of range"),
             ("db -1", "ERR DB number should be between 0 and 15"),
         ] {
@@ -259,6 +264,6 @@ mod tests {
     fn addresses_without_ports() {
         assert_eq!(ip_of("127.0.0.1:5"), "127.0.0.1");
         assert_eq!(ip_of("[::1]:5"), "::1");
-        assert_eq!(ip_of("/tmp/s:0"), "/tmp/s");
+        assert_eq!(ip_of("[/tmp/s:0]:0"), "/tmp/s:0");
     }
 }

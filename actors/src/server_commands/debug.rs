@@ -25,10 +25,8 @@ pub const NOT_ALLOWED: CommandError = CommandError::fixed(
 /// Names that Valkey knows and that have no meaning here, with the reason.
 const MEANINGLESS: &[(&str, &str)] = &[
     ("structsize", "there are no C structures here"),
-    ("mallctl", "the allocator is not to be probed by clients"),
-    ("mallctl-str", "the allocator is not to be probed by clients"),
     ("protect-client", "clients are freed when nobody holds them"),
-    ("force-tls-write-error", "TLS is not enabled"),
+    ("force-tls-write-error", "sockets are written by the TLS library"),
 ];
 
 /// Switches of what does not exist here, or cannot be otherwise: tables of fixed sizes, a reply buffer of its own for every
@@ -87,6 +85,12 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
             let on = parse_integer(&request.args[2]).unwrap_or(0) != 0;
             request.server.scripts_may_call_all.store(on, Ordering::Relaxed);
             request.reply.ok();
+        }
+        ("protect-client", 3) if client_named(request).is_none() => {
+            return Err(CommandError::fixed("ERR No such client"));
+        }
+        ("force-tls-write-error", 3) if request.server.tls.current().is_none() => {
+            return Err(CommandError::fixed("ERR TLS is not enabled"));
         }
         (name, 3) if WITHOUT_EFFECT.contains(&name) => request.reply.ok(),
         ("replybuffer", 4) => {
@@ -182,6 +186,12 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         _ => return Err(unknown(&word, &request.args[1])),
     }
     Ok(())
+}
+
+/// The client whose identity is the argument.
+fn client_named(request: &Request) -> Option<std::sync::Arc<crate::clients::ClientShared>> {
+    let id = u64::try_from(parse_integer(&request.args[2])?).ok()?;
+    request.server.clients.get(id)
 }
 
 fn unknown(word: &str, as_written: &[u8]) -> CommandError {

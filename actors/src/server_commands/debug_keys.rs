@@ -74,7 +74,7 @@ pub fn job_of(words: &[Vec<u8>], db: u32, config: &Arc<Config>) -> Option<Result
         ("htstats-key", 3 | 4) => look(Look::Table),
         ("sdslen", 3) => look(Look::String),
         ("digest", 2) => Some(Ok(KeysJob::Digest)),
-        ("digest-value", 3..) => Some(Ok(KeysJob::DigestValues { db, keys: words[2..].to_vec() })),
+        ("digest-value", 2..) => Some(Ok(KeysJob::DigestValues { db, keys: words[2..].to_vec() })),
         ("populate", 3..=5) => Some(populate(words, db, config)),
         _ => None,
     }

@@ -59,7 +59,7 @@ pub fn stats(view: &View<'_>, out: &mut Lines) {
     out.add("latest_fork_usec", 0);
     // What a fork would have been made for.
     out.add("total_forks", load(&view.server.persistence.exports_begun));
-    out.add("migrate_cached_sockets", 0);
+    out.add("migrate_cached_sockets", super::migrate::cached_sockets());
     out.add("slave_expires_tracked_keys", load(&view.server.replication.tracked_keys));
     for name in [
         "active_defrag_hits",
@@ -234,7 +234,7 @@ pub fn error_stats(view: &View<'_>, out: &mut Lines) {
 
 pub fn latency_stats(view: &View<'_>, out: &mut Lines) {
     let percentiles = &view.config.latency_tracking_info_percentiles;
-    if !view.config.latency_tracking || percentiles.is_empty() {
+    if !view.config.latency_tracking {
         return;
     }
     for command in commands() {

@@ -56,21 +56,26 @@ async fn stats(request: &mut Request) -> Outcome {
         add("peak.allocated", whole(figures.peak));
         add("total.allocated", whole(figures.used));
         add("startup.allocated", whole(figures.startup));
-        for name in ["replication.backlog", "replicas.repl.buffer", "clients.slaves"] {
-            add(name, whole(0));
-        }
+        add("replication.backlog", whole(view.replication.backlog_bytes));
+        add("replicas.repl.buffer", whole(view.server.replication.link().stream_held));
+        add("clients.slaves", whole(view.replication.held_bytes));
         add("clients.normal", whole(figures.clients));
-        add("cluster.links", whole(0));
+        add("cluster.links", whole(view.server.cluster.as_ref().map_or(0, |cluster| cluster.link_memory())));
         let [import, export] = view.server.migrations.link_bytes(view.server);
         add("cluster.slot_import", whole(import));
         add("cluster.slot_export", whole(export));
-        for name in ["aof.buffer", "lua.caches", "functions.caches"] {
-            add(name, whole(0));
-        }
+        let waiting = view.server.persistence.aof.buffered_bytes.load(std::sync::atomic::Ordering::Relaxed);
+        add("aof.buffer", whole(waiting));
+        let of_scripts = view.server.scripts.figures();
+        add("lua.caches", whole(of_scripts.scripts_bytes));
+        add("functions.caches", whole(of_scripts.libraries_bytes));
         for db in 0..databases {
             let of_db = || view.shards.iter().filter_map(|s| s.databases.get(db));
-            if of_db().any(|d| d.keys > 0) {
-                add(&format!("db.{db}"), Value::Database { main: of_db().map(|d| d.table_bytes).sum() });
+            let tables: u64 = of_db().map(|d| d.table_bytes).sum();
+            let has_keys = of_db().any(|d| d.keys > 0);
+            // The little that an empty database keeps for its next keys is not laid to it.
+            if db == 0 || tables > 0 {
+                add(&format!("db.{db}"), Value::Database { main: if has_keys { tables } else { 0 } });
             }
         }
         add("overhead.db.hashtable.lut", whole(figures.tables));

@@ -3,20 +3,24 @@
 //! A key that somebody changes between its dump and its deletion is sent again: no write is lost, though other clients
 //! are served meanwhile.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use skuld::commands::context::CommandError;
 use skuld::effects::encode_command;
+use skuld::keyspace::Keyspace;
+use skuld::resp::Reply;
 use skuld::resp::decode::parse_integer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Outcome, Request};
+use super::{Outcome, Request, wait_inside};
 use crate::batch::Batch;
 use crate::clock;
 use crate::envelope::tell;
+use crate::executor::Executor;
 use crate::shard::{DumpedKey, MoveKeys, MoveStep};
 
 /// Connections kept for the next MIGRATE, at most, and for how long, milliseconds.
@@ -42,8 +46,7 @@ struct Options {
 }
 
 impl Options {
-    fn parse(request: &Request) -> Result<Self, CommandError> {
-        let args = &request.args;
+    fn parse(args: &[Vec<u8>]) -> Result<Self, CommandError> {
         let (mut copy, mut replace, mut auth, mut keys) = (false, false, None, None);
         let mut at = 6;
         while at < args.len() {
@@ -74,7 +77,9 @@ impl Options {
         }
         let timeout = parse_integer(&args[5]).ok_or(CommandError::NotInteger)?;
         let db = parse_integer(&args[4]).ok_or(CommandError::NotInteger)?;
-        let port = parse_integer(&args[2]).and_then(|port| u16::try_from(port).ok()).ok_or(CONNECTING)?;
+        let unreachable = || Failure::Writing { timed_out: false }.error();
+        let port =
+            parse_integer(&args[2]).and_then(|port| u16::try_from(port).ok()).ok_or_else(unreachable)?;
         Ok(Self {
             host: String::from_utf8_lossy(&args[1]).into_owned(),
             port,
@@ -99,25 +104,53 @@ struct Kept {
     used_ms: i64,
 }
 
+/// Between two looks for connections that were kept for too long.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
 thread_local! {
     static KEPT: RefCell<HashMap<(String, u16), Kept>> = RefCell::default();
+    /// Somebody looks for old ones on this thread.
+    static SWEEPING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Connections that all threads keep.
+static KEPT_BY_ALL: AtomicUsize = AtomicUsize::new(0);
+
+/// How many connections are kept (INFO).
+pub fn cached_sockets() -> usize {
+    KEPT_BY_ALL.load(Ordering::Relaxed)
+}
+
+/// Does something with this thread's connections, of which those that nobody used for long are closed first.
+fn with_kept<T>(act: impl FnOnce(&mut HashMap<(String, u16), Kept>) -> T) -> T {
+    KEPT.with_borrow_mut(|kept| {
+        let (before, now) = (kept.len(), clock::unix_ms());
+        kept.retain(|_, kept| now - kept.used_ms < KEPT_MS);
+        let result = act(kept);
+        KEPT_BY_ALL.fetch_add(kept.len().wrapping_sub(before), Ordering::Relaxed);
+        result
+    })
 }
 
 fn take_kept(options: &Options) -> Option<Kept> {
-    KEPT.with_borrow_mut(|kept| {
-        let now = clock::unix_ms();
-        kept.retain(|_, kept| now - kept.used_ms < KEPT_MS);
-        kept.remove(&(options.host.clone(), options.port))
-    })
+    with_kept(|kept| kept.remove(&(options.host.clone(), options.port)))
 }
 
 fn keep(options: &Options, mut connection: Kept) {
     connection.used_ms = clock::unix_ms();
-    KEPT.with_borrow_mut(|kept| {
+    with_kept(|kept| {
         if kept.len() < KEPT_MAX {
             kept.insert((options.host.clone(), options.port), connection);
         }
     });
+    if !SWEEPING.replace(true) {
+        actix_rt::spawn(async {
+            while with_kept(|kept| !kept.is_empty()) {
+                tokio::time::sleep(SWEEP_PAUSE).await;
+            }
+            SWEEPING.set(false);
+        });
+    }
 }
 
 /// Why an exchange failed.
@@ -136,9 +169,7 @@ impl Failure {
     fn error(&self) -> CommandError {
         match self {
             Self::Writing { .. } => CommandError::fixed("IOERR error or timeout writing to target instance"),
-            Self::Reading { .. } => {
-                CommandError::fixed("IOERR error or timeout reading from target instance")
-            }
+            Self::Reading { .. } => CommandError::fixed("IOERR error or timeout reading to target instance"),
             Self::Refused(line) => target_error(line),
         }
     }
@@ -154,7 +185,8 @@ fn target_error(line: &[u8]) -> CommandError {
 
 /// Runs the command.
 pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
-    let options = Options::parse(request)?;
+    let options = Options::parse(&request.args)?;
+    let asking = request.server.cluster.is_some();
     let db = batch.session.db;
     let mut pending = step(request, db, || MoveStep::Dump(options.keys.clone())).await;
     if pending.is_empty() {
@@ -164,7 +196,7 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
     let mut refused: Option<Vec<u8>> = None;
     let mut replace = options.replace;
     for _ in 0..ROUNDS_MAX {
-        let answers = send_all(request, &options, &pending, replace).await?;
+        let answers = send_all(asking, &options, &pending, replace).await?;
         let mut arrived = Vec::new();
         for (key, answer) in pending.into_iter().zip(answers) {
             match answer {
@@ -207,9 +239,57 @@ async fn step(request: &Request, db: u32, make: impl Fn() -> MoveStep) -> Vec<Du
     keys
 }
 
+/// Runs the command inside a transaction or a script, which holds the keys: nobody changes them meanwhile.
+pub fn run_inside(
+    executor: &mut Executor,
+    keyspace: &mut Keyspace,
+    db: u32,
+    args: &[Vec<u8>],
+    reply: &mut Reply,
+) {
+    if let Err(error) = move_held(executor, keyspace, db, args, reply) {
+        error.write_to(reply);
+    }
+}
+
+fn move_held(
+    executor: &mut Executor,
+    keyspace: &mut Keyspace,
+    db: u32,
+    args: &[Vec<u8>],
+    reply: &mut Reply,
+) -> Outcome {
+    let options = Options::parse(args)?;
+    let asking = executor.server.cluster.is_some();
+    let keys = executor.dump_keys(keyspace, db, &options.keys);
+    if keys.is_empty() {
+        reply.simple("NOKEY");
+        return Ok(());
+    }
+    let answers = wait_inside(send_all(asking, &options, &keys, options.replace)).ok_or(CONNECTING)??;
+    let mut refused = None;
+    let mut arrived = Vec::new();
+    for (key, answer) in keys.into_iter().zip(answers) {
+        match answer {
+            Ok(()) => arrived.push(key.key),
+            Err(line) => refused = refused.or(Some(line)),
+        }
+    }
+    if !options.copy {
+        executor.delete_moved(keyspace, db, &arrived);
+    }
+    match refused {
+        Some(line) => Err(target_error(&line)),
+        None => {
+            reply.ok();
+            Ok(())
+        }
+    }
+}
+
 /// Sends keys; for each whether the target took it, or its error line.
 async fn send_all(
-    request: &Request,
+    asking: bool,
     options: &Options,
     keys: &[DumpedKey],
     replace: bool,
@@ -222,13 +302,17 @@ async fn send_all(
             None => {
                 let called = TcpStream::connect((options.host.as_str(), options.port));
                 let stream = tokio::time::timeout(options.timeout, called).await;
-                let stream = stream.map_err(|_| CONNECTING)?.map_err(|_| CONNECTING)?;
+                let stream = stream.map_err(|_| CONNECTING)?.map_err(|error| match error.kind() {
+                    // As Valkey finds it out: when it writes.
+                    std::io::ErrorKind::ConnectionRefused => Failure::Writing { timed_out: false }.error(),
+                    _ => CONNECTING,
+                })?;
                 // Failing means the connection is gone again; writing will tell.
                 let _ = stream.set_nodelay(true);
                 Kept { stream, db: -1, used_ms: 0 }
             }
         };
-        match exchange(request, options, &mut connection, keys, replace).await {
+        match exchange(asking, options, &mut connection, keys, replace).await {
             Ok(answers) => {
                 keep(options, connection);
                 return Ok(answers);
@@ -241,7 +325,7 @@ async fn send_all(
 }
 
 async fn exchange(
-    request: &Request,
+    asking: bool,
     options: &Options,
     connection: &mut Kept,
     keys: &[DumpedKey],
@@ -259,7 +343,7 @@ async fn exchange(
         encode_command(&mut bytes, &[b"SELECT", options.db.to_string().as_bytes()]);
         preliminary += 1;
     }
-    let verb: &[u8] = if request.server.cluster.is_some() { b"RESTORE-ASKING" } else { b"RESTORE" };
+    let verb: &[u8] = if asking { b"RESTORE-ASKING" } else { b"RESTORE" };
     let now = clock::unix_ms();
     for key in keys {
         // 0 would mean no deadline.

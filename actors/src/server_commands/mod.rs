@@ -18,7 +18,7 @@ mod info_server;
 mod info_stats;
 mod latency;
 mod memory;
-mod migrate;
+pub mod migrate;
 mod module;
 mod persistence;
 pub mod pubsub;
@@ -67,6 +67,8 @@ pub struct Request {
     from: usize,
     /// Runs inside a transaction or a script: nothing can be waited for. The figures of the shards concerned.
     inside: Option<Vec<ShardDescription>>,
+    /// How long its client was blocked: no time that the command took.
+    pub waited_nanos: u64,
 }
 
 /// A server command of a transaction or a script.
@@ -119,7 +121,7 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
     };
     let from = batch.output.len();
     let reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
-    let request = Request { server, command, args, reply, from, inside: None };
+    let request = Request { server, command, args, reply, from, inside: None, waited_nanos: 0 };
     let start = clock::tick();
     // CLIENT LIST shows what a client is running, itself included.
     batch.shared.last_command.store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
@@ -134,7 +136,7 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
         let errors = request.reply.take_errors();
         batch.output = request.reply.into_bytes();
         let config = request.server.config.load();
-        let nanos = clock::nanos_between(start, clock::tick());
+        let nanos = clock::nanos_between(start, clock::tick()).saturating_sub(request.waited_nanos);
         let id = request.command.id;
         let tracked = config.latency_tracking;
         request.server.stats.record_server_command(usize::from(id), nanos, errors > 0, tracked);
@@ -178,12 +180,22 @@ pub fn run_inside(server: &ServerRef, batch: &mut Batch, inside: Inside, reply: 
     let Inside { command, args, shards } = inside;
     let from = reply.len();
     let reply_so_far = std::mem::replace(reply, Reply::new(batch.session.protocol));
-    let mut request =
-        Request { server: server.clone(), command, args, reply: reply_so_far, from, inside: Some(shards) };
+    let mut request = Request {
+        server: server.clone(),
+        command,
+        args,
+        reply: reply_so_far,
+        from,
+        inside: Some(shards),
+        waited_nanos: 0,
+    };
     let outcome = {
         let mut future = std::pin::pin!(dispatch(&mut request, batch));
         let polled = if asks_the_node(command) {
             poll_for(future.as_mut(), NODE_ANSWERS_MAX)
+        } else if waits_inside(command) {
+            let limited = tokio::time::timeout(OTHERS_ANSWER_MAX, future.as_mut());
+            wait_inside(limited).and_then(Result::ok).map_or(Poll::Pending, Poll::Ready)
         } else {
             future.as_mut().poll(&mut Task::from_waker(Waker::noop()))
         };
@@ -206,6 +218,28 @@ pub fn run_inside(server: &ServerRef, batch: &mut Batch, inside: Inside, reply: 
 /// Longest that a transaction or script waits for the node of the cluster, which has a thread of its own. It answers
 /// within microseconds, unless its role is just changing: for that it needs the shards.
 const NODE_ANSWERS_MAX: Duration = Duration::from_millis(100);
+
+/// Longest that a command of a transaction waits for other actors than shards.
+const OTHERS_ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Whether the command waits, inside a transaction or a script, for others that need no keys to answer.
+pub fn waits_inside(command: &Command) -> bool {
+    matches!(command.name, "config|set" | "failover" | "migrate")
+}
+
+/// Waits for a future with the keys of a transaction or a script in hand: between two looks the thread is handed back, so
+/// that whoever is waited for can work on it. None if the command has no stack of its own.
+pub fn wait_inside<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut Task::from_waker(Waker::noop())) {
+            return Some(done);
+        }
+        if !crate::scripting::hand_back() {
+            return None;
+        }
+    }
+}
 
 /// Whether the command needs the node of the cluster and nobody else.
 fn asks_the_node(command: &Command) -> bool {

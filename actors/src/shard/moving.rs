@@ -3,6 +3,7 @@
 
 use actix::prelude::*;
 use skuld::effects::{Freeing, Grouping, class};
+use skuld::keyspace::Keyspace;
 use skuld::rdb::Compression;
 use skuld::rdb::payload::dump;
 use skuld::slot::slot_of;
@@ -11,6 +12,7 @@ use super::Shard;
 use crate::clock;
 use crate::continue_later::continue_later;
 use crate::envelope::Receive;
+use crate::executor::Executor;
 
 /// A key with what travels.
 #[derive(Clone, Debug)]
@@ -36,11 +38,12 @@ pub struct MoveKeys {
     pub reply: tokio::sync::oneshot::Sender<Vec<DumpedKey>>,
 }
 
-impl Shard {
-    fn dump_keys(&mut self, db: u32, keys: &[Vec<u8>]) -> Vec<DumpedKey> {
-        let compression = Compression::on_if(self.executor.config.rdbcompression);
+impl Executor {
+    /// Those of the keys that exist, as they travel.
+    pub fn dump_keys(&mut self, keyspace: &mut Keyspace, db: u32, keys: &[Vec<u8>]) -> Vec<DumpedKey> {
+        let compression = Compression::on_if(self.config.rdbcompression);
         let now = clock::unix_ms();
-        self.executor.with_access(&mut self.keyspace, |access| {
+        self.with_access(keyspace, |access| {
             keys.iter()
                 .filter_map(|key| {
                     let entry = access.peek(db, key)?;
@@ -54,9 +57,30 @@ impl Shard {
         })
     }
 
-    fn delete_moved(&mut self, db: u32, moved: Vec<DumpedKey>) -> Vec<DumpedKey> {
+    /// Deletes keys that have arrived elsewhere.
+    pub fn delete_moved(&mut self, keyspace: &mut Keyspace, db: u32, keys: &[Vec<u8>]) {
+        self.with_access(keyspace, |access| {
+            for key in keys {
+                let Some(entry) = access.take_in(db, key) else { continue };
+                access.effects.modified(db, slot_of(key), key);
+                access.effects.notify(class::GENERIC, "del", db, key);
+                access.effects.dirty += 1;
+                access.discard_entry_as(entry, Freeing::Counted);
+            }
+            if !keys.is_empty() {
+                let mut words: Vec<&[u8]> = vec![b"DEL"];
+                words.extend(keys.iter().map(Vec::as_slice));
+                access.effects.also_propagate(db, &words);
+            }
+        });
+    }
+}
+
+impl Shard {
+    /// Deletes what has arrived elsewhere as it is here; the rest was changed meanwhile and is given back.
+    fn delete_unchanged(&mut self, db: u32, moved: Vec<DumpedKey>) -> Vec<DumpedKey> {
         let keys: Vec<Vec<u8>> = moved.iter().map(|moved| moved.key.clone()).collect();
-        let now = self.dump_keys(db, &keys);
+        let now = self.executor.dump_keys(&mut self.keyspace, db, &keys);
         let mut changed = Vec::new();
         let mut deleted = Vec::new();
         for current in now {
@@ -72,21 +96,10 @@ impl Shard {
         for key in &deleted {
             self.visit_names(&[slot_of(key)]);
         }
-        self.executor.with_access(&mut self.keyspace, |access| {
-            for key in &deleted {
-                let Some(entry) = access.take_in(db, key) else { continue };
-                access.effects.modified(db, slot_of(key), key);
-                access.effects.notify(class::GENERIC, "del", db, key);
-                access.effects.dirty += 1;
-                access.discard_entry_as(entry, Freeing::Counted);
-            }
-            if !deleted.is_empty() {
-                let words: Vec<&[u8]> =
-                    std::iter::once(b"DEL".as_slice()).chain(deleted.iter().map(Vec::as_slice)).collect();
-                access.effects.also_propagate(db, &words);
-                access.effects.propagation.close_group(Grouping::Together);
-            }
-        });
+        if !deleted.is_empty() {
+            self.executor.delete_moved(&mut self.keyspace, db, &deleted);
+            self.executor.effects.propagation.close_group(Grouping::Together);
+        }
         changed
     }
 }
@@ -103,11 +116,11 @@ impl Receive<MoveKeys> for Shard {
         let answer = match step {
             MoveStep::Dump(mut keys) => {
                 keys.retain(|key| is_mine(key));
-                self.dump_keys(db, &keys)
+                self.executor.dump_keys(&mut self.keyspace, db, &keys)
             }
             MoveStep::Delete(mut moved) => {
                 moved.retain(|moved| is_mine(&moved.key));
-                self.delete_moved(db, moved)
+                self.delete_unchanged(db, moved)
             }
         };
         self.perform_effects();

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::continue_later::continue_later;
 use crate::envelope::{Receive, tell};
 use crate::names::{NamesJob, NamesWanted};
+use crate::output_limit;
 use crate::routing::{self, Route};
 
 /// Whom to send the names of a KEYS, and which.
@@ -139,6 +140,11 @@ impl Receive<NamesCollected> for Shard {
         if pending.missing == 0 {
             let PendingNames { mut batch, command, names, count, .. } =
                 self.pending_names.remove(&ticket).expect("just found");
+            if batch.session.origin.is_client() {
+                let bytes = names.iter().map(Vec::len).sum();
+                let config = &self.executor.config;
+                output_limit::enforce_on_collected(&self.server, config, &batch.shared, bytes);
+            }
             self.executor.reply_array(&mut batch, command, count, names);
             batch.next += 1;
             self.advance(batch, ctx);

@@ -133,7 +133,7 @@ impl Shard {
         let executor = std::mem::replace(&mut self.executor, fresh);
         let running = executor.scripting.running.clone();
         if let Some(running) = &running {
-            self.server.scripts.set_unit(running, end.unit);
+            self.server.scripts.set_unit(running, end.unit, &end.slots);
         }
         self.suspended.push(Suspended { task, command, executor, keyspace, running, announced: false, end });
         if self.suspended.len() == 1 {
@@ -226,7 +226,7 @@ impl Shard {
         // A transaction may have gone on to its next script.
         suspended.running.clone_from(&suspended.executor.scripting.running);
         if let Some(running) = &suspended.running {
-            self.server.scripts.set_unit(running, suspended.end.unit);
+            self.server.scripts.set_unit(running, suspended.end.unit, &suspended.end.slots);
             if running.is_timed_out() && !suspended.announced {
                 suspended.announced = true;
                 for shard in self.server.shards() {

@@ -56,11 +56,17 @@ fn random_fields(ctx: &mut Context<'_>, sight: Sight) -> Outcome {
         for _ in 0..count.unsigned_abs() {
             let Some((name, field)) = all.get(ctx.rng.below(all.len().max(1) as u64) as usize) else { break };
             picked.put(*name, *field);
+            if picked.reply.is_in_vain() {
+                break;
+            }
         }
     } else if count < 0 || count == 1 {
         for _ in 0..count.unsigned_abs() {
             let Some((name, field)) = random_field(&hash, sight, ctx.rng) else { break };
             picked.put(name, field);
+            if picked.reply.is_in_vain() {
+                break;
+            }
         }
     } else {
         choose(&hash, usize::try_from(count).unwrap_or(usize::MAX), sight, ctx.rng, &mut picked);

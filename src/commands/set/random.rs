@@ -42,7 +42,10 @@ fn random_members(ctx: &mut Context<'_>) -> Outcome {
     let (reply, rng) = (&mut *ctx.reply, &mut *ctx.rng);
     if count < 0 {
         reply.array(count.unsigned_abs() as usize);
-        repeat(&set, count.unsigned_abs(), rng, |member| reply_item(reply, member));
+        repeat(&set, count.unsigned_abs(), rng, |member| {
+            reply_item(reply, member);
+            if reply.is_in_vain() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
         return Ok(());
     }
     let count = usize::try_from(count).unwrap_or(usize::MAX).min(set.len());
@@ -51,8 +54,8 @@ fn random_members(ctx: &mut Context<'_>) -> Outcome {
     Ok(())
 }
 
-/// Calls `f` with `count` random members, each independent of the others.
-fn repeat(set: &Set, count: u64, rng: &mut Rng, mut f: impl FnMut(Item<'_>)) {
+/// Calls `f` with `count` random members, each independent of the others, unless it breaks off.
+fn repeat(set: &Set, count: u64, rng: &mut Rng, mut f: impl FnMut(Item<'_>) -> ControlFlow<()>) {
     if let Set::Listpack(list) = set
         && count > 1
     {
@@ -60,12 +63,18 @@ fn repeat(set: &Set, count: u64, rng: &mut Rng, mut f: impl FnMut(Item<'_>)) {
         let members: Vec<Item<'_>> = list.iter().collect();
         for _ in 0..count {
             let Some(member) = members.get(rng.below(members.len() as u64) as usize) else { return };
-            f(*member);
+            if f(*member).is_break() {
+                return;
+            }
         }
         return;
     }
     for _ in 0..count {
-        set.visit_random(&mut || rng.next_u64(), &mut f);
+        let mut flow = ControlFlow::Continue(());
+        set.visit_random(&mut || rng.next_u64(), |member| flow = f(member));
+        if flow.is_break() {
+            return;
+        }
     }
 }
 

@@ -56,6 +56,9 @@ fn with_repetition(reply: &mut Reply, zset: &ZSet, count: usize, form: Form, rng
         if let Some((member, score)) = zset.random(&mut || rng.next_u64()) {
             form.element(reply, member, score);
         }
+        if reply.is_in_vain() {
+            return;
+        }
     }
 }
 
