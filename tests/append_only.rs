@@ -263,6 +263,54 @@ fn nothing_acknowledged_under_always_is_lost_when_killed() {
     }
 }
 
+/// Under `everysec` at most what was answered in the last two seconds may be missing, and nothing before something else
+/// of the same client.
+#[test]
+fn two_seconds_at_most_are_lost_under_everysec_when_killed() {
+    const LOST_AT_MOST: Duration = Duration::from_secs(2);
+    for workers in [1, 2] {
+        let directory = TempDir::new();
+        let launch = in_directory(Launch::skuld(workers), directory.path()).option("appendfsync", "everysec");
+        let server = launch.start();
+        let began = Instant::now();
+        let writers: Vec<_> = (0..4)
+            .map(|number| {
+                let mut client = server.connect();
+                std::thread::spawn(move || {
+                    let mut answered = Vec::new();
+                    for value in 1.. {
+                        let push = command(&["RPUSH", &format!("client:{number}"), &value.to_string()]);
+                        if client.call(&push).is_err() {
+                            break;
+                        }
+                        answered.push(Instant::now());
+                    }
+                    answered
+                })
+            })
+            .collect();
+        wait_until("there is something that must be kept", || {
+            began.elapsed() > LOST_AT_MOST + Duration::from_millis(700)
+        });
+        let killed = Instant::now();
+        server.signal("KILL");
+        let answered: Vec<Vec<Instant>> =
+            writers.into_iter().map(|writer| writer.join().expect("the client ends")).collect();
+        drop(server);
+        let server = launch.start();
+        let mut client = server.connect();
+        for (number, answered) in answered.iter().enumerate() {
+            let must_be = answered.iter().filter(|at| **at + LOST_AT_MOST < killed).count();
+            assert!(must_be > 0, "client {number} wrote nothing in time");
+            let there = client.ask(&format!("LRANGE client:{number} 0 -1"));
+            let there: Vec<String> = there.items().iter().map(Value::text).collect();
+            assert!(there.len() >= must_be, "client {number}: {} of {must_be}", there.len());
+            let expected: Vec<String> = (1..=there.len()).map(|n| n.to_string()).collect();
+            assert_eq!(there, expected, "client {number}: without gaps");
+        }
+    }
+}
+
 fn refused(launch: &Launch) -> String {
     let mut server = launch.spawn(free_port());
     assert_eq!(server.wait_for_exit().code(), Some(1), "{}", server.log());

@@ -4,20 +4,24 @@ use skuld::commands::Command;
 use skuld::commands::keys::{KeyList, KeyShape, keys_of};
 use skuld::commands::spec::{MAY_REPLICATE, Scope, WRITE};
 use skuld::slot::{Slot, slot_of};
+use smallvec::{SmallVec, smallvec};
 
 use crate::batch::Batch;
 use crate::scripting::Scripts;
+
+/// Slots of a command's keys, each once: rarely more than one.
+pub type SlotList = SmallVec<[Slot; 4]>;
 
 /// Where a command runs.
 pub enum Route {
     /// It touches no keys.
     Anywhere,
     /// It touches keys of these slots (not empty).
-    Slots(Vec<Slot>),
+    Slots(SlotList),
     /// It walks one shard (SCAN with its cursor).
     Shard(u16),
     /// It runs a script that has kept to its declared keys so far: those of these slots (may be none).
-    Script(Vec<Slot>),
+    Script(SlotList),
     /// It needs everything.
     All,
 }
@@ -41,7 +45,7 @@ pub fn route(command: &'static Command, batch: &Batch, workers: u16, scripts: &S
         Scope::Keys => {
             let args = batch.requests.args(batch.next);
             if command.shape == KeyShape::First {
-                return Route::Slots(vec![slot_of(batch.arg(batch.next, 1))]);
+                return Route::Slots(smallvec![slot_of(batch.arg(batch.next, 1))]);
             }
             let words: Vec<&[u8]> = args.iter().map(|s| &batch.input[s.start..s.start + s.len]).collect();
             if reads_undeclared_keys(command, &words) {
@@ -55,7 +59,7 @@ pub fn route(command: &'static Command, batch: &Batch, workers: u16, scripts: &S
 
 /// A slot that is no slot is refused wherever the command runs.
 fn slot_argument(word: &[u8]) -> Route {
-    slot_named(word).map_or(Route::Anywhere, |slot| Route::Slots(vec![slot]))
+    slot_named(word).map_or(Route::Anywhere, |slot| Route::Slots(smallvec![slot]))
 }
 
 fn slot_named(word: &[u8]) -> Option<Slot> {
@@ -64,10 +68,10 @@ fn slot_named(word: &[u8]) -> Option<Slot> {
 
 /// The slots of the keys that a request names, each once. Keys that could be told before an error route a request that
 /// will be refused there.
-fn slots_of(command: &'static Command, words: &[&[u8]]) -> Vec<Slot> {
+fn slots_of(command: &'static Command, words: &[&[u8]]) -> SlotList {
     let mut keys = KeyList::new();
     let _ = keys_of(command, words, &mut keys);
-    let mut slots: Vec<Slot> = Vec::new();
+    let mut slots = SlotList::new();
     for key in &keys {
         let slot = slot_of(words[key.position as usize]);
         if !slots.contains(&slot) {
@@ -113,7 +117,7 @@ fn tells_of_all_shards(command: &Command) -> bool {
 /// Routes EXEC: the keys of all queued commands and all watched keys.
 fn route_exec(batch: &Batch, workers: u16) -> Route {
     let Some(queue) = &batch.transaction.queue else { return Route::Anywhere };
-    let mut slots: Vec<Slot> = Vec::new();
+    let mut slots = SlotList::new();
     let mut add = |slot: Slot| {
         if !slots.contains(&slot) {
             slots.push(slot);

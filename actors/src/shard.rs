@@ -404,7 +404,7 @@ impl Shard {
                     Route::Slots(slots) | Route::Script(slots) => {
                         let home = slots.first().map_or(self.index, |slot| slot.0 % workers);
                         if slots.iter().any(|slot| slot.0 % workers != home) {
-                            let needed = if is_script { Slots::All } else { Slots::Some(slots) };
+                            let needed = if is_script { Slots::All } else { Slots::Some(slots.into_vec()) };
                             return self.start_unit(batch, command, needed, ctx);
                         }
                         if home != self.index {
@@ -414,14 +414,14 @@ impl Shard {
                         if self.held.iter().any(|(_, held)| held.contains_any(&slots))
                             || self.promised.iter().any(|(_, slot)| slots.contains(slot))
                         {
-                            if self.refuse_if_busy(&mut batch, command, &Slots::Some(slots)) {
+                            if self.refuse_if_busy(&mut batch, command, &Slots::Some(slots.into_vec())) {
                                 continue;
                             }
                             self.perform_effects();
                             return self.parked.push_back(batch);
                         }
                         if is_script {
-                            self.executor.scripting.confined = Some(slots);
+                            self.executor.scripting.confined = Some(slots.into_vec());
                         }
                     }
                     Route::Shard(home) => {

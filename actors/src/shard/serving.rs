@@ -69,7 +69,7 @@ impl Shard {
             .command_of(&batch)
             .map(|c| routing::route(c, &batch, self.server.workers, &self.server.scripts))
         {
-            Some(Route::Slots(slots)) => slots,
+            Some(Route::Slots(slots)) => slots.into_vec(),
             _ => Vec::new(),
         };
         let shared = batch.shared.clone();
