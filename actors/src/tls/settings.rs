@@ -4,13 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use skuld::config::{Config, TlsAuthClients};
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime,
+};
 use tokio_rustls::rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
@@ -77,15 +80,35 @@ fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 
 fn pair(certificate: &str, key: &str, passphrase: &str) -> Result<Own, String> {
     let text = std::fs::read(key).map_err(|e| format!("{key}: {}", crate::configure::os_text(&e)))?;
-    let encrypted = [b"ENCRYPTED PRIVATE KEY".as_slice(), b"Proc-Type: 4,ENCRYPTED"];
-    if encrypted.iter().any(|mark| text.windows(mark.len()).any(|window| window == *mark)) {
-        return Err(format!(
-            "{key}: keys with a passphrase are not supported; store the key without one{}",
-            if passphrase.is_empty() { "" } else { " and remove the passphrase from the configuration" }
-        ));
-    }
-    let key = PrivateKeyDer::from_pem_slice(&text).map_err(|e| format!("{key}: {e}"))?;
+    let key = private_key(&text, passphrase).map_err(|why| format!("{key}: {why}"))?;
     Ok((certificates(certificate)?, key))
+}
+
+/// The first private key of a PEM file.
+fn private_key(text: &[u8], passphrase: &str) -> Result<PrivateKeyDer<'static>, String> {
+    const BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+    const END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
+    let shown = String::from_utf8_lossy(text);
+    if shown.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(
+            "a key with a passphrase must be in PKCS#8 form: openssl pkcs8 -topk8 -in <this file>".to_owned()
+        );
+    }
+    let Some(begin) = shown.find(BEGIN) else {
+        return PrivateKeyDer::from_pem_slice(text).map_err(|e| e.to_string());
+    };
+    let end = shown[begin..].find(END).ok_or("the end of the private key is missing")?;
+    if passphrase.is_empty() {
+        return Err("the private key needs a passphrase, and none is configured".to_owned());
+    }
+    let block = &shown[begin..begin + end + END.len()];
+    let (_, document) = SecretDocument::from_pem(block).map_err(|e| format!("the private key: {e}"))?;
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
+        .map_err(|e| format!("the private key: {e}"))?;
+    let key = encrypted
+        .decrypt(passphrase)
+        .map_err(|_| "the passphrase does not open the private key, or its cipher is not known".to_owned())?;
+    Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
 fn own_certificate(config: &Config) -> Result<Own, String> {
@@ -313,4 +336,42 @@ pub fn modified_at(config: &Config) -> Vec<Option<SystemTime>> {
     .into_iter()
     .map(|path| std::fs::metadata(Path::new(&*path.to_str())).ok()?.modified().ok())
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made for this test by `openssl genpkey`, and `openssl pkcs8 -topk8` with the passphrase `secret`.
+    const PLAIN: &str = "\
+-----BEGIN PRIVATE KEY-----\n\
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg98kh8EIsyT8+WUuk\n\
+ai6UMdQFN2ogads8O6GbZsqduvuhRANCAARpM71sAPteni0EBnPx1uJv9SRy/zbl\n\
+8YoFHMqd54IxiBj5Q5IatCLxiLzJ6Y3g7p2Dc9ozTUnW7//w6Idxifln\n\
+-----END PRIVATE KEY-----\n";
+    const ENCRYPTED: &str = "\
+-----BEGIN ENCRYPTED PRIVATE KEY-----\n\
+MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAiQSoROF2um1QICCAAw\n\
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEG8DYPYRmUEz/FD0OmuTKDwEgZAN\n\
+GLOvk6xDaGRd5JcApyyVOeASxioUB2jcCa3DXMeW8E/4oo2F2GpPiwvh+Aace8bv\n\
++q0r7oHp6GvD4NPkUrbBsFoBLQwFigXDT/lgcscvHLjFDxfuQWiYB3zaR5ABYq7L\n\
+F2pa6yDDpvMtxCeDlMztnL9Vl4veyicD67NVW6Dy/zala15wbuadP+pKkbHUzG4=\n\
+-----END ENCRYPTED PRIVATE KEY-----\n";
+
+    #[test]
+    fn keys_with_a_passphrase_are_opened() {
+        let plain = private_key(PLAIN.as_bytes(), "").expect("a key");
+        let file = format!("Something before it.\n{ENCRYPTED}");
+        let opened = private_key(file.as_bytes(), "secret").expect("a key");
+        assert_eq!(opened.secret_der(), plain.secret_der());
+        for (text, passphrase, why) in [
+            (ENCRYPTED, "", "needs a passphrase"),
+            (ENCRYPTED, "Secret", "does not open"),
+            (&ENCRYPTED[..100], "secret", "the end of the private key"),
+            ("-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", "secret", "PKCS#8"),
+        ] {
+            let error = private_key(text.as_bytes(), passphrase).expect_err("no key");
+            assert!(error.contains(why), "{error}");
+        }
+    }
 }
