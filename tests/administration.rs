@@ -380,6 +380,34 @@ fn replies_beyond_the_output_limit_are_not_sent_at_all() {
 }
 
 #[test]
+fn clients_that_do_not_read_go_before_keys_do() {
+    for workers in [1, 2] {
+        let server = Launch::skuld(workers)
+            .option("maxmemory", "70mb")
+            .option("maxmemory-policy", "allkeys-lru")
+            .option("maxmemory-clients", "3mb")
+            .start();
+        let mut admin = server.connect();
+        admin.ask("CLIENT NO-EVICT on");
+        for key in 0..50 {
+            admin.ask(&format!("SETRANGE {key} 100000 x"));
+        }
+        // Ten megabytes of replies in one pipeline, which count while it is being run.
+        let pipeline = support::client::encode(&words("MGET 1")).repeat(100);
+        let mut readers: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+        readers.iter_mut().for_each(|reader| reader.send_raw(&pipeline));
+        wait_until("clients are evicted", || info(&mut admin, "evicted_clients") != "0");
+        wait_until("the others are served", || {
+            info(&mut admin, "mem_clients_normal").parse::<u64>().is_ok_and(|n| n < 3 << 20)
+        });
+        assert_eq!(
+            (info(&mut admin, "evicted_keys").as_str(), admin.ask("DBSIZE").integer()),
+            ("0", Some(50))
+        );
+    }
+}
+
+#[test]
 fn invented_error_codes_are_counted_together_once_there_are_many() {
     for_each_worker_count(|server| {
         let mut client = server.connect();

@@ -35,6 +35,12 @@ pub fn forget(server: &Server, client: &ClientShared) {
     count(server, client, 0);
 }
 
+/// The client's connection has ended, and with it what its buffers took.
+pub fn gone(server: &Server, client: &ClientShared) {
+    let bytes = client.leaving.swap(0, Ordering::SeqCst);
+    server.clients.leaving.fetch_sub(bytes, Ordering::SeqCst);
+}
+
 fn count(server: &Server, client: &ClientShared, bytes: u64) {
     let before = client.counted_bytes.swap(bytes, Ordering::AcqRel);
     server.clients.memory.fetch_add(bytes as i64 - before as i64, Ordering::AcqRel);
@@ -59,11 +65,15 @@ pub fn enforce(server: &Server) {
     clients.retain(|(_, client)| client.flags.load(Ordering::Relaxed) & flag::NO_EVICT == 0);
     clients.sort_by_key(|(bytes, _)| *bytes);
     while server.clients.memory_bytes() > limit {
-        let Some((_, client)) = clients.pop() else {
+        let Some((bytes, client)) = clients.pop() else {
             tracing::warn!("Over client maxmemory after evicting all evictable clients");
             return;
         };
+        client.leaving.store(bytes, Ordering::SeqCst);
+        server.clients.leaving.fetch_add(bytes, Ordering::SeqCst);
         if client.killed.swap(true, Ordering::SeqCst) {
+            // Its connection may have ended before.
+            gone(server, &client);
             continue;
         }
         tracing::info!("Evicting client: {}", client::line_for_log(server, &client));

@@ -36,6 +36,8 @@ pub struct ClientShared {
     pub argv_bytes: AtomicU64,
     /// Replies of the batch under way; kept up to date only while the memory of clients is limited.
     pub batch_output: AtomicU64,
+    /// What it has in [`Clients::leaving`].
+    pub leaving: AtomicU64,
     /// Replies not yet written to the socket, bytes.
     pub output_bytes: AtomicU64,
     /// What the buffers that hold them take, bytes.
@@ -133,6 +135,7 @@ impl ClientShared {
             parsed_memory: AtomicU64::new(0),
             argv_bytes: AtomicU64::new(0),
             batch_output: AtomicU64::new(0),
+            leaving: AtomicU64::new(0),
             output_bytes: AtomicU64::new(0),
             output_memory: AtomicU64::new(0),
             net_in: AtomicU64::new(0),
@@ -253,6 +256,8 @@ pub struct Clients {
     next_id: AtomicU64,
     /// Bytes that all clients take, kept only while `maxmemory-clients` limits them.
     pub memory: AtomicI64,
+    /// Bytes of clients that were evicted and whose connections have not ended yet.
+    pub leaving: AtomicU64,
 }
 
 impl Clients {

@@ -482,6 +482,10 @@ impl Actor for Connection {
         ctx.spawn(SocketFuture);
         self.dispatch(ctx);
     }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        client_eviction::gone(&self.server, &self.shared);
+    }
 }
 
 impl TracedActor for Connection {

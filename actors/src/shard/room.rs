@@ -31,6 +31,9 @@ pub(super) enum Room {
 /// more than this part of it.
 const DEFERENCE: u64 = 64;
 
+/// While memory has been full for less than this, what evicted clients take counts as free, milliseconds.
+const LEAVING_MS_MAX: u64 = 1000;
+
 impl Shard {
     /// Makes room if more memory is used than `maxmemory` (which is set), for as long as the configuration allows and
     /// later once more.
@@ -52,7 +55,10 @@ impl Shard {
         if server.pause.state().is_some() || self.executor.frozen {
             return Room::Enough;
         }
-        let pending = || server.stats.reaper_pending_bytes.load(Ordering::Relaxed);
+        // Clients that were evicted leave at once; who waits for them waits for no more than a moment.
+        let leave = eviction.exceeded_ms() < LEAVING_MS_MAX;
+        let leaving = || if leave { server.clients.leaving.load(Ordering::Relaxed) } else { 0 };
+        let pending = || server.stats.reaper_pending_bytes.load(Ordering::Relaxed) + leaving();
         if pending() > 0 && used.saturating_sub(pending()) <= limit {
             self.evict_soon(ctx);
             return Room::Soon;
