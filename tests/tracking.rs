@@ -316,6 +316,43 @@ fn a_table_that_has_become_too_large_is_cut_before_the_next_command() {
     }
 }
 
+/// What is told of evicted keys takes memory too, which must not make more keys go.
+#[test]
+fn evicting_keys_that_many_have_read_does_not_run_away() {
+    const KEYS: usize = 300;
+    for workers in [1, 2] {
+        let server = Launch::skuld(workers).option("maxmemory-policy", "allkeys-lru").start();
+        let mut writer = server.connect();
+        let mut readers: Vec<Client> = (0..30).map(|_| server.connect()).collect();
+        for reader in &mut readers {
+            reader.ask("HELLO 3");
+            reader.ask("CLIENT TRACKING ON");
+        }
+        for key in (0..KEYS).map(|number| format!("{number}{}", "x".repeat(1000))) {
+            writer.ask(&format!("SET {key} x"));
+            for reader in &mut readers {
+                reader.ask(&format!("GET {key}"));
+            }
+        }
+        let memory = writer.ask("INFO memory").text();
+        let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("a field");
+        let limit = used.parse::<u64>().expect("a number") - 40_000;
+        writer.ask(&format!("CONFIG SET maxmemory {limit}"));
+        wait_for(|| {
+            writer
+                .ask("INFO stats")
+                .text()
+                .lines()
+                .any(|line| line.starts_with("evicted_keys:") && line != "evicted_keys:0")
+        });
+        for reader in &mut readers {
+            assert!(frame(reader).contains("invalidate"));
+        }
+        let left = writer.ask("DBSIZE").integer().expect("a number");
+        assert!(left >= KEYS as i64 / 2, "{workers} workers: {left} keys are left");
+    }
+}
+
 fn frame(client: &mut Client) -> String {
     let pushed = client.pushes.pop_front();
     let frame = pushed.unwrap_or_else(|| client.read_frame().expect("a frame"));

@@ -36,6 +36,7 @@ use crate::server::ServerRef;
 use crate::server_commands::{self, Ran, client};
 use crate::shard::{ExecuteBatch, Shard};
 use crate::subscriptions::Kind;
+use crate::tracking::{Body, UnderWay};
 
 pub use primary::PrimaryEnd;
 pub use stream::Stream;
@@ -76,7 +77,8 @@ pub struct Waits {
 /// Bytes that belong behind the replies that have arrived here and before all others (client-side caching).
 pub struct Invalidate {
     /// Several clients have the same.
-    pub bytes: Arc<[u8]>,
+    pub body: Arc<Body>,
+    pub letter: UnderWay,
 }
 
 /// Subscriptions to these shard channels end, if the client has them: their slots are served elsewhere.

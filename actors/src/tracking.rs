@@ -13,7 +13,7 @@
 //! Invariant: no lock of this module is held while another is taken, nor across a send to anything but a mailbox.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skuld::effects::Modified;
@@ -45,6 +45,30 @@ pub struct Tracking {
     items: AtomicUsize,
     /// Where the next visit to a table that is too large begins.
     cursor: AtomicUsize,
+    /// Bytes of messages that have not arrived at the connections yet.
+    under_way: Arc<AtomicU64>,
+}
+
+/// Bytes that are counted as long as this lives.
+pub struct UnderWay(Arc<AtomicU64>, u64);
+
+impl UnderWay {
+    fn new(all: &Arc<AtomicU64>, bytes: usize) -> Self {
+        all.fetch_add(bytes as u64, Ordering::Relaxed);
+        Self(all.clone(), bytes as u64)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
+
+/// A message for any number of clients.
+pub struct Body {
+    pub bytes: Vec<u8>,
+    _counted: UnderWay,
 }
 
 impl Default for Tracking {
@@ -56,6 +80,7 @@ impl Default for Tracking {
             keys: AtomicUsize::new(0),
             items: AtomicUsize::new(0),
             cursor: AtomicUsize::new(0),
+            under_way: Arc::default(),
         }
     }
 }
@@ -101,6 +126,11 @@ impl Tracking {
         lock(&self.prefixes).len()
     }
 
+    /// Bytes of messages on their way to connections, which write them and then need them no more.
+    pub fn bytes_under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
     fn stripe(&self, key: &[u8]) -> &Mutex<Stripe> {
         &self.stripes[skuld::hash::hash(key) as usize % STRIPES]
     }
@@ -141,7 +171,8 @@ impl Tracking {
             let Some(readers) = readers else { continue };
             self.forget(&readers);
             let keys: [&[u8]; 1] = [&change.key];
-            let mut message = Message::about(Stale::Keys(&keys));
+            let mut message =
+                Message { stale: Stale::Keys(&keys), under_way: &self.under_way, made: [None, None] };
             for id in readers {
                 let Some(client) = clients.get(id).filter(|c| c.tracks() && !c.has(flag::TRACKING_BROADCAST))
                 else {
@@ -169,7 +200,8 @@ impl Tracking {
             all.filter(|(keys, _)| !keys.is_empty()).collect()
         };
         for (keys, ids) in concerned {
-            let mut message = Message::about(Stale::Keys(&keys));
+            let mut message =
+                Message { stale: Stale::Keys(&keys), under_way: &self.under_way, made: [None, None] };
             for id in ids {
                 let Some(client) = clients.get(id) else { continue };
                 if client.has(flag::TRACKING_NO_LOOP) && writer.as_ref().is_some_and(|w| w.id == id) {
@@ -195,7 +227,7 @@ impl Tracking {
                 garbage.push(Box::new(old));
             }
         }
-        let mut message = Message::about(Stale::All);
+        let mut message = Message { stale: Stale::All, under_way: &self.under_way, made: [None, None] };
         for client in clients.all().iter().filter(|client| client.tracks()) {
             send(clients, client, &mut message, &mut writer);
         }
@@ -221,7 +253,8 @@ impl Tracking {
             let Some((key, readers)) = taken else { return false };
             self.forget(&readers);
             let keys: [&[u8]; 1] = [&key];
-            let mut message = Message::about(Stale::Keys(&keys));
+            let mut message =
+                Message { stale: Stale::Keys(&keys), under_way: &self.under_way, made: [None, None] };
             for client in readers.into_iter().filter_map(|id| clients.get(id)).filter(|c| c.tracks()) {
                 send(clients, &client, &mut message, &mut writer);
             }
@@ -230,18 +263,19 @@ impl Tracking {
     }
 }
 
+/// What takes part in a message beside its bytes: the letter to each of its readers, bytes.
+const LETTER_BYTES: usize = 320;
+
 /// A message for any number of clients, made once for each protocol.
 struct Message<'a> {
     stale: Stale<'a>,
-    made: [Option<Arc<[u8]>>; 2],
+    under_way: &'a Arc<AtomicU64>,
+    made: [Option<Arc<Body>>; 2],
 }
 
 impl<'a> Message<'a> {
-    fn about(stale: Stale<'a>) -> Self {
-        Self { stale, made: [None, None] }
-    }
-
-    fn bytes(&mut self, resp3: bool) -> &Arc<[u8]> {
+    fn body(&mut self, resp3: bool) -> &Arc<Body> {
+        let under_way = self.under_way;
         self.made[usize::from(resp3)].get_or_insert_with(|| {
             let mut reply = Reply::new(if resp3 { Protocol::Resp3 } else { Protocol::Resp2 });
             if resp3 {
@@ -259,7 +293,8 @@ impl<'a> Message<'a> {
                     keys.iter().for_each(|key| reply.bulk(key));
                 }
             }
-            reply.into_bytes().into()
+            let bytes = reply.into_bytes();
+            Arc::new(Body { _counted: UnderWay::new(under_way, bytes.len()), bytes })
         })
     }
 }
@@ -276,7 +311,7 @@ fn send(
         0 => client.clone(),
         id => match clients.get(id) {
             Some(target) => target,
-            None => return redirection_broken(client, id, writer),
+            None => return redirection_broken(client, id, message.under_way, writer),
         },
     };
     let resp3 = target.resp.load(Ordering::Relaxed) == 3;
@@ -284,24 +319,39 @@ fn send(
         // It could not tell the message from a reply.
         return;
     }
-    deliver(&target, message.bytes(resp3), writer);
+    let under_way = message.under_way;
+    deliver(&target, message.body(resp3), under_way, writer);
 }
 
-fn redirection_broken(client: &Arc<ClientShared>, id: u64, writer: &mut Option<Writer<'_>>) {
+fn redirection_broken(
+    client: &Arc<ClientShared>,
+    id: u64,
+    under_way: &Arc<AtomicU64>,
+    writer: &mut Option<Writer<'_>>,
+) {
     client.redirect_broken.store(true, Ordering::Relaxed);
     if client.resp.load(Ordering::Relaxed) == 3 {
         let mut reply = Reply::new(Protocol::Resp3);
         reply.push(2);
         reply.bulk(b"tracking-redir-broken");
         reply.integer(id as i64);
-        deliver(client, &reply.into_bytes().into(), writer);
+        let body = Body { bytes: reply.into_bytes(), _counted: UnderWay::new(under_way, 0) };
+        deliver(client, &Arc::new(body), under_way, writer);
     }
 }
 
-fn deliver(to: &Arc<ClientShared>, bytes: &Arc<[u8]>, writer: &mut Option<Writer<'_>>) {
+fn deliver(
+    to: &Arc<ClientShared>,
+    body: &Arc<Body>,
+    under_way: &Arc<AtomicU64>,
+    writer: &mut Option<Writer<'_>>,
+) {
     match writer {
-        Some(writer) if writer.id == to.id => writer.pushes.extend_from_slice(bytes),
-        _ => tell(&to.connection, Invalidate { bytes: bytes.clone() }),
+        Some(writer) if writer.id == to.id => writer.pushes.extend_from_slice(&body.bytes),
+        _ => {
+            let letter = UnderWay::new(under_way, LETTER_BYTES);
+            tell(&to.connection, Invalidate { body: body.clone(), letter });
+        }
     }
 }
 

@@ -289,12 +289,13 @@ impl Receive<Deliver> for Connection {
 }
 
 impl Receive<Invalidate> for Connection {
-    fn receive(&mut self, Invalidate { bytes }: Invalidate, ctx: &mut Context<Self>) {
+    fn receive(&mut self, Invalidate { body, letter }: Invalidate, ctx: &mut Context<Self>) {
+        drop(letter);
         if self.undurable.is_some() || self.undurable_replies.is_some() {
             // Behind the replies that wait for the disk.
-            self.behind_undurable.extend_from_slice(&bytes);
+            self.behind_undurable.extend_from_slice(&body.bytes);
         } else if !self.closed {
-            self.send(&mut bytes.to_vec(), ctx);
+            self.send(&mut body.bytes.clone(), ctx);
         }
     }
 }

@@ -31,6 +31,8 @@ pub(super) enum Room {
 /// more than this part of it.
 const DEFERENCE: u64 = 64;
 
+/// After so many evicted keys those who have read them are told.
+const TOLD_AT_ONCE: u32 = 8;
 /// While memory has been full for less than this, what evicted clients take counts as free, milliseconds.
 const LEAVING_MS_MAX: u64 = 1000;
 
@@ -55,10 +57,16 @@ impl Shard {
         if server.pause.state().is_some() || self.executor.frozen {
             return Room::Enough;
         }
-        // Clients that were evicted leave at once; who waits for them waits for no more than a moment.
+        // Clients that were evicted leave at once, and messages about keys that have gone are written at once; who waits for
+        // them waits for no more than a moment.
         let leave = eviction.exceeded_ms() < LEAVING_MS_MAX;
-        let leaving = || if leave { server.clients.leaving.load(Ordering::Relaxed) } else { 0 };
+        let leaving = || {
+            let clients = server.clients.leaving.load(Ordering::Relaxed);
+            if leave { clients + server.tracking.bytes_under_way() } else { 0 }
+        };
         let pending = || server.stats.reaper_pending_bytes.load(Ordering::Relaxed) + leaving();
+        // What was evicted since its readers were last told of it: as much is noted about it.
+        let mut untold = 0;
         if pending() > 0 && used.saturating_sub(pending()) <= limit {
             self.evict_soon(ctx);
             return Room::Soon;
@@ -102,6 +110,11 @@ impl Shard {
                 return if eviction.all_empty() { Room::None } else { Room::Enough };
             }
             eviction.set_empty(self.index, false);
+            untold += 1;
+            if untold >= TOLD_AT_ONCE && self.executor.effects.listening.modified {
+                untold = 0;
+                self.perform_effects();
+            }
             if !self.executor.effects.garbage.is_empty() {
                 // A large value is freed elsewhere: from now on it counts as pending.
                 self.perform_effects();
