@@ -159,9 +159,43 @@ fn a_node_that_serves_all_slots_answers_as_the_reference() {
         CLUSTER COUNTKEYSINSLOT 12182
         CLUSTER GETKEYSINSLOT 12182 5
         CLUSTER SLOT-STATS ORDERBY key-count LIMIT 2
+        CLUSTERSCAN 0
+        CLUSTERSCAN 0 SLOT 1
+        CLUSTERSCAN 0-{06S}-0
+        CLUSTERSCAN 0-{06S}-0 SLOT 0
+        CLUSTERSCAN 0-{06S}-0 SLOT 1
+        CLUSTERSCAN 0-{06S}-0 TYPE set
+        CLUSTERSCAN 0-{06S}-0 MATCH b*
+        CLUSTERSCAN 0-{06S}-0 MATCH {Qi}*
+        CLUSTERSCAN 0-{Qi}-0 MATCH {06S}*
+        CLUSTERSCAN 0 SLOT 0 MATCH {Qi}*
+        CLUSTERSCAN 0-{06S}-0 SLOT 0 MATCH {Qi}*
+        CLUSTERSCAN 1-{8M}-7
+        CLUSTERSCAN -{8M}-7
+        CLUSTERSCAN 0-{}-0
+        CLUSTERSCAN 0-{8M}-x
+        CLUSTERSCAN 0-{06S}-0 NOVALUES
+        CLUSTERSCAN 0-{06S}-0 COUNT 0
+        MULTI
+        CLUSTERSCAN 0-{06S}-0
+        EXEC
+        EVAL 'return redis.call([[clusterscan]], [[0-{06S}-0]])' 0
         CLUSTER FLUSHSLOTS
+        CLUSTER FLUSHSLOT 12182 SYNC x
         CLUSTER FLUSHSLOT 12182
         GET foo
+        MULTI
+        CLUSTER SETSLOT 1 STABLE
+        CLUSTER SETSLOT 1 NODE MYSELF
+        CLUSTER SETSLOT 12182 IMPORTING MYSELF
+        CLUSTER SLOT-STATS SLOTSRANGE 5061 5062
+        CLUSTER SLOT-STATS ORDERBY key-count LIMIT 1
+        CLUSTER REPLICATE MYSELF
+        CLUSTER FLUSHSLOTS
+        CLUSTER RESET
+        EXEC
+        EVAL 'return redis.call([[cluster]], [[slot-stats]], [[slotsrange]], [[5061]], [[5061]])' 0
+        EVAL 'return redis.pcall([[cluster]], [[reset]]).err' 0
         MULTI
         GET foo
         GET bar

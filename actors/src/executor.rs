@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use skuld::acl::log::Context as RefusalContext;
 use skuld::commands::Command;
-use skuld::commands::context::{CommandError, Context};
+use skuld::commands::context::{CommandError, Context, NodeOfCluster};
 use skuld::commands::spec::{
     ARBITRARY_KEYS, BLOCKING, DENYOOM, MAY_REPLICATE, NO_MULTI, READONLY, SKIP_MONITOR, WRITE,
 };
@@ -684,6 +684,7 @@ impl Executor {
             acl: &self.users.acl,
             rng: &mut self.rng,
             now_us,
+            node: self.server.cluster.as_deref().map(|cluster| cluster as &dyn NodeOfCluster),
         };
         let result = function(&mut context);
         self.effects.finish_command(db_before, args, dirty_before);

@@ -41,6 +41,11 @@ pub fn route(command: &'static Command, batch: &Batch, workers: u16, scripts: &S
             Route::Shard((cursor % skuld::slot::SLOTS as u64) as u16 % workers)
         }
         Scope::SlotArgument => slot_argument(batch.arg(batch.next, 2)),
+        Scope::SlotWalk => {
+            let args = batch.requests.args(batch.next);
+            let words: Vec<&[u8]> = args.iter().map(|s| &batch.input[s.start..s.start + s.len]).collect();
+            slot_walk(&words, workers)
+        }
         Scope::Session => Route::Anywhere,
         Scope::Keys => {
             let args = batch.requests.args(batch.next);
@@ -94,8 +99,8 @@ pub fn leaves(command: &'static Command, words: &[&[u8]], slots: &[Slot]) -> boo
         return true;
     }
     match command.spec.scope {
-        _ if command.name == "debug" => true,
-        Scope::AllSlots | Scope::Cursor | Scope::SlotArgument => true,
+        _ if command.name == "debug" || tells_of_all_shards(command) => true,
+        Scope::AllSlots | Scope::Cursor | Scope::SlotArgument | Scope::SlotWalk => true,
         Scope::Session => false,
         Scope::Keys => {
             reads_undeclared_keys(command, words)
@@ -109,9 +114,21 @@ fn reads_undeclared_keys(command: &'static Command, words: &[&[u8]]) -> bool {
     matches!(command.spec.name, "sort" | "sort_ro") && skuld::commands::sort::follows_patterns(words)
 }
 
+/// Where a walk through slots (CLUSTERSCAN) runs: it goes on behind the slot that its cursor names, whose neighbours
+/// other workers have, unless it is told one slot or has not begun.
+fn slot_walk(words: &[&[u8]], workers: u16) -> Route {
+    let one_slot = words.iter().skip(2).step_by(2).any(|word| word.eq_ignore_ascii_case(b"slot"));
+    if workers > 1 && !one_slot && words[1] != b"0" {
+        return Route::All;
+    }
+    Route::Slots(vec![slot_of(words[1])])
+}
+
 /// Whether the reply holds figures of all shards, which inside a transaction must be at hand.
 fn tells_of_all_shards(command: &Command) -> bool {
-    matches!(command.name, "info" | "memory|stats" | "memory|doctor")
+    const OTHERS: [&str; 4] = ["cluster|flushslots", "cluster|replicate", "cluster|reset", "cluster|setslot"];
+    matches!(command.name, "info" | "memory|stats" | "memory|doctor" | "cluster|slot-stats")
+        || OTHERS.contains(&command.name)
 }
 
 /// Routes EXEC: the keys of all queued commands and all watched keys.
@@ -135,6 +152,13 @@ fn route_exec(batch: &Batch, workers: u16) -> Route {
             Scope::AllSlots | Scope::Cursor if workers > 1 => return Route::All,
             Scope::AllSlots => return Route::All,
             Scope::Cursor | Scope::Session => {}
+            Scope::SlotWalk => {
+                let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+                match slot_walk(&words, workers) {
+                    Route::Slots(slots) => slots.into_iter().for_each(&mut add),
+                    _ => return Route::All,
+                }
+            }
             Scope::SlotArgument => {
                 if let Some(slot) = words.get(2).and_then(|word| slot_named(word)) {
                     add(slot);

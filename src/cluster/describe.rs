@@ -190,7 +190,8 @@ pub fn write_shards(
         }
     }
     reply.array(shards.len());
-    for (id, members) in shards {
+    for (id, mut members) in shards {
+        members.sort_by_key(|&index| topology.nodes[index].role == Role::Replica);
         reply.map(3);
         write_text(reply, "slots");
         let owner = members
@@ -240,10 +241,7 @@ fn write_shards_node(
         }
     }
     field("ip", &mut |reply| write_text(reply, client_ip(node, view)));
-    field("endpoint", &mut |reply| match endpoint_of(node, kind, view) {
-        Some(endpoint) => write_text(reply, endpoint),
-        None => reply.null(),
-    });
+    field("endpoint", &mut |reply| write_text(reply, endpoint_of(node, kind, view).unwrap_or_default()));
     if !node.announced.hostname.is_empty() {
         field("hostname", &mut |reply| write_text(reply, &node.announced.hostname));
     }

@@ -60,6 +60,15 @@ impl TopologyNode {
     pub fn failed(&self) -> bool {
         self.flags & flag::FAIL != 0
     }
+
+    /// How log lines call it beside its id.
+    pub fn shown_name(&self) -> String {
+        if self.announced.human_name.is_empty() {
+            format!("{}:{}", self.ip, self.tcp_port)
+        } else {
+            self.announced.human_name.clone()
+        }
+    }
 }
 
 /// The snapshot.

@@ -87,7 +87,14 @@ pub fn flush_slot(ctx: &mut Context<'_>) -> Outcome {
         3 => ctx.config.lazyfree_lazy_user_flush,
         4 if ctx.is_word(3, "async") => true,
         4 if ctx.is_word(3, "sync") => false,
-        _ => return Err(CommandError::Syntax),
+        4 => return Err(CommandError::Syntax),
+        _ => {
+            return Err(CommandError::quoting(
+                "ERR unknown subcommand or wrong number of arguments for '",
+                ctx.arg(1),
+                "'. Try CLUSTER HELP.",
+            ));
+        }
     };
     let databases = ctx.db.keyspace.part(slot).databases();
     for db in 0..databases {
@@ -112,27 +119,36 @@ pub fn flush_slot(ctx: &mut Context<'_>) -> Outcome {
     Ok(())
 }
 
-/// The shortest texts that hash to each slot, three letters and digits each: cursors of CLUSTERSCAN carry them, so that
-/// clients find the node by the cursor as they do by a key.
-fn tags() -> &'static [[u8; 3]] {
-    static TAGS: OnceLock<Vec<[u8; 3]>> = OnceLock::new();
+/// For each slot the first of the shortest texts that hash to it, in the order of [`LETTERS`], and how long it is. Cursors
+/// of CLUSTERSCAN carry them, so that clients find the node by the cursor as they do by a key.
+fn tags() -> &'static [([u8; TAG_BYTES_MAX], usize)] {
+    static TAGS: OnceLock<Vec<([u8; TAG_BYTES_MAX], usize)>> = OnceLock::new();
     TAGS.get_or_init(|| {
-        let letters: Vec<u8> = (b'0'..=b'9').chain(b'A'..=b'Z').chain(b'a'..=b'z').collect();
-        let mut tags = vec![[0; 3]; SLOTS];
-        for &a in &letters {
-            for &b in &letters {
-                for &c in &letters {
-                    let tag = &mut tags[slot_of(&[a, b, c]).index()];
-                    if tag[0] == 0 {
-                        *tag = [a, b, c];
-                    }
+        let mut tags = vec![([0; TAG_BYTES_MAX], 0); SLOTS];
+        for length in 1..=TAG_BYTES_MAX {
+            for number in 0..LETTERS.len().pow(length as u32) {
+                let mut text = [0; TAG_BYTES_MAX];
+                let mut rest = number;
+                for letter in text[..length].iter_mut().rev() {
+                    *letter = LETTERS[rest % LETTERS.len()];
+                    rest /= LETTERS.len();
+                }
+                let tag = &mut tags[slot_of(&text[..length]).index()];
+                if tag.1 == 0 {
+                    *tag = (text, length);
                 }
             }
         }
-        debug_assert!(tags.iter().all(|tag| tag[0] != 0));
+        debug_assert!(tags.iter().all(|(_, length)| *length != 0));
         tags
     })
 }
+
+/// What tags are made of.
+const LETTERS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+/// With so many letters every slot has one.
+const TAG_BYTES_MAX: usize = 3;
 
 /// What local cursors are worth: they are of this process, or of one with the same seed.
 fn fingerprint() -> [u8; 6] {
@@ -145,6 +161,8 @@ fn fingerprint() -> [u8; 6] {
 enum Cursor {
     /// The slot is not known yet.
     Begin,
+    /// It names no slot.
+    Nowhere,
     At(Slot, u64),
 }
 
@@ -156,16 +174,18 @@ impl Cursor {
         let mut parts = word.splitn(3, |&b| b == b'-');
         let (print, tag, local) = (parts.next()?, parts.next()?, parts.next()?);
         let tag = tag.strip_prefix(b"{")?.strip_suffix(b"}")?;
-        if tag.is_empty() || tag.len() > 3 || !(print == b"0" || print.len() == 6) {
+        if tag.len() > TAG_BYTES_MAX {
             return None;
         }
         let local: u64 = std::str::from_utf8(local).ok()?.parse().ok()?;
+        // A place in a table of another process, or of none, means nothing here.
         let place = if print == fingerprint() { local } else { 0 };
-        Some(Self::At(slot_of(tag), place))
+        Some(if tag.is_empty() { Self::Nowhere } else { Self::At(slot_of(tag), place) })
     }
 
     fn write(slot: Slot, place: u64) -> Vec<u8> {
-        let tag = &tags()[slot.index()];
+        let (text, length) = &tags()[slot.index()];
+        let tag = &text[..*length];
         let print = if place == 0 { b"0".to_vec() } else { fingerprint().to_vec() };
         [&print, b"-{".as_slice(), tag, b"}-", place.to_string().as_bytes()].concat()
     }
@@ -178,6 +198,9 @@ pub fn clusterscan(ctx: &mut Context<'_>) -> Outcome {
     let (mut count, mut pattern, mut kind, mut only) = (10u64, None, None, None);
     let mut at = 2;
     while at < ctx.args.len() {
+        if ctx.is_word(at, "novalues") {
+            return Err(CommandError::fixed("ERR NOVALUES option can only be used in HSCAN"));
+        }
         if at + 1 == ctx.args.len() {
             return Err(CommandError::Syntax);
         }
@@ -201,25 +224,55 @@ pub fn clusterscan(ctx: &mut Context<'_>) -> Outcome {
     }
     // All keys of a pattern with a tag that is no pattern are in one slot.
     let fixed = pattern.and_then(super::sort::pattern_slot);
+    let elsewhere = only.zip(fixed).is_some_and(|(only, fixed)| only != fixed);
     let (slot, place) = match cursor {
+        Cursor::Begin if elsewhere => return write_result(ctx, b"0", &[]),
         Cursor::Begin => {
             let first = only.or(fixed).unwrap_or(Slot(0));
             return write_result(ctx, &Cursor::write(first, 0), &[]);
         }
+        Cursor::Nowhere => return write_result(ctx, b"0", &[]),
         Cursor::At(slot, _) if only.is_some_and(|only| only != slot) => {
             return Err(CommandError::fixed("ERR Cursor slot mismatch with SLOT argument"));
         }
+        Cursor::At(..) if elsewhere => return write_result(ctx, b"0", &[]),
         Cursor::At(slot, place) => (slot, place),
     };
-    let (found, next) = scan_slot(ctx, slot, place, count, pattern, kind);
-    let cursor = if next != 0 {
-        Cursor::write(slot, next)
-    } else if only.is_some() || fixed == Some(slot) || slot.index() + 1 == SLOTS {
-        b"0".to_vec()
-    } else {
-        Cursor::write(Slot(slot.0 + 1), 0)
+    match fixed {
+        Some(fixed) if slot < fixed => return write_result(ctx, &Cursor::write(fixed, 0), &[]),
+        Some(fixed) if slot > fixed => return write_result(ctx, b"0", &[]),
+        _ => {}
+    }
+    let single = only.is_some() || fixed.is_some();
+    let behind = slot.index() + 1;
+    let end = match ctx.node {
+        _ if single => behind,
+        Some(node) => node.served_until(slot).max(behind),
+        None => SLOTS,
     };
+    let mut walk = Walk { slot, place, left: count, found: Vec::new() };
+    while walk.slot.index() < end && walk.left > 0 && part_at_hand(ctx, walk.slot) {
+        scan_slot(ctx, &mut walk, pattern, kind);
+    }
+    let Walk { slot: next, place, found, .. } = walk;
+    let is_over = next.index() == SLOTS || single && next != slot;
+    let cursor = if is_over { b"0".to_vec() } else { Cursor::write(next, place) };
     write_result(ctx, &cursor, &found)
+}
+
+/// Whether the keys of the slot can be looked at: a shard of several has those of its own slots only.
+fn part_at_hand(ctx: &Context<'_>, slot: Slot) -> bool {
+    ctx.db.keyspace.part(slot).owns(slot)
+}
+
+/// A walk through slots.
+struct Walk {
+    /// Where it goes on; one behind the last slot at the end.
+    slot: Slot,
+    place: u64,
+    /// About so many keys are still to be looked at.
+    left: u64,
+    found: Vec<Box<[u8]>>,
 }
 
 fn write_result(ctx: &mut Context<'_>, cursor: &[u8], keys: &[Box<[u8]>]) -> Outcome {
@@ -230,45 +283,41 @@ fn write_result(ctx: &mut Context<'_>, cursor: &[u8], keys: &[Box<[u8]>]) -> Out
     Ok(())
 }
 
-/// Keys of a slot from `place` on, about `count` of them, and where to go on; 0 at the end of the slot.
-fn scan_slot(
-    ctx: &mut Context<'_>,
-    slot: Slot,
-    mut place: u64,
-    count: u64,
-    pattern: Option<&[u8]>,
-    kind: Option<Type>,
-) -> (Vec<Box<[u8]>>, u64) {
-    let (mut found, mut expired, mut seen) = (Vec::new(), Vec::new(), 0);
+/// Goes on within a slot, to its end or until enough keys were seen.
+fn scan_slot(ctx: &mut Context<'_>, walk: &mut Walk, pattern: Option<&[u8]>, kind: Option<Type>) {
+    let (mut expired, mut seen) = (Vec::new(), 0);
     let access = &ctx.db;
     let show_expired = access.rules.read == Treatment::Show;
-    let mut steps = count.saturating_mul(10);
-    if let Some(table) = table_of(ctx, slot) {
+    let mut steps = walk.left.saturating_mul(10);
+    if let Some(table) = table_of(ctx, walk.slot) {
         loop {
-            place = table.table().scan(place, &mut |entry: &Entry| {
+            walk.place = table.table().scan(walk.place, &mut |entry: &Entry| {
                 seen += 1;
                 let wanted = kind.is_none_or(|kind| entry.kind() == kind)
                     && pattern.is_none_or(|pattern| glob::matches(pattern, entry.key()));
                 if !wanted {
                 } else if show_expired || !access.is_expired(entry) {
-                    found.push(entry.key().into());
+                    walk.found.push(entry.key().into());
                 } else {
                     expired.push(Box::<[u8]>::from(entry.key()));
                 }
             });
             steps = steps.saturating_sub(1);
-            if place == 0 || seen >= count || steps == 0 {
+            if walk.place == 0 || seen >= walk.left || steps == 0 {
                 break;
             }
         }
     } else {
-        place = 0;
+        walk.place = 0;
+    }
+    walk.left = if steps == 0 { 0 } else { walk.left.saturating_sub(seen) };
+    if walk.place == 0 {
+        walk.slot.0 += 1;
     }
     let (db, treatment) = (ctx.db.db, ctx.db.rules.read);
     for key in expired {
         ctx.db.expire_if_due(db, &key, treatment);
     }
-    (found, place)
 }
 
 #[cfg(test)]
@@ -282,9 +331,13 @@ mod tests {
             assert_eq!(Cursor::parse(&word), Some(Cursor::At(Slot(slot), place)));
             assert_eq!(slot_of(&word), Slot(slot), "a cursor is routed like a key");
         }
+        let written = |slot| String::from_utf8(Cursor::write(Slot(slot), 0)).expect("letters");
+        assert_eq!([0, 1, 80, 5461].map(written), ["0-{06S}-0", "0-{Qi}-0", "0-{avs}-0", "0-{8M}-0"]);
         assert_eq!(Cursor::parse(b"0"), Some(Cursor::Begin));
         assert_eq!(Cursor::parse(b"xxxxxx-{06S}-9"), Some(Cursor::At(Slot(0), 0)));
-        for wrong in [b"".as_slice(), b"1", b"0-{}-0", b"0-06S-0", b"0-{06S}-x", b"0-{06S}", b"zzz-{06S}-0"] {
+        assert_eq!(Cursor::parse(b"1-{06S}-9"), Some(Cursor::At(Slot(0), 0)));
+        assert_eq!(Cursor::parse(b"0-{}-0"), Some(Cursor::Nowhere));
+        for wrong in [b"".as_slice(), b"1", b"0-06S-0", b"0-{06S}-x", b"0-{06S}"] {
             assert_eq!(Cursor::parse(wrong), None, "{}", wrong.escape_ascii());
         }
     }

@@ -8,6 +8,7 @@ use crate::keyspace::Access;
 use crate::resp::Reply;
 use crate::rng::Rng;
 use crate::session::Session;
+use crate::slot::Slot;
 
 /// A command's refusal. The texts are those of Valkey 9.1, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +93,14 @@ pub struct Context<'a> {
     pub rng: &'a mut Rng,
     /// What TIME tells, Unix microseconds.
     pub now_us: i64,
+    /// The node of a cluster this server is.
+    pub node: Option<&'a dyn NodeOfCluster>,
+}
+
+/// What commands about keys ask the node of a cluster.
+pub trait NodeOfCluster {
+    /// The first slot from `slot` on that is not of this node's shard; one behind the last if all are.
+    fn served_until(&self, slot: Slot) -> usize;
 }
 
 impl<'a> Context<'a> {

@@ -85,6 +85,8 @@ pub enum Scope {
     Cursor,
     /// The shard of the slot that the second argument names.
     SlotArgument,
+    /// The shard of the slot that the cursor argument names, as a key would, and those of the slots behind it.
+    SlotWalk,
     /// No shard: only the state of the connection or of the server.
     Session,
 }

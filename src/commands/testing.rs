@@ -103,6 +103,7 @@ impl Bench {
             acl: &self.acl,
             rng: &mut self.rng,
             now_us: self.now * 1000,
+            node: None,
         };
         let result = function(&mut context);
         let grouping = if command.flags.has(ARBITRARY_KEYS) { Grouping::Apart } else { Grouping::Together };

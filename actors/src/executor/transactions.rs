@@ -139,7 +139,8 @@ impl Executor {
                 }
                 Handler::Server => {
                     let shards = keyspace.parts().iter().map(|part| self.describe(part)).collect();
-                    let inside = server_commands::Inside { command, args: words.clone(), shards };
+                    let at_hand = server_commands::AtHand::of(command, keyspace.parts(), shards);
+                    let inside = server_commands::Inside { command, args: words.clone(), at_hand };
                     server_commands::run_inside(&self.server, batch, inside, reply);
                     // It may have changed the configuration.
                     self.refresh();

@@ -41,7 +41,7 @@ pub fn tell_of_dirty_slots(server: &ServerRef, slots: Vec<Slot>) {
                     "Deleting keys in dirty slot {} on node {} ({}) in shard {}",
                     slot.0,
                     me.id,
-                    me.announced.human_name,
+                    me.shown_name(),
                     me.shard_id
                 );
             }

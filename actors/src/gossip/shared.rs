@@ -7,7 +7,8 @@ use actix::Addr;
 use arc_swap::ArcSwap;
 use skuld::cluster::machine::{DebugHooks, Facts};
 use skuld::cluster::{ClusterState, Machine, NodeId, Role, Topology};
-use skuld::slot::Slot;
+use skuld::commands::context::NodeOfCluster;
+use skuld::slot::{SLOTS, Slot};
 use tokio::sync::mpsc;
 
 use super::{Gossip, WithMachine};
@@ -61,6 +62,13 @@ pub struct ClusterShared {
     pub slot_stats: SlotStats,
     /// Bytes for other nodes that have not left, on all connections of the bus.
     pub waiting_bytes: AtomicU64,
+}
+
+impl NodeOfCluster for ClusterShared {
+    fn served_until(&self, slot: Slot) -> usize {
+        let topology = self.topology.load();
+        (slot.index()..SLOTS).find(|&at| !topology.is_of_my_shard(Slot(at as u16))).unwrap_or(SLOTS)
+    }
 }
 
 impl ClusterShared {

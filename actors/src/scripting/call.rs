@@ -22,7 +22,7 @@ use crate::executor::Executor;
 use crate::gate;
 use crate::monitor::{self, Runner};
 use crate::server_commands::pubsub::{self, Subscriber};
-use crate::server_commands::{Inside, debug_keys, migrate, run_inside};
+use crate::server_commands::{AtHand, Inside, debug_keys, migrate, run_inside};
 use crate::slot_stats::slot_of_words;
 use crate::stats::bump;
 
@@ -274,7 +274,8 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
                 migrate::run_inside(executor, keyspace, batch.session.db, &args, reply);
             } else if !is_done {
                 let shards = keyspace.parts().iter().map(|part| executor.describe(part)).collect();
-                run_inside(&executor.server, &mut batch, Inside { command, args, shards }, reply);
+                let at_hand = AtHand::of(command, keyspace.parts(), shards);
+                run_inside(&executor.server, &mut batch, Inside { command, args, at_hand }, reply);
             }
         }
         _ => {

@@ -17,7 +17,7 @@ use crate::blocked::{self, Waited};
 use crate::clock;
 use crate::envelope::tell;
 use crate::gate::cluster::view_of;
-use crate::gossip::{ClusterShared, DescribeLinks, key_counts};
+use crate::gossip::{ClusterShared, DescribeLinks};
 use crate::replication_log::{Facts, FollowerFacts, Inject};
 
 /// How long SETSLOT waits for replicas if it does not say.
@@ -190,13 +190,13 @@ fn wrong_arguments(request: &Request) -> CommandError {
 
 /// Keys in all databases.
 async fn keys_of_all(request: &Request) -> u64 {
-    let shards = super::actor::describe_shards(&request.server).await;
+    let shards = request.describe_shards().await;
     shards.iter().flat_map(|shard| &shard.databases).map(|database| database.keys).sum()
 }
 
 /// Keys of a slot in all databases.
 async fn keys_of_slot(request: &Request, slot: Slot) -> u64 {
-    key_counts(&request.server, vec![slot]).await.first().map_or(0, |(_, keys)| *keys)
+    request.slot_keys(vec![slot]).await.first().map_or(0, |(_, keys)| *keys)
 }
 
 async fn describe_slots(request: &mut Request, batch: &Batch, cluster: &Arc<ClusterShared>) -> Outcome {
@@ -446,7 +446,10 @@ async fn set_slot(request: &mut Request, batch: &mut Batch, cluster: &Arc<Cluste
         }
         timeout_ms = timeout;
     }
-    if from_client && request.inside.is_none() {
+    if from_client && request.is_inside() {
+        // Nobody can wait for replicas here.
+        tell(request.server.replication_log(), Inject { words: request.args.clone() });
+    } else if from_client {
         replicas_first(request, batch, timeout_ms).await?;
     }
     cluster

@@ -36,13 +36,16 @@ use std::time::{Duration, Instant};
 
 use skuld::commands::Command;
 use skuld::commands::context::CommandError;
+use skuld::keyspace::Part;
 use skuld::resp::Reply;
+use skuld::slot::{SLOTS, Slot};
 
 use crate::batch::Batch;
 use crate::clock;
 use crate::command_log::command_ended;
 use crate::envelope::tell;
 use crate::executor::settle_reply_mode;
+use crate::gossip::key_counts;
 use crate::migration;
 use crate::monitor::{self, Runner};
 use crate::server::ServerRef;
@@ -65,18 +68,39 @@ pub struct Request {
     pub reply: Reply,
     /// Where the command's own reply begins in `reply`.
     from: usize,
-    /// Runs inside a transaction or a script: nothing can be waited for. The figures of the shards concerned.
-    inside: Option<Vec<ShardDescription>>,
+    /// Runs inside a transaction or a script: nothing can be waited for. What is known of the shards concerned.
+    inside: Option<AtHand>,
     /// How long its client was blocked: no time that the command took.
     pub waited_nanos: u64,
+}
+
+/// What is known of the shards whose tables are at hand, without asking them.
+pub struct AtHand {
+    /// Their figures.
+    pub shards: Vec<ShardDescription>,
+    /// Keys of each of their slots, in all databases, for commands that ask for them.
+    pub slot_keys: Vec<(Slot, u64)>,
+}
+
+impl AtHand {
+    /// Looks at these parts for a command.
+    pub fn of(command: &Command, parts: &[Part], shards: Vec<ShardDescription>) -> Self {
+        let mut slot_keys = Vec::new();
+        if matches!(command.name, "cluster|setslot" | "cluster|slot-stats") {
+            let slots = (0..SLOTS as u16).map(Slot);
+            slot_keys.extend(slots.filter_map(|slot| {
+                parts.iter().find(|part| part.owns(slot)).map(|part| (slot, part.keys_in_slot(slot)))
+            }));
+        }
+        Self { shards, slot_keys }
+    }
 }
 
 /// A server command of a transaction or a script.
 pub struct Inside {
     pub command: &'static Command,
     pub args: Vec<Vec<u8>>,
-    /// The figures of the shards whose tables are at hand.
-    pub shards: Vec<ShardDescription>,
+    pub at_hand: AtHand,
 }
 
 /// The result of a server command: its reply is in the request's writer, or it is refused.
@@ -95,8 +119,20 @@ impl Request {
     /// The figures of all shards, as far as they can be had without waiting if nothing can be waited for.
     async fn describe_shards(&self) -> Vec<ShardDescription> {
         match &self.inside {
-            Some(shards) => shards.clone(),
+            Some(at_hand) => at_hand.shards.clone(),
             None => describe_shards(&self.server).await,
+        }
+    }
+
+    /// Keys of each of these slots, in all databases.
+    async fn slot_keys(&self, slots: Vec<Slot>) -> Vec<(Slot, u64)> {
+        match &self.inside {
+            None => key_counts(&self.server, slots).await,
+            Some(at_hand) => {
+                let counts = &at_hand.slot_keys;
+                let count = |slot: &Slot| counts.binary_search_by_key(slot, |(slot, _)| *slot).ok();
+                slots.iter().filter_map(|slot| count(slot).map(|at| counts[at])).collect()
+            }
         }
     }
 
@@ -177,7 +213,7 @@ pub fn run(server: ServerRef, mut batch: Box<Batch>) -> Ran {
 /// them need nobody else for their reply; one that does is refused. The reply, or the error, is appended to `reply`. The caller
 /// counts the command and checks whether it is allowed there.
 pub fn run_inside(server: &ServerRef, batch: &mut Batch, inside: Inside, reply: &mut Reply) {
-    let Inside { command, args, shards } = inside;
+    let Inside { command, args, at_hand } = inside;
     let from = reply.len();
     let reply_so_far = std::mem::replace(reply, Reply::new(batch.session.protocol));
     let mut request = Request {
@@ -186,7 +222,7 @@ pub fn run_inside(server: &ServerRef, batch: &mut Batch, inside: Inside, reply: 
         args,
         reply: reply_so_far,
         from,
-        inside: Some(shards),
+        inside: Some(at_hand),
         waited_nanos: 0,
     };
     let outcome = {

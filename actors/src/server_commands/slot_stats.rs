@@ -8,7 +8,7 @@ use skuld::resp::decode::parse_integer;
 use skuld::slot::{SLOTS, Slot};
 
 use super::{Outcome, Request};
-use crate::gossip::{ClusterShared, key_counts};
+use crate::gossip::ClusterShared;
 use crate::slot_stats::Shown;
 
 /// What slots are ordered by.
@@ -112,7 +112,7 @@ pub async fn run(request: &mut Request, cluster: &Arc<ClusterShared>) -> Outcome
 }
 
 async fn lines(request: &Request, cluster: &ClusterShared, slots: Vec<Slot>) -> Vec<Line> {
-    let counts = key_counts(&request.server, slots).await;
+    let counts = request.slot_keys(slots).await;
     counts.into_iter().map(|(slot, keys)| (slot, keys, cluster.slot_stats.shown(slot))).collect()
 }
 

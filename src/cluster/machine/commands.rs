@@ -144,6 +144,7 @@ impl Machine {
         }
         self.migrating.clear();
         self.importing.clear();
+        self.strangers.clear();
         self.granted = SlotBitmap::default();
         self.reset_manual_failover();
         for slot in 0..SLOTS as u16 {

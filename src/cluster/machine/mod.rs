@@ -248,6 +248,8 @@ pub struct Machine {
     unclaimed: SlotBitmap,
     migrating: BTreeMap<u16, NodeIndex>,
     importing: BTreeMap<u16, NodeIndex>,
+    /// Those of this replica's primary whose other node is not known yet.
+    strangers: Vec<setslot::OpenSlot>,
     /// Slots that this node has handed over by an atomic migration: their next claim is believed whatever its epoch.
     granted: SlotBitmap,
     pub current_epoch: u64,
@@ -287,6 +289,7 @@ impl Machine {
             unclaimed: SlotBitmap::default(),
             migrating: BTreeMap::new(),
             importing: BTreeMap::new(),
+            strangers: Vec::new(),
             granted: SlotBitmap::default(),
             current_epoch: 0,
             last_vote_epoch: 0,
@@ -473,6 +476,9 @@ impl Machine {
         self.nodes[index] = Some(node);
         self.by_id.insert(id, index);
         self.todo.changed = true;
+        if !self.strangers.is_empty() {
+            self.open_slots_of_stranger(index);
+        }
         index
     }
 

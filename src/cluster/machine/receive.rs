@@ -333,6 +333,7 @@ impl Machine {
             node.id = header.sender;
             node.flags &= !flag::HANDSHAKE;
             node.flags |= if header.replica_of.is_some() { flag::REPLICA } else { flag::PRIMARY };
+            self.open_slots_of_stranger(index);
             let name = self.name(index);
             self.log(Level::Debug, format!("Handshake with node {name} completed."));
             self.save_later();

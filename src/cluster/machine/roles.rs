@@ -55,6 +55,7 @@ impl Machine {
             self.migrating.clear();
             self.importing.clear();
         }
+        self.strangers.clear();
         self.me_mut().primary = Some(index);
         self.me_mut().shard_id = self.node(index).shard_id;
         self.add_replica(index, self.me);

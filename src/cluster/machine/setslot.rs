@@ -12,6 +12,14 @@ pub enum SetSlot {
     Node(Vec<u8>),
 }
 
+/// An open slot of this replica's primary, given to or taken from a node that this one has not heard of yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenSlot {
+    slot: u16,
+    imports: bool,
+    id: NodeId,
+}
+
 impl Machine {
     /// Whether the order could be carried out, without carrying it out: so that a primary does not send its replicas
     /// what it will refuse itself. `keys`: how many the slot has here.
@@ -72,17 +80,32 @@ impl Machine {
             return;
         }
         let (mut migrating, mut importing) = (BTreeMap::new(), BTreeMap::new());
+        self.strangers.clear();
         for word in text.split(',').filter(|word| !word.is_empty()) {
             let Some(place) = word.find(['<', '>']) else { continue };
             let slot = word[..place].parse().ok().filter(|slot| usize::from(*slot) < SLOTS);
-            let node = NodeId::parse(&word.as_bytes()[place + 1..]).and_then(|id| self.find(&id));
-            let (Some(slot), Some(node)) = (slot, node) else { continue };
-            let slots = if word.as_bytes()[place] == b'<' { &mut importing } else { &mut migrating };
-            slots.insert(slot, node);
+            let id = NodeId::parse(&word.as_bytes()[place + 1..]);
+            let (Some(slot), Some(id)) = (slot, id) else { continue };
+            let imports = word.as_bytes()[place] == b'<';
+            let slots = if imports { &mut importing } else { &mut migrating };
+            match self.find(&id) {
+                Some(node) => drop(slots.insert(slot, node)),
+                None => self.strangers.push(OpenSlot { slot, imports, id }),
+            }
         }
         (self.migrating, self.importing) = (migrating, importing);
         self.save_later();
         self.finish();
+    }
+
+    /// A node that open slots name has become known.
+    pub(super) fn open_slots_of_stranger(&mut self, index: NodeIndex) {
+        let id = self.node(index).id;
+        for open in self.strangers.extract_if(.., |open| open.id == id) {
+            let slots = if open.imports { &mut self.importing } else { &mut self.migrating };
+            slots.entry(open.slot).or_insert(index);
+        }
+        self.save_later();
     }
 
     /// Carries the order out.
@@ -95,6 +118,7 @@ impl Machine {
             }
             SetSlot::Stable => self.me,
         };
+        self.strangers.retain(|open| open.slot != slot.0);
         match action {
             SetSlot::Migrating(_) => {
                 self.notice(format!("Migrating slot {} to node {}", slot.0, self.name(index)));
@@ -152,5 +176,29 @@ impl Machine {
             }
             self.todo.broadcast = true;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_slot_waits_for_the_node_it_names() {
+        let mut machine = Machine::new(Settings::default(), Facts::default(), 1);
+        let mut rng = Rng::new(2);
+        let mut node = || Node::new(NodeId::random(&mut rng), NodeId::random(&mut rng), flag::PRIMARY, 0);
+        let (primary, stranger) = (node(), node());
+        let primary = machine.add_node(primary);
+        machine.follow(primary, false, false);
+        let (known, unknown) = (machine.node(primary).id, stranger.id);
+        let text = format!("609<{unknown},610>{unknown},700>{known},");
+        machine.adopt_open_slots(Facts::default(), &text);
+        assert_eq!(machine.migrating, BTreeMap::from([(700, primary)]));
+        assert!(machine.importing.is_empty());
+        let stranger = machine.add_node(stranger);
+        assert_eq!(machine.migrating, BTreeMap::from([(610, stranger), (700, primary)]));
+        assert_eq!(machine.importing, BTreeMap::from([(609, stranger)]));
+        assert!(machine.strangers.is_empty());
     }
 }

@@ -13,6 +13,8 @@ const REJOIN_MS: (i64, i64) = (500, 5000);
 pub(super) struct StateChecks {
     first: i64,
     minority: i64,
+    /// Why the cluster is down, as it was last told.
+    told: Option<&'static str>,
 }
 
 impl Machine {
@@ -52,6 +54,8 @@ impl Machine {
         }
         let state = if reason.is_none() { ClusterState::Ok } else { ClusterState::Fail };
         if state == self.state {
+            // It may be down for another reason than before.
+            self.tell_why_down(reason);
             return;
         }
         let rejoin = self.settings.node_timeout.clamp(REJOIN_MS.0, REJOIN_MS.1);
@@ -59,10 +63,15 @@ impl Machine {
             return;
         }
         self.notice(format!("Cluster state changed: {}", state.name()));
-        if let Some(reason) = reason {
-            self.log(Level::Verbose, format!("Cluster is currently down: {reason}"));
-        }
+        self.tell_why_down(reason);
         self.state = state;
         self.todo.changed = true;
+    }
+
+    fn tell_why_down(&mut self, reason: Option<&'static str>) {
+        if let Some(reason) = reason.filter(|_| self.state_checks.told != reason) {
+            self.log(Level::Verbose, format!("Cluster is currently down: {reason}"));
+        }
+        self.state_checks.told = reason;
     }
 }

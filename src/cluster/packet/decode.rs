@@ -35,6 +35,8 @@ pub enum Invalid {
     Light(Kind),
     #[error("Received invalid {} packet of length {length} but expected length {expected}", .kind.name())]
     Length { kind: Kind, length: usize, expected: usize },
+    #[error("Received invalid {} packet with gossip count {count} that exceeds total packet length ({length})", .kind.name())]
+    GossipCount { kind: Kind, count: usize, length: usize },
     #[error("Received invalid {} packet with {what} that exceeds total packet length ({length})", .kind.name())]
     Exceeds { kind: Kind, what: &'static str, length: usize },
     #[error("Received a {} packet without proper padding ({length} bytes)", .kind.name())]
@@ -145,7 +147,7 @@ fn gossip(kind: Kind, bytes: &[u8]) -> Result<Body, Invalid> {
     let count = usize::from(number16(bytes, 14));
     let end = HEADER_BYTES + count * GOSSIP_BYTES;
     if end > length {
-        return Err(Invalid::Length { kind, length, expected: end });
+        return Err(Invalid::GossipCount { kind, count, length });
     }
     let entries = bytes[HEADER_BYTES..end].chunks_exact(GOSSIP_BYTES).map(entry).collect();
     let mut extensions = Vec::new();

@@ -168,7 +168,7 @@ fn bad_packets_are_told_apart() {
     assert_eq!(with(8, &[0, 2]), Err(Invalid::Version(2)));
     assert_eq!(with(12, &[0, 11]), Err(Invalid::UnknownKind(11)));
     assert_eq!(with(12, &[0x80, 0]), Err(Invalid::Light(Kind::Ping)));
-    assert!(matches!(with(14, &[0, 9]), Err(Invalid::Length { .. })));
+    assert!(matches!(with(14, &[0, 9]), Err(Invalid::GossipCount { count: 9, .. })));
     assert!(matches!(with(HEADER_BYTES, &[0, 0, 0, 9]), Err(Invalid::Padding { .. })));
     assert!(matches!(with(HEADER_BYTES, &[0, 0, 0, 0]), Err(Invalid::Exceeds { .. })));
     assert!(matches!(with(HEADER_BYTES, &[0, 0, 1, 0]), Err(Invalid::Exceeds { .. })));

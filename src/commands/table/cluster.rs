@@ -30,7 +30,7 @@ pub static ROWS: &[CommandSpec] = &[
             string("type").token("TYPE").optional(),
             integer("slot").token("SLOT").optional(),
         ])
-        .scope(Scope::Keys)
+        .scope(Scope::SlotWalk)
         .handler(Handler::Engine(cluster::clusterscan)),
     command("readonly", 1, Group::Cluster, "3.0.0")
         .summary("Lets this connection read from a replica.")

@@ -48,7 +48,8 @@ fn rows_are_consistent_with_themselves() {
         assert_ne!(command.arity, 0, "{name}");
         assert!(!(command.flags.has(WRITE) && command.flags.has(READONLY)), "{name}");
         assert!(!command.docs.summary.is_empty() && !command.docs.since.is_empty(), "{name}");
-        assert_eq!(!command.keys.is_empty(), command.scope == Scope::Keys, "{name}");
+        let has_keys = matches!(command.scope, Scope::Keys | Scope::SlotWalk);
+        assert_eq!(!command.keys.is_empty(), has_keys, "{name}");
         assert_eq!(
             command.categories.contains(Categories::FAST),
             !command.categories.contains(Categories::SLOW),
