@@ -4,6 +4,7 @@
 //! - `SKULD_SEED`: another seed for them
 //! - `SKULD_TRACKED_KEYS`: keys that clients write on a writable replica in the switch-over (20,000)
 
+mod replication_faults;
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwapOption;
 use skuld::export::{Chunk, Format, LANES, Lane};
@@ -32,6 +32,8 @@ const WINDOW: u64 = 8 << 20;
 /// The exports under way, by lane.
 #[derive(Default)]
 pub struct Exports {
+    /// Those that a FLUSHALL makes pointless, as long as somebody reads them.
+    pointless_if_flushed: Mutex<Vec<Weak<Export>>>,
     lanes: [ArcSwapOption<Export>; LANES],
     in_use: Mutex<u8>,
     /// Number of lanes in use; shards look at it once per slice.
@@ -49,7 +51,6 @@ pub struct Export {
     in_flight_max: AtomicU64,
     /// Nobody wants the rest: shards only clear their marks.
     stopped: AtomicBool,
-    ends_at_flushall: bool,
     shards_left: AtomicU16,
     limit: u64,
 }
@@ -64,7 +65,7 @@ enum Piece {
 /// What an export is asked to be.
 pub struct ExportRequest {
     pub format: Format,
-    /// FLUSHALL stops it (a file on its own); otherwise the stream that follows the cut carries the FLUSHALL.
+    /// FLUSHALL stops it: what it would hold is gone.
     pub ends_at_flushall: bool,
     /// Called while nobody runs anything: whatever is sent to other actors here is sent at the cut.
     pub at_cut: Box<dyn FnOnce(&Facts) + Send>,
@@ -100,12 +101,19 @@ impl Exports {
 
     /// Stops the exports that a FLUSHALL makes pointless.
     pub fn flushed_all(&self, server: &Server) {
-        for export in self.lanes.iter().filter_map(ArcSwapOption::load_full) {
-            if export.ends_at_flushall {
-                export.stop();
-                resume(server);
-            }
+        let pointless = self.pointless_if_flushed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for export in pointless.iter().filter_map(Weak::upgrade) {
+            export.stop();
+            resume(server);
         }
+    }
+
+    /// The export is not worth reading to its end after a FLUSHALL.
+    fn ends_at_flushall(&self, export: &Arc<Export>) {
+        let mut pointless =
+            self.pointless_if_flushed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        pointless.retain(|export| export.strong_count() > 0);
+        pointless.push(Arc::downgrade(export));
     }
 
     /// Sends old values to the export they are for.
@@ -240,12 +248,14 @@ impl ExportStream {
                 in_flight: AtomicU64::new(0),
                 in_flight_max: AtomicU64::new(0),
                 stopped: AtomicBool::new(false),
-                ends_at_flushall,
                 shards_left: AtomicU16::new(workers),
                 limit,
             })
         };
         let export = server.exports.claim(make).await;
+        if ends_at_flushall {
+            server.exports.ends_at_flushall(&export);
+        }
         let (reply, facts) = oneshot::channel();
         let (for_task, server_of_task) = (export.clone(), server.clone());
         let task = Box::new(move |keyspace: &mut Keyspace, _: &mut _| {

@@ -344,8 +344,9 @@ impl ReplicationLog {
     fn hand_out(&mut self) {
         self.ask_for_acknowledgements();
         if !self.framed.is_empty() {
+            let wanted_from = self.wanted_from();
             if let Some(backlog) = &mut self.backlog {
-                backlog.resize(self.server.config.load().repl_backlog_size);
+                backlog.keep(self.server.config.load().repl_backlog_size, wanted_from);
                 backlog.push(&self.framed);
             }
             if !self.followers.is_empty() || self.serving.has_awaiting() {
@@ -369,10 +370,14 @@ impl ReplicationLog {
         }
     }
 
-    /// Those who wait for the same snapshot share what is held.
+    /// What the backlog keeps for replicas does not count for eviction.
     fn note_held(&self) {
-        let held = self.followers.iter().map(Follower::held_bytes).max().unwrap_or(0);
-        self.server.eviction.set_held(held);
+        self.server.eviction.set_held(self.held_bytes());
+    }
+
+    /// Bytes that the backlog keeps beyond its size, for replicas that cannot take them yet.
+    fn held_bytes(&self) -> u64 {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.beyond_size() as u64)
     }
 
     /// Keeps the end of the stream from here on.

@@ -121,7 +121,7 @@ fn slot_walk(words: &[&[u8]], workers: u16) -> Route {
     if workers > 1 && !one_slot && words[1] != b"0" {
         return Route::All;
     }
-    Route::Slots(vec![slot_of(words[1])])
+    Route::Slots(smallvec![slot_of(words[1])])
 }
 
 /// Whether the reply holds figures of all shards, which inside a transaction must be at hand.

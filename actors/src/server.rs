@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing here guards keys; no guard or lock of this module is held across a send.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use actix::Addr;
@@ -105,12 +105,16 @@ pub struct Server {
     /// Role, who listens to effects, offsets.
     pub replication: Replication,
     pub shutdown: crate::shutdown::Shutdown,
+    /// What the process becomes at its end (DEBUG RESTART).
+    pub restart: Mutex<Option<std::process::Command>>,
     /// The cluster this node belongs to; None outside cluster mode. Set once at start.
     pub cluster: Option<Arc<ClusterShared>>,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
     /// DEBUG PAUSE-CRON: looks around, and what signals ask for, wait.
     pub periodic_work_paused: AtomicBool,
+    /// DEBUG SLEEP: until then nobody hears of this server, Unix milliseconds.
+    asleep_until_ms: AtomicI64,
     /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may call what is not meant for them.
     pub scripts_may_call_all: AtomicBool,
     /// Workers, fixed at start.
@@ -161,13 +165,26 @@ impl Server {
             migrations: Migrations::default(),
             replication: Replication::default(),
             shutdown: crate::shutdown::Shutdown::default(),
+            restart: Mutex::default(),
             cluster: None,
             active_expire: AtomicBool::new(true),
             periodic_work_paused: AtomicBool::new(false),
+            asleep_until_ms: AtomicI64::new(0),
             scripts_may_call_all: AtomicBool::new(false),
             workers,
             config: ArcSwap::from_pointee(config),
         }
+    }
+
+    /// DEBUG SLEEP begins.
+    pub fn sleep_for(&self, time: std::time::Duration) {
+        let end = crate::clock::unix_ms().saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+        self.asleep_until_ms.fetch_max(end, Ordering::Relaxed);
+    }
+
+    /// Whether it still lasts.
+    pub fn is_asleep(&self) -> bool {
+        crate::clock::unix_ms() < self.asleep_until_ms.load(Ordering::Relaxed)
     }
 
     pub fn shard(&self, index: u16) -> &Addr<Shard> {

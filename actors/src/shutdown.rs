@@ -326,5 +326,12 @@ fn end(server: &ServerRef) -> ! {
         let _ = std::fs::remove_file(&*config.unixsocket.to_str());
     }
     tracing::warn!("Valkey is now ready to exit, bye bye...");
+    let next = server.restart.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    if let Some(mut command) = next {
+        use std::os::unix::process::CommandExt;
+        // Returns only if it fails.
+        tracing::warn!("Restarting failed: {}", command.exec());
+        std::process::exit(1);
+    }
     std::process::exit(0);
 }

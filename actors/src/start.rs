@@ -39,9 +39,15 @@ pub fn command_line() -> (String, Vec<std::ffi::OsString>) {
     (program, arguments.into_iter().map(OsStringExt::from_vec).collect())
 }
 
+/// How many milliseconds DEBUG RESTART has the next program wait before it begins.
+pub const WAIT_VARIABLE: &str = "SKULD_RESTART_WAIT_MS";
+
 /// Runs the server; returns only by ending the process.
 pub fn main() {
     memory::register_thread();
+    if let Some(ms) = std::env::var(WAIT_VARIABLE).ok().and_then(|ms| ms.parse().ok()) {
+        std::thread::sleep(std::time::Duration::from_millis(ms));
+    }
     let mut arguments = std::env::args_os().map(OsStringExt::into_vec);
     let program = arguments.next().unwrap_or_else(|| b"skuld-server".to_vec());
     let program = String::from_utf8_lossy(&program).into_owned();

@@ -1,56 +1,70 @@
 //! The last bytes of the stream (spec page replication.md, section 8.3).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Bytes of one piece, from which on pieces are not put together any more.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// The end of the stream, at least as much as configured, given up in whole pieces.
+/// The end of the stream, at least as much as configured and as somebody still has to get, given up in whole pieces.
 #[derive(Debug)]
 pub struct Backlog {
-    pieces: VecDeque<Vec<u8>>,
-    /// Bytes in `pieces`.
+    /// All but the last are whole: whoever gets them shares them.
+    whole: VecDeque<Arc<[u8]>>,
+    last: Vec<u8>,
+    /// Bytes in all of them.
     held: usize,
     size: usize,
     /// Offset of the first byte held, or of the next byte while there is none.
     first: i64,
+    /// From here on it is still wanted, however much that is.
+    wanted_from: i64,
 }
 
 impl Backlog {
     /// An empty backlog of a stream whose next byte has offset `next`; it keeps at least `size` bytes.
     pub fn new(size: u64, next: i64) -> Self {
-        Self { pieces: VecDeque::new(), held: 0, size: size as usize, first: next }
+        Self {
+            whole: VecDeque::new(),
+            last: Vec::new(),
+            held: 0,
+            size: size as usize,
+            first: next,
+            wanted_from: i64::MAX,
+        }
     }
 
     /// Adds the next bytes of the stream.
     pub fn push(&mut self, mut bytes: &[u8]) {
+        self.last.reserve_exact(PIECE_BYTES - self.last.len());
         while !bytes.is_empty() {
-            match self.pieces.back_mut().filter(|last| last.len() < PIECE_BYTES) {
-                Some(last) => {
-                    let part = bytes.len().min(PIECE_BYTES - last.len());
-                    last.extend_from_slice(&bytes[..part]);
-                    self.held += part;
-                    bytes = &bytes[part..];
-                }
-                None => self.pieces.push_back(Vec::with_capacity(PIECE_BYTES)),
+            let part = bytes.len().min(PIECE_BYTES - self.last.len());
+            self.last.extend_from_slice(&bytes[..part]);
+            self.held += part;
+            bytes = &bytes[part..];
+            if self.last.len() == PIECE_BYTES {
+                self.whole.push_back(self.last.as_slice().into());
+                self.last.clear();
             }
         }
         self.trim();
     }
 
     fn trim(&mut self) {
-        while let Some(oldest) = self.pieces.front()
+        while let Some(oldest) = self.whole.front()
             && self.held - oldest.len() >= self.size
+            && self.first + oldest.len() as i64 <= self.wanted_from
         {
             self.held -= oldest.len();
             self.first += oldest.len() as i64;
-            self.pieces.pop_front();
+            self.whole.pop_front();
         }
     }
 
-    /// Keeps another number of bytes from now on.
-    pub fn resize(&mut self, size: u64) {
+    /// Keeps another number of bytes from now on, and all from the offset `wanted_from` on.
+    pub fn keep(&mut self, size: u64, wanted_from: i64) {
         self.size = size as usize;
+        self.wanted_from = wanted_from;
         self.trim();
     }
 
@@ -70,22 +84,39 @@ impl Backlog {
 
     /// Bytes of memory taken.
     pub fn memory_bytes(&self) -> usize {
-        self.pieces.len() * PIECE_BYTES + self.pieces.capacity() * size_of::<Vec<u8>>()
+        let whole = self.whole.len() * PIECE_BYTES + self.whole.capacity() * size_of::<Arc<[u8]>>();
+        whole + self.last.capacity()
+    }
+
+    /// How much of that is there because somebody still has to get it, bytes.
+    pub fn beyond_size(&self) -> usize {
+        self.memory_bytes().saturating_sub(self.size.max(PIECE_BYTES))
     }
 
     /// Everything from offset `from` on, or `None` if it does not reach back so far (or that is yet to come).
     pub fn since(&self, from: i64) -> Option<Vec<u8>> {
+        Some(self.pieces_since(from)?.concat())
+    }
+
+    /// The same in pieces, most of them shared.
+    pub fn pieces_since(&self, from: i64) -> Option<Vec<Arc<[u8]>>> {
         let mut skip = usize::try_from(from.checked_sub(self.first)?).ok()?;
         if skip > self.held {
             return None;
         }
-        let mut out = Vec::with_capacity(self.held - skip);
-        for piece in &self.pieces {
-            let from = skip.min(piece.len());
-            out.extend_from_slice(&piece[from..]);
-            skip -= from;
+        let mut pieces = Vec::new();
+        for piece in &self.whole {
+            if skip == 0 {
+                pieces.push(piece.clone());
+            } else if skip < piece.len() {
+                pieces.push(piece[skip..].into());
+            }
+            skip = skip.saturating_sub(piece.len());
         }
-        Some(out)
+        if skip < self.last.len() {
+            pieces.push(self.last[skip..].into());
+        }
+        Some(pieces)
     }
 }
 
@@ -111,8 +142,15 @@ mod tests {
         }
         assert_eq!(backlog.since(backlog.first() - 1), None);
         assert_eq!(backlog.since(next + 1), None);
-        backlog.resize(16 * 1024);
+        backlog.keep(16 * 1024, i64::MAX);
         assert!(backlog.len() < 40_000);
         assert_eq!(backlog.first() + backlog.len() as i64, next);
+        let wanted = backlog.first() + 5;
+        backlog.keep(16 * 1024, wanted);
+        backlog.push(&stream);
+        assert_eq!(backlog.since(wanted).map(|bytes| bytes.len() as i64), Some(next + 200_000 - wanted));
+        assert!(backlog.beyond_size() > 150_000);
+        backlog.keep(16 * 1024, i64::MAX);
+        assert_eq!(backlog.since(wanted), None);
     }
 }

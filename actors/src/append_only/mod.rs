@@ -18,6 +18,7 @@ mod rewrite;
 pub mod state;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
@@ -74,6 +75,12 @@ pub struct ReloadAof {
     pub reply: oneshot::Sender<Result<(), load::Refused>>,
 }
 
+/// Append again, with this file, which holds all that is in memory, as the base. Answers whether that could be done.
+pub struct AdoptBase {
+    pub file: PathBuf,
+    pub reply: oneshot::Sender<bool>,
+}
+
 /// Delete what rewrites have left behind (`aof-disable-auto-gc no`).
 pub struct DeleteHistory {
     pub reply: oneshot::Sender<()>,
@@ -110,6 +117,7 @@ crate::receives!(AppendOnlyFile:
     Beat = 7,
     ReloadAof = 8,
     DeleteHistory = 9,
+    AdoptBase = 10,
 );
 
 const BEAT: Duration = Duration::from_millis(100);
@@ -357,6 +365,54 @@ impl Receive<Opened> for AppendOnlyFile {
     }
 }
 
+impl Receive<AdoptBase> for AppendOnlyFile {
+    fn receive(&mut self, AdoptBase { file, reply }: AdoptBase, ctx: &mut Context<Self>) {
+        if self.state != State::Off || self.rewrite.is_some() {
+            let _ = reply.send(false);
+            return;
+        }
+        let config = self.server.config.load_full();
+        let directory = Directory::of(&config);
+        let mut manifest = self.manifest.clone();
+        let base = manifest.next_base(&directory.name, "rdb");
+        manifest.retire_before(u64::MAX);
+        let part = manifest.next_incremental(&directory.name);
+        let target = directory.file(&base.name);
+        let moved = directory.create().and_then(|()| std::fs::rename(&file, &target)).inspect_err(|e| {
+            tracing::warn!(
+                "Error trying to rename the RDB file {} into {}: {}",
+                file.display(),
+                target.display(),
+                os_text(e)
+            );
+        });
+        let written = moved.and_then(|()| {
+            let written = directory.open(&part.name).and_then(|_| directory.write_manifest(&manifest));
+            if written.is_err() {
+                // It is what a restart would load. If it cannot go back, a rewrite makes another one soon.
+                let _ = std::fs::rename(&target, &file);
+            }
+            written
+        });
+        if written.is_err() {
+            let _ = reply.send(false);
+            return;
+        }
+        tracing::info!("Reused RDB file from primary sync as AOF base file: {}", base.name);
+        if !config.aof_disable_auto_gc {
+            // A failure is in the log; the files harm nobody.
+            let _ = directory.delete_history(&mut manifest);
+        }
+        let (opened, is_open) = oneshot::channel();
+        tell(&ctx.address(), Opened { manifest, reply: opened });
+        let answer = async move {
+            // Who asked may have gone.
+            let _ = reply.send(is_open.await.is_ok());
+        };
+        ctx.spawn(answer.into_actor(self));
+    }
+}
+
 impl Receive<EnableAof> for AppendOnlyFile {
     fn receive(&mut self, EnableAof { reply }: EnableAof, ctx: &mut Context<Self>) {
         let answer = if self.state != State::Off {
@@ -479,7 +535,11 @@ impl Receive<ReloadAof> for AppendOnlyFile {
             restore::data_replaced(&server, false).await;
             crate::persistence::loader::clear(&server).await;
             let directory = Directory::of(&server.config.load());
-            let result = load::load(&server, &directory, &manifest).await;
+            let result = match manifest.to_load().next() {
+                Some(_) => load::load(&server, &directory, &manifest).await,
+                // Nothing was ever appended.
+                None => Err(load::Refused),
+            };
             restore::data_loaded(&server);
             if let (Some(writer), Some(part)) = (writer, manifest.incremental.last()) {
                 replication::listen(&server, bit::COMMANDS).await;
@@ -571,11 +631,19 @@ pub async fn stop(server: &ServerRef) {
     let _ = stopped.await;
 }
 
-/// Begins to append again, with a new base, if the configuration says so and it was stopped.
-pub async fn resume(server: &ServerRef) {
+/// Begins to append again, with a new base, if the configuration says so and it was stopped. The base is this file, if all
+/// that is in memory is in it.
+pub async fn resume(server: &ServerRef, file: Option<PathBuf>) {
     const ATTEMPTS: u32 = 10;
     if !server.config.load().appendonly || server.persistence.aof.enabled.load(Ordering::Relaxed) {
         return;
+    }
+    if let Some(file) = file.filter(|_| server.config.load().aof_use_rdb_preamble) {
+        let (reply, adopted) = oneshot::channel();
+        tell(server.append_only(), AdoptBase { file, reply });
+        if adopted.await == Ok(true) {
+            return;
+        }
     }
     for attempt in 1..=ATTEMPTS {
         let (reply, enabled) = oneshot::channel();

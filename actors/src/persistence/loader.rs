@@ -69,6 +69,8 @@ pub struct Loaded {
     pub rest: Vec<u8>,
     /// Length of the file itself, bytes.
     pub length: u64,
+    /// The file it is, if it may be given away.
+    pub file: Option<std::path::PathBuf>,
 }
 
 impl Loaded {

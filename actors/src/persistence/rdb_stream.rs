@@ -25,7 +25,7 @@ use crate::server::{Server, ServerRef};
 pub struct RdbOptions {
     /// The base of an append-only file.
     pub aof_base: bool,
-    /// FLUSHALL stops it; not for what is followed by the stream of commands.
+    /// FLUSHALL stops it.
     pub ends_at_flushall: bool,
     /// Fields such as `repl-id`, written behind the usual ones; asked for after the cut.
     pub aux: Vec<(Vec<u8>, Vec<u8>)>,

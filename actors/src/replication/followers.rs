@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use skuld::config::CLASS_REPLICA;
+use skuld::replication::backlog::Backlog;
 use skuld::replication::peer::{Content, Peer, VERSION_OF_OWN_FILES};
 
 use crate::clients::ClientShared;
@@ -63,27 +64,36 @@ pub struct Follower {
     held: Held,
 }
 
-/// Pieces of the stream that a replica cannot take yet.
-#[derive(Clone, Default)]
+/// The part of the stream that a replica cannot take yet; the backlog keeps it.
+#[derive(Clone, Copy, Default)]
 pub struct Held {
-    pub pieces: Vec<Arc<[u8]>>,
+    /// Offset of its first byte.
+    from: i64,
     bytes: u64,
     over_soft_since_ms: Option<i64>,
 }
 
 impl Held {
+    /// What comes from this offset on.
+    pub fn since(from: i64) -> Self {
+        Self { from, ..Self::default() }
+    }
+
+    pub fn from(&self) -> i64 {
+        self.from
+    }
+
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.bytes == 0
     }
 
-    /// Keeps one more piece. False if that is more than the output-buffer limit for replicas allows.
-    pub fn add(&mut self, server: &Server, piece: &Arc<[u8]>) -> bool {
-        self.bytes += piece.len() as u64;
-        self.pieces.push(piece.clone());
+    /// There is one more piece of so many bytes. False if that is more than the output-buffer limit for replicas allows.
+    pub fn add(&mut self, server: &Server, bytes: usize) -> bool {
+        self.bytes += bytes as u64;
         let config = server.config.load();
         let limit = &config.client_output_buffer_limit[CLASS_REPLICA];
         // What the backlog holds anyway costs nothing.
@@ -193,7 +203,7 @@ impl Follower {
                 if self.peer.rdb_only {
                     return true;
                 }
-                let stays = self.held.add(server, piece);
+                let stays = self.held.add(server, piece.len());
                 if !stays {
                     tracing::warn!(
                         "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer limits.",
@@ -212,21 +222,30 @@ impl Follower {
         self.stage = other.stage;
         self.job = other.job;
         self.from_file = other.from_file;
-        self.held.clone_from(&other.held);
+        self.held = other.held;
+    }
+
+    /// Its snapshot ends at this offset: what comes behind it is kept for it.
+    pub fn hold_from(&mut self, offset: i64) {
+        self.offset = offset;
+        self.held = Held::since(offset + 1);
     }
 
     /// The replica can take the stream: it gets what was held.
-    pub fn go_online(&mut self) {
+    pub fn go_online(&mut self, backlog: Option<&Backlog>) {
         self.stage = Stage::Online;
         self.heard_ms = clock::unix_ms();
-        for piece in std::mem::take(&mut self.held).pieces {
-            self.send(piece);
+        match backlog.and_then(|backlog| backlog.pieces_since(self.held.from)) {
+            Some(pieces) => pieces.into_iter().for_each(|piece| self.send(piece)),
+            // The stream is another one by now.
+            None => self.disconnect(),
         }
     }
 
-    /// Bytes of the stream held until it can take them.
-    pub fn held_bytes(&self) -> u64 {
-        self.held.bytes
+    /// Where the part of the stream begins that is kept for it, if it waits for one.
+    pub fn wants_from(&self) -> Option<i64> {
+        let waits = matches!(self.stage, Stage::Writing | Stage::Sending | Stage::Sent);
+        (waits && !self.peer.rdb_only).then_some(self.held.from)
     }
 
     /// Bytes on their way to the socket.

@@ -5,7 +5,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use skuld::replication::peer::{Content, Peer, VERSION_OF_OWN_FILES};
@@ -44,6 +44,15 @@ pub struct Job {
 
 const LAST_DROPPED: &str = "Diskless rdb transfer, last replica dropped, killing fork child.";
 
+/// FLUSHALL has made the snapshot worthless.
+const ENDED: &str = "Background RDB transfer terminated by signal 10";
+
+/// Between two looks at whether a replica that takes nothing has had its time.
+const TIMEOUT_LOOK: Duration = Duration::from_millis(100);
+
+/// The end of a snapshot is in the sockets by then, if the replicas read.
+const LEAVES_WITHIN: Duration = Duration::from_millis(200);
+
 /// Bytes read from the file at once.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -65,10 +74,11 @@ pub async fn run(server: ServerRef, job: Job) {
         Ok(()) => {}
         Err(reason) if reason == LAST_DROPPED => {
             tracing::info!("{reason}");
-            tracing::warn!("Background RDB transfer terminated by signal 10");
+            tracing::warn!("{ENDED}");
         }
         Err(reason) => tracing::warn!("{reason}"),
     }
+    server.replication.about_to_pause.store(false, Ordering::Relaxed);
     state.syncing.store(false, Ordering::Relaxed);
     state.last_save_seconds.store((clock::unix_ms() - started_ms) / 1000, Ordering::Relaxed);
     tell(server.replication_log(), SnapshotEnded { job: number, failed: sent.is_err() });
@@ -83,7 +93,9 @@ async fn cut(server: &ServerRef, job: &Job) -> Result<(RdbStream, Position), Str
     let (reply, position) = oneshot::channel();
     let (number, log) = (job.number, server.replication_log().clone());
     let old_reader = job.peer.eof && job.peer.version < VERSION_OF_OWN_FILES;
-    let options = RdbOptions { no_checksum: job.peer.skip_checksum || old_reader, ..RdbOptions::default() };
+    // The replicas come again after a FLUSHALL: that takes less than the rest of what is gone.
+    let no_checksum = job.peer.skip_checksum || old_reader;
+    let options = RdbOptions { no_checksum, ends_at_flushall: true, ..RdbOptions::default() };
     let at_cut = Box::new(move |_: &_| tell(&log, SnapshotCut { job: number, db, reply }));
     let mut stream = RdbStream::begin(server.clone(), options, at_cut).await;
     server.persistence.save_keys_total.store(stream.facts().keys(), Ordering::Relaxed);
@@ -124,7 +136,15 @@ async fn to_sockets(server: &ServerRef, job: &Job) -> Result<(), String> {
         tell(server.replication_log(), SnapshotSent { job: job.number });
         return Ok(());
     }
+    let pauses = server.replication.pauses_after_fork.load(Ordering::Relaxed);
+    if pauses && job.peer.rdb_channel {
+        // A forked process would go on with the snapshot while this one stands still.
+        server.replication.about_to_pause.store(true, Ordering::Relaxed);
+    }
     let (mut stream, _) = cut(server, job).await?;
+    if pauses && !job.peer.rdb_channel {
+        super::pause_process(server);
+    }
     let channel =
         if job.peer.rdb_channel { "direct socket to replica" } else { "pipe through parent process" };
     tracing::info!("Background RDB transfer started by pid {} to {channel}", std::process::id());
@@ -139,7 +159,8 @@ async fn to_sockets(server: &ServerRef, job: &Job) -> Result<(), String> {
     };
     let old_reader = job.peer.version < VERSION_OF_OWN_FILES;
     let mut first = true;
-    while let Some(mut bytes) = stream.next().await.map_err(|_| dropped())? {
+    let stopped = || if job.useless.is_cancelled() { dropped() } else { ENDED.to_owned() };
+    while let Some(mut bytes) = stream.next().await.map_err(|_| stopped())? {
         server.persistence.save_keys_done.store(stream.keys_done, Ordering::Relaxed);
         if std::mem::take(&mut first) && old_reader && bytes.len() >= 9 {
             bytes[..9].copy_from_slice(b"REDIS0011");
@@ -152,6 +173,11 @@ async fn to_sockets(server: &ServerRef, job: &Job) -> Result<(), String> {
     feed(server, &mut members, mark.into_bytes().into()).await;
     if !job.peer.rdb_channel {
         tracing::info!("Diskless rdb transfer, done reading from pipe, {} replicas still up.", members.len());
+    }
+    if pauses && job.peer.rdb_channel {
+        // What was handed to the connections leaves meanwhile.
+        tokio::time::sleep(LEAVES_WITHIN).await;
+        super::pause_process(server);
     }
     tracing::info!("Background RDB transfer terminated with success");
     tell(server.replication_log(), SnapshotSent { job: job.number });
@@ -182,17 +208,22 @@ async fn feed(server: &ServerRef, members: &mut Vec<Member>, bytes: Bytes) {
         tell(&member.connection, Feed { bytes: bytes.clone(), room });
         waiting.push(answer);
     }
-    let limit = Duration::from_secs(u64::from(server.config.load().repl_timeout));
+    let begun = Instant::now();
     let mut stays = Vec::new();
-    for (answer, member) in waiting.into_iter().zip(members.iter()) {
-        match tokio::time::timeout(limit, answer).await {
-            Ok(answer) => stays.push(answer.is_ok()),
-            Err(_) => {
+    for (mut answer, member) in waiting.into_iter().zip(members.iter()) {
+        let taken = loop {
+            if let Ok(answer) = tokio::time::timeout(TIMEOUT_LOOK, &mut answer).await {
+                break answer.is_ok();
+            }
+            // It may be set to less meanwhile.
+            let limit = Duration::from_secs(u64::from(server.config.load().repl_timeout));
+            if begun.elapsed() > limit {
                 tracing::warn!("Disconnecting timedout replica (full sync): {}", member.name);
                 tell(&member.connection, Kill { after_replies: false });
-                stays.push(false);
+                break false;
             }
-        }
+        };
+        stays.push(taken);
     }
     let mut stays = stays.into_iter();
     members.retain(|_| stays.next().unwrap_or(false));

@@ -15,7 +15,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use skuld::effects::encode_command;
@@ -339,24 +339,51 @@ impl Wire {
 
     /// The next line without its end.
     pub async fn line(&mut self, limit: Duration) -> Result<Vec<u8>, String> {
-        tokio::time::timeout(limit, async {
-            loop {
-                if let Some(at) = self.buffer.iter().position(|&b| b == b'\n') {
-                    let mut line: Vec<u8> = self.buffer.drain(..=at).collect();
+        tokio::time::timeout(limit, self.next_line())
+            .await
+            .unwrap_or_else(|_| Err("Timeout waiting for the primary".to_owned()))
+    }
+
+    /// The same, for which `repl-timeout` is waited.
+    pub async fn patient_line(&mut self) -> Result<Vec<u8>, String> {
+        let server = self.server.clone();
+        within_repl_timeout(&server, self.next_line())
+            .await
+            .unwrap_or_else(|| Err("Timeout connecting to the PRIMARY...".to_owned()))
+    }
+
+    /// The same, however long it takes.
+    pub async fn next_line(&mut self) -> Result<Vec<u8>, String> {
+        loop {
+            if let Some(at) = self.buffer.iter().position(|&b| b == b'\n') {
+                let mut line: Vec<u8> = self.buffer.drain(..=at).collect();
+                line.pop();
+                if line.last() == Some(&b'\r') {
                     line.pop();
-                    if line.last() == Some(&b'\r') {
-                        line.pop();
-                    }
-                    return Ok(line);
                 }
-                if self.buffer.len() > LINE_MAX {
-                    return Err("a line from the primary is too long".to_owned());
-                }
-                self.read().await?;
+                return Ok(line);
             }
-        })
-        .await
-        .unwrap_or_else(|_| Err("Timeout waiting for the primary".to_owned()))
+            if self.buffer.len() > LINE_MAX {
+                return Err("a line from the primary is too long".to_owned());
+            }
+            self.read().await?;
+        }
+    }
+}
+
+/// Waits for `repl-timeout`, as it is set at the time: None if it was not long enough.
+pub async fn within_repl_timeout<T>(server: &Server, future: impl Future<Output = T>) -> Option<T> {
+    /// Between two looks at the configuration.
+    const LOOK: Duration = Duration::from_millis(100);
+    let begun = Instant::now();
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let Ok(done) = tokio::time::timeout(LOOK, &mut future).await {
+            return Some(done);
+        }
+        if begun.elapsed() > Duration::from_secs(u64::from(server.config.load().repl_timeout)) {
+            return None;
+        }
     }
 }
 
@@ -520,16 +547,15 @@ impl Link {
         let have = self.have.as_ref().map(|have| (have.history.clone(), have.offset + 1));
         let (mut handshake, first) = Handshake::begin(self.introduction(have));
         wire.write(&first).await?;
-        let patience = Duration::from_secs(u64::from(self.server.config.load().repl_timeout));
-        let mut limit = LINE_TIMEOUT;
+        let mut patient = false;
         loop {
-            let line = wire.line(limit).await?;
+            let line = if patient { wire.patient_line().await? } else { wire.line(LINE_TIMEOUT).await? };
             for step in handshake.line(&line) {
                 match step {
                     Step::Send(bytes) => {
                         if bytes.windows(5).any(|w| w == b"PSYNC") {
                             // The primary may have to wait for others before it answers.
-                            limit = patience;
+                            patient = true;
                         }
                         wire.write(&bytes).await?;
                     }

@@ -58,6 +58,10 @@ pub struct Replication {
     pub awaiting_psync: arc_swap::ArcSwap<Vec<u64>>,
     /// How long such a replica may take after the snapshot's connection was closed, seconds.
     pub rdb_client_grace_s: AtomicI64,
+    /// DEBUG PAUSE-AFTER-FORK: the process stops itself where one that forks for a snapshot would.
+    pub pauses_after_fork: AtomicBool,
+    /// Such a stop is to come when the snapshot is sent; until then replicas are not listened to.
+    pub about_to_pause: AtomicBool,
     /// Memory of the backlog and of what waits to be sent to replicas, bytes.
     pub buffer_bytes: AtomicU64,
     /// Replicas that are online and were heard lately (`min-replicas-to-write`).
@@ -91,6 +95,11 @@ impl Replication {
         self.flags() & bit::REPLICA != 0
     }
 
+    /// The same as clients are told: a transaction may have made it one just now.
+    pub fn shows_replica(&self) -> bool {
+        self.flags() & (bit::REPLICA | bit::BECOMING_REPLICA) != 0
+    }
+
     pub fn set(&self, bits: u8) {
         self.flags.fetch_or(bits, Ordering::SeqCst);
     }
@@ -116,6 +125,16 @@ impl Replication {
     pub fn issued(&self) -> u64 {
         self.issued.load(Ordering::Relaxed)
     }
+}
+
+/// Stops the whole process, as DEBUG PAUSE-AFTER-FORK has asked for, until somebody sends it SIGCONT.
+pub fn pause_process(server: &ServerRef) {
+    tracing::info!("Process is about to stop.");
+    if let Err(e) = nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGSTOP) {
+        tracing::warn!("The process cannot stop itself: {e}");
+    }
+    server.replication.about_to_pause.store(false, Ordering::Relaxed);
+    tracing::info!("Process has been continued.");
 }
 
 /// While it lives, nothing of our primary's stream is executed.

@@ -13,7 +13,7 @@ use skuld::replication::payload::{Header, SnapshotEnd, Splitter, header_of, snap
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
-use super::link::{Link, Wire};
+use super::link::{Link, Wire, within_repl_timeout};
 use crate::append_only;
 use crate::clock;
 use crate::configure::os_text;
@@ -123,9 +123,8 @@ pub async fn dual_channel(
         }
     }
     rdb.write(b"SYNC\r\n").await?;
-    let patience = Duration::from_secs(u64::from(server.config.load().repl_timeout));
     let end = loop {
-        let line = rdb.line(patience).await?;
+        let line = rdb.patient_line().await?;
         if line.is_empty() {
             continue;
         }
@@ -141,6 +140,9 @@ pub async fn dual_channel(
             }
         }
     };
+    if server.replication.pauses_after_fork.load(Ordering::Relaxed) {
+        super::pause_process(&server);
+    }
     let SnapshotEnd { offset, history, db, rdb_client } = end;
     let buffering = Buffering { wire: main };
     server.replication.link().snapshot_loaded = false;
@@ -170,11 +172,10 @@ async fn continue_on_main(
     rdb_client: u64,
 ) -> Result<Buffering, String> {
     let mut wire = buffering.wire;
-    let patience = Duration::from_secs(u64::from(link.server.config.load().repl_timeout));
     let mut out = Vec::new();
     encode_command(&mut out, &[b"REPLCONF", b"set-rdb-client-id", rdb_client.to_string().as_bytes()]);
     wire.write(&out).await?;
-    let line = wire.line(patience).await?;
+    let line = wire.patient_line().await?;
     if !line.starts_with(b"+") {
         return Err(format!("Primary refused set-rdb-client-id: {}", String::from_utf8_lossy(&line)));
     }
@@ -186,7 +187,7 @@ async fn continue_on_main(
     encode_command(&mut out, &[b"PSYNC", history.as_bytes(), from.as_bytes()]);
     wire.write(&out).await?;
     let line = loop {
-        let line = wire.line(patience).await?;
+        let line = wire.patient_line().await?;
         if !line.is_empty() {
             break line;
         }
@@ -259,9 +260,9 @@ async fn transfer(
 ) -> Result<Loaded, String> {
     let server = &link.server;
     let config = server.config.load_full();
-    let patience = Duration::from_secs(u64::from(config.repl_timeout));
     let header = loop {
-        match header_of(&wire.line(patience).await?) {
+        let line = within_repl_timeout(server, wire.next_line()).await.ok_or(TIMED_OUT)??;
+        match header_of(&line) {
             Header::KeepAlive => {}
             Header::Refused(reason) => {
                 return Err(format!(
@@ -308,6 +309,9 @@ async fn transfer(
     }
 }
 
+const TIMED_OUT: &str = "Timeout receiving bulk data from PRIMARY... If the problem persists try to set the 'repl-timeout' \
+                         parameter in valkey.conf to a larger value.";
+
 /// Hands the data of the snapshot to `take` until its end; what follows stays in the wire's buffer.
 async fn pump(
     link: &Link,
@@ -315,13 +319,10 @@ async fn pump(
     mut splitter: Splitter,
     mut take: impl AsyncFnMut(Vec<u8>) -> Result<(), String>,
 ) -> Result<(), String> {
-    let timed_out = "Timeout receiving bulk data from PRIMARY... If the problem persists try to set the 'repl-timeout' \
-                     parameter in valkey.conf to a larger value.";
     let mut newline_ms = clock::unix_ms();
     loop {
         if wire.buffer.is_empty() {
-            let patience = Duration::from_secs(u64::from(link.server.config.load().repl_timeout));
-            tokio::time::timeout(patience, wire.read()).await.map_err(|_| timed_out.to_owned())??;
+            within_repl_timeout(&link.server, wire.read()).await.ok_or(TIMED_OUT)??;
         }
         let piece = std::mem::take(&mut wire.buffer);
         {
@@ -576,7 +577,7 @@ async fn by_file(
         );
         let _ = std::fs::remove_file(&target);
     }
-    let loaded = install(&server, loaded).await?;
+    let loaded = Loaded { file: Some(target), ..install(&server, loaded).await? };
     drop(guard);
     Ok(loaded)
 }
@@ -621,14 +622,14 @@ async fn install(server: &ServerRef, mut loaded: Loaded) -> Result<Loaded, Strin
 }
 
 /// Takes the primary's history for ours; returns the database its stream goes on in.
-async fn adopt(link: &Link, loaded: Loaded, name: String, offset: i64) -> u32 {
+async fn adopt(link: &Link, mut loaded: Loaded, name: String, offset: i64) -> u32 {
     let (reply, adopted) = oneshot::channel();
     tell(link.server.replication_log(), HistoryAdopted { name, offset, reply });
     // The log ends only with the process.
     let _ = adopted.await;
     link.data_lost.store(false, Ordering::Relaxed);
     tracing::info!("PRIMARY <-> REPLICA sync: Finished with success");
-    append_only::resume(&link.server).await;
+    append_only::resume(&link.server, loaded.file.take()).await;
     if let (Some(cluster), Some(states)) = (&link.server.cluster, loaded.aux(b"cluster-slot-states")) {
         let states = String::from_utf8_lossy(states).into_owned();
         cluster.with(move |machine, facts, _| machine.adopt_open_slots(facts, &states)).await;

@@ -36,6 +36,12 @@ pub async fn follow(
     let was_primary = !server.replication.is_replica();
     stop_link(server).await;
     if was_primary {
+        {
+            let mut view = server.replication.link();
+            view.primary = Some(primary.clone());
+            view.state = super::link::LinkState::Connect;
+            view.down_since_ms = crate::clock::unix_ms();
+        }
         server.replication.set(bit::BECOMING_REPLICA);
         tell_all_shards(server, Controlled::ConfirmPause).await;
         server.replication.set(bit::REPLICA);
@@ -111,7 +117,7 @@ pub async fn lead(server: &ServerRef) {
     role_changed(server);
     tell_all_shards(server, Controlled::ConfirmFlags).await;
     // A synchronization that was not finished may have stopped it.
-    crate::append_only::resume(server).await;
+    crate::append_only::resume(server, None).await;
 }
 
 async fn stop_link(server: &ServerRef) {

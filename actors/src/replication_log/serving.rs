@@ -131,8 +131,10 @@ pub struct Facts {
     pub backlog_first: i64,
     pub backlog_length: u64,
     pub backlog_bytes: u64,
-    /// Bytes held for replicas beside the backlog.
+    /// Bytes held for replicas: in the backlog beyond its size, and on their way.
     pub held_bytes: u64,
+    /// Those on their way.
+    pub unsent_bytes: u64,
 }
 
 /// One replica.
@@ -178,7 +180,6 @@ struct Awaiting {
     /// The client that carries the snapshot.
     rdb_client: u64,
     name: String,
-    from: i64,
     held: Held,
     /// When the snapshot's connection was closed, Unix milliseconds.
     lost_ms: Option<i64>,
@@ -238,7 +239,7 @@ impl ReplicationLog {
                     awaiting.rdb_client
                 );
             }
-            let stays = awaiting.held.add(&server, piece);
+            let stays = awaiting.held.add(&server, piece.len());
             if !stays {
                 given_up.push(awaiting.rdb_client);
                 tracing::warn!(
@@ -314,15 +315,11 @@ impl ReplicationLog {
         self.count_good();
     }
 
-    fn follower(&mut self, client: u64) -> Option<&mut Follower> {
-        self.followers.iter_mut().find(|f| f.client() == client)
-    }
-
     fn covers(&self, follower: &Follower, name: &[u8], from: i64) -> bool {
         if name == b"?" {
             return false;
         }
-        let awaited = |a: &Awaiting| Some(a.rdb_client) == follower.peer.rdb_client && a.from == from;
+        let awaited = |a: &Awaiting| Some(a.rdb_client) == follower.peer.rdb_client && a.held.from() == from;
         if self.serving.awaiting.iter().any(awaited) && self.history.covers(name, from) {
             return true;
         }
@@ -374,21 +371,20 @@ impl ReplicationLog {
     }
 
     fn go_on(&mut self, mut follower: Follower, from: i64) {
-        let held = follower.peer.rdb_client.and_then(|client| {
+        let awaiting = follower.peer.rdb_client.and_then(|client| {
             let at = self.serving.awaiting.iter().position(|a| a.rdb_client == client)?;
-            let awaiting = self.serving.awaiting.remove(at);
+            Some(self.serving.awaiting.remove(at))
+        });
+        if let Some(awaiting) = awaiting {
+            let client = awaiting.rdb_client;
             tracing::debug!(
                 "Dual channel replication: Remove psync waiting replica {} with cid {client}, repl buffer block {}",
                 awaiting.name,
                 if awaiting.held.bytes() > 0 { "exists" } else { "doesn't exist" }
             );
             self.publish_awaiting();
-            (awaiting.from == from).then_some(awaiting.held)
-        });
-        let missing = match held {
-            Some(held) => held.pieces.concat(),
-            None => self.backlog.as_ref().and_then(|b| b.since(from)).unwrap_or_default(),
-        };
+        }
+        let missing = self.backlog.as_ref().and_then(|b| b.since(from)).unwrap_or_default();
         tracing::info!(
             "Partial resynchronization request from {} accepted. Sending {} bytes of backlog starting from offset {from}.",
             follower.name(),
@@ -583,11 +579,13 @@ impl ReplicationLog {
     }
 
     fn look_after_backlog(&mut self, config: &Config) {
+        let wanted_from = self.wanted_from();
         let Some(backlog) = &mut self.backlog else { return };
-        backlog.resize(config.repl_backlog_size);
+        backlog.keep(config.repl_backlog_size, wanted_from);
         let ttl_ms = i64::try_from(config.repl_backlog_ttl).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
         let now = clock::unix_ms();
-        if !self.followers.is_empty() || self.server.replication.is_replica() {
+        let alone = self.followers.is_empty() && !self.serving.has_awaiting();
+        if !alone || self.server.replication.is_replica() {
             self.serving.alone_since_ms = now;
         } else if ttl_ms > 0 && now - self.serving.alone_since_ms > ttl_ms {
             // What is written from now on is in no stream: nobody may continue with what we are called now.
@@ -600,13 +598,16 @@ impl ReplicationLog {
         }
     }
 
-    /// Bytes held for replicas beside the backlog.
-    fn held_bytes(&self) -> u64 {
-        // All hold the end of one stream, in shared pieces: who holds most holds what the others do.
-        let held = self.followers.iter().map(Follower::held_bytes);
-        let awaited = self.serving.awaiting.iter().map(|a| a.held.bytes());
-        held.chain(awaited).max().unwrap_or(0)
-            + self.followers.iter().map(Follower::unsent_bytes).sum::<u64>()
+    /// From which offset on the stream is still wanted by replicas that cannot take it yet.
+    pub(super) fn wanted_from(&self) -> i64 {
+        let held = self.followers.iter().filter_map(Follower::wants_from);
+        let awaited = self.serving.awaiting.iter().map(|awaiting| awaiting.held.from());
+        held.chain(awaited).min().unwrap_or(i64::MAX)
+    }
+
+    /// Bytes on their way to the sockets of replicas.
+    fn unsent_bytes(&self) -> u64 {
+        self.followers.iter().map(Follower::unsent_bytes).sum()
     }
 
     /// The connection of a snapshot is closed: its replica has some time left to ask for the stream.
@@ -674,7 +675,8 @@ impl ReplicationLog {
             backlog_first: backlog.map_or(0, |b| b.first()),
             backlog_length: backlog.map_or(0, |b| b.len() as u64),
             backlog_bytes: backlog.map_or(0, |b| b.memory_bytes() as u64),
-            held_bytes: self.held_bytes(),
+            held_bytes: self.held_bytes() + self.unsent_bytes(),
+            unsent_bytes: self.unsent_bytes(),
             followers,
         }
     }
@@ -738,7 +740,8 @@ impl Receive<FollowerLost> for ReplicationLog {
 impl Receive<Acknowledged> for ReplicationLog {
     fn receive(&mut self, acknowledged: Acknowledged, _: &mut Context<Self>) {
         let Acknowledged { client, offset, file_offset } = acknowledged;
-        let Some(follower) = self.follower(client) else { return };
+        let backlog = self.backlog.as_ref();
+        let Some(follower) = self.followers.iter_mut().find(|f| f.client() == client) else { return };
         follower.heard_ms = clock::unix_ms();
         follower.offset = follower.offset.max(offset);
         if let Some(file_offset) = file_offset {
@@ -746,7 +749,7 @@ impl Receive<Acknowledged> for ReplicationLog {
         }
         match follower.stage {
             Stage::Sent => {
-                follower.go_online();
+                follower.go_online(backlog);
                 tracing::info!("Synchronization with replica {} succeeded", follower.name());
             }
             // The mark has overtaken what the log is told of it.
@@ -774,7 +777,7 @@ impl Receive<SnapshotCut> for ReplicationLog {
         for follower in self.followers.iter_mut().filter(|f| f.job == job && f.stage == Stage::Waiting) {
             follower.stage = if file { Stage::Writing } else { Stage::Sending };
             follower.from_file = file;
-            follower.offset = position.offset;
+            follower.hold_from(position.offset);
             if follower.peer.rdb_channel {
                 let name = follower.name();
                 tracing::info!(
@@ -791,8 +794,7 @@ impl Receive<SnapshotCut> for ReplicationLog {
                 self.serving.awaiting.push(Awaiting {
                     rdb_client: follower.client(),
                     name,
-                    from: position.offset + 1,
-                    held: Held::default(),
+                    held: Held::since(position.offset + 1),
                     lost_ms: None,
                 });
                 let line = format!(
@@ -846,7 +848,7 @@ impl Receive<SnapshotSent> for ReplicationLog {
                     tell(&follower.shared.connection, Kill { after_replies: true });
                 }
             } else if file || !follower.acknowledges || follower.loaded {
-                follower.go_online();
+                follower.go_online(self.backlog.as_ref());
                 tracing::info!("Synchronization with replica {} succeeded", follower.name());
             } else {
                 follower.stage = Stage::Sent;
@@ -876,6 +878,7 @@ impl Receive<SnapshotEnded> for ReplicationLog {
                     f.send(*b"-ERR BGSAVE failed, replication can't continue\r\n");
                     tell(&f.shared.connection, Kill { after_replies: true });
                 } else if concerned {
+                    tracing::warn!("SYNC failed. BGSAVE child returned an error");
                     f.disconnect();
                 }
                 !concerned
@@ -919,6 +922,9 @@ impl Receive<Fsynced> for ReplicationLog {
 
 impl Receive<Beat> for ReplicationLog {
     fn receive(&mut self, _: Beat, ctx: &mut Context<Self>) {
+        if self.server.is_asleep() {
+            return;
+        }
         if self.backlog.is_none()
             && self.followers.is_empty()
             && self.serving.waiters.is_empty()
@@ -932,7 +938,7 @@ impl Receive<Beat> for ReplicationLog {
         self.look_after_backlog(&config);
         self.count_good();
         self.answer_waiters();
-        let buffers = self.backlog.as_ref().map_or(0, |b| b.memory_bytes() as u64) + self.held_bytes();
+        let buffers = self.backlog.as_ref().map_or(0, |b| b.memory_bytes() as u64) + self.unsent_bytes();
         self.server.replication.buffer_bytes.store(buffers, Ordering::Relaxed);
         debug_assert!(self.server.replication.flags() & bit::STREAM != 0 || self.backlog.is_none());
     }

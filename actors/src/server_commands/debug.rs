@@ -15,7 +15,7 @@ use super::config::is_allowed;
 use super::{Outcome, Request, config, debug_keys, tell_all_shards};
 use crate::batch::Batch;
 use crate::shard::Controlled;
-use crate::{clock, start};
+use crate::{clock, shutdown, start};
 
 pub const NOT_ALLOWED: CommandError = CommandError::fixed(
     "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local \
@@ -32,13 +32,8 @@ const MEANINGLESS: &[(&str, &str)] = &[
 /// Switches of what does not exist here, or cannot be otherwise: tables of fixed sizes, a reply buffer of its own for every
 /// client, forked processes, a synchronous way to free clients. Test rigs set them along with others, so they are
 /// accepted.
-const WITHOUT_EFFECT: &[&str] = &[
-    "dict-resizing",
-    "hashtable-can-abort-shrink",
-    "client-enforce-reply-list",
-    "pause-after-fork",
-    "force-free-primary-async",
-];
+const WITHOUT_EFFECT: &[&str] =
+    &["dict-resizing", "hashtable-can-abort-shrink", "client-enforce-reply-list", "force-free-primary-async"];
 
 /// Runs DEBUG.
 pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
@@ -63,6 +58,11 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("sleep", 3) => {
             let seconds = skuld::config::values::parse_fraction(&request.args[2]).unwrap_or(0.0);
             let time = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
+            // Nobody hears of this server meanwhile, neither replicas nor other nodes.
+            request.server.sleep_for(time);
+            if let Some(cluster) = &request.server.cluster {
+                drop(cluster.with(move |_, _, _| std::thread::sleep(time)));
+            }
             if request.inside.is_some() {
                 // What else the transaction does comes after it.
                 std::thread::sleep(time);
@@ -79,6 +79,11 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("pause-cron", 3) => {
             let on = parse_integer(&request.args[2]).unwrap_or(0) != 0;
             request.server.periodic_work_paused.store(on, Ordering::Relaxed);
+            request.reply.ok();
+        }
+        ("pause-after-fork", 3) => {
+            let on = parse_integer(&request.args[2]).unwrap_or(0) != 0;
+            request.server.replication.pauses_after_fork.store(on, Ordering::Relaxed);
             request.reply.ok();
         }
         ("set-disable-deny-scripts", 3) => {
@@ -172,7 +177,7 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("panic", 2) => panic!("Guru Meditation: asked for by DEBUG PANIC"),
         ("assert", 2) => panic!("assertion failed, as asked for by DEBUG ASSERT"),
         ("oom", 2) => panic!("Out Of Memory allocating {} bytes, as asked for by DEBUG OOM", usize::MAX / 2),
-        ("restart" | "crash-and-recover", 2 | 3) => return restart(request, word == "restart"),
+        ("restart" | "crash-and-recover", 2 | 3) => return restart(request, word == "restart").await,
         ("quicklist-packed-threshold", 3) => return packed_threshold(request).await,
         ("htstats", 3 | 4) => return table_stats(request).await,
         ("clusterlink", 5) => return super::debug_cluster::kill_link(request).await,
@@ -333,19 +338,28 @@ fn fuzz_glob() {
 }
 
 /// Starts the program again in this process, after a pause.
-fn restart(request: &mut Request, graceful: bool) -> Outcome {
+async fn restart(request: &mut Request, graceful: bool) -> Outcome {
     use std::os::unix::process::CommandExt;
+    const FAILED: CommandError = CommandError::fixed("ERR failed to restart the server. Check server logs.");
     let delay = match request.args.get(2) {
         None => 0,
         Some(word) => parse_integer(word).ok_or(CommandError::NotInteger)?.max(0),
     };
-    if graceful && request.server.config_file.is_some() {
-        config::rewrite_file(request, Additions::Changed)?;
-    }
-    std::thread::sleep(Duration::from_millis(delay as u64));
     let (program, arguments) = start::command_line();
+    let mut command = std::process::Command::new(&request.server.executable);
+    // Connections and ports end with this program, so the wait is the next one's.
+    command.arg0(program).args(arguments).env(start::WAIT_VARIABLE, delay.to_string());
+    if graceful {
+        if request.server.config_file.is_some() {
+            config::rewrite_file(request, Additions::Changed)?;
+        }
+        let next = || request.server.restart.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *next() = Some(command);
+        shutdown::finish(&request.server, shutdown::Saving::AsConfigured, false).await;
+        *next() = None;
+        return Err(FAILED);
+    }
     // Returns only if it fails.
-    let error = std::process::Command::new(&request.server.executable).arg0(program).args(arguments).exec();
-    tracing::warn!("Restarting failed: {error}");
-    Err(CommandError::fixed("ERR failed to restart the server. Check server logs."))
+    tracing::warn!("Restarting failed: {}", command.exec());
+    Err(FAILED)
 }

@@ -221,8 +221,9 @@ pub fn memory(view: &View<'_>, out: &mut Lines) {
     out.add("mem_fragmentation_bytes", difference(figures.resident, figures.used));
     out.add("mem_not_counted_for_evict", view.server.memory_not_counted());
     let replication = &view.replication;
-    out.add("mem_replication_backlog", replication.backlog_bytes);
-    out.add("mem_total_replication_buffers", replication.backlog_bytes + replication.held_bytes);
+    let kept_for_replicas = replication.held_bytes - replication.unsent_bytes;
+    out.add("mem_replication_backlog", replication.backlog_bytes.saturating_sub(kept_for_replicas));
+    out.add("mem_total_replication_buffers", replication.backlog_bytes + replication.unsent_bytes);
     out.add("mem_replicas_repl_buffer", view.server.replication.link().stream_held);
     out.add("mem_clients_slaves", replication.held_bytes);
     out.add("mem_clients_normal", figures.clients);

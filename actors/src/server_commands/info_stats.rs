@@ -142,7 +142,7 @@ pub fn replication(view: &View<'_>, out: &mut Lines) {
     let (facts, config) = (&view.replication, &view.config);
     let fresh = skuld::replication::history::History::new(view.server.replication_id.load().to_string());
     let history = facts.history.as_ref().unwrap_or(&fresh);
-    let is_replica = replication.is_replica();
+    let is_replica = replication.shows_replica();
     out.add("role", if is_replica { "slave" } else { "master" });
     if is_replica {
         primary_link(view, history.offset, out);

@@ -1,5 +1,7 @@
 //! Commands about replication: REPLICAOF, PSYNC, SYNC, REPLCONF, ROLE, WAIT, WAITAOF.
 
+use std::sync::atomic::Ordering;
+
 use skuld::commands::context::CommandError;
 use skuld::replication::peer::{Asked, Content, Peer};
 use skuld::resp::decode::parse_integer;
@@ -18,6 +20,9 @@ use crate::replication_log::{
     Acknowledged, AwaitAcknowledged, DescribeReplication, Facts, Follow, Following, Reached, Want,
 };
 use crate::server::ServerRef;
+
+/// Between two looks at whether the process is about to stop (DEBUG PAUSE-AFTER-FORK).
+const PAUSE_LOOK: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// Asks the log for what INFO and ROLE show.
 pub async fn facts(server: &ServerRef) -> Facts {
@@ -38,7 +43,15 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
     match request.command.spec.name {
         "replicaof" | "slaveof" => replicaof(request, batch).await,
         "psync" | "sync" => follow(request, batch).await,
-        "replconf" => replconf(request, batch),
+        "replconf" => {
+            // DEBUG PAUSE-AFTER-FORK: a process that stands still would not have read this yet.
+            while request.server.replication.about_to_pause.load(Ordering::Relaxed)
+                && request.is_word(1, "set-rdb-client-id")
+            {
+                tokio::time::sleep(PAUSE_LOOK).await;
+            }
+            replconf(request, batch)
+        }
         "role" => role(request).await,
         "wait" => wait(request, batch).await,
         "waitaof" => wait_aof(request, batch).await,
@@ -99,6 +112,10 @@ async fn replicaof(request: &mut Request, batch: &mut Batch) -> Outcome {
         if !server.replication.is_replica() {
             // Writes are refused from here on; the rest follows when the transaction is over.
             server.replication.set(crate::replication::bit::BECOMING_REPLICA);
+            let mut view = server.replication.link();
+            view.primary = Some(primary.clone());
+            view.state = LinkState::Connect;
+            view.down_since_ms = crate::clock::unix_ms();
         }
         actix_rt::spawn(async move { role::follow(&server, primary, Resync::IfPossible, None).await });
     } else {
@@ -110,7 +127,6 @@ async fn replicaof(request: &mut Request, batch: &mut Batch) -> Outcome {
 
 /// PSYNC name offset [FAILOVER], SYNC
 async fn follow(request: &mut Request, batch: &mut Batch) -> Outcome {
-    use std::sync::atomic::Ordering;
     let server = request.server.clone();
     let peer: Peer = batch.session.replica.as_deref().cloned().unwrap_or_default();
     if peer.attached {
@@ -177,12 +193,12 @@ fn replconf(request: &mut Request, batch: &mut Batch) -> Outcome {
         if args[at].eq_ignore_ascii_case(b"getack") {
             // Only a primary asks. What came before in its stream has been executed, and this has not.
             if batch.session.origin == Origin::Primary {
-                let executed = request.server.replication.executed.load(std::sync::atomic::Ordering::Relaxed);
+                let executed = request.server.replication.executed.load(Ordering::Relaxed);
                 let offset = executed + batch.bytes_before(batch.next) as i64;
                 let bytes = acknowledgement(&request.server, offset);
                 let replication = &request.server.replication;
-                if replication.file_offset.load(std::sync::atomic::Ordering::Relaxed) < offset {
-                    replication.owes_acknowledgement.store(true, std::sync::atomic::Ordering::Relaxed);
+                if replication.file_offset.load(Ordering::Relaxed) < offset {
+                    replication.owes_acknowledgement.store(true, Ordering::Relaxed);
                 }
                 tell(&batch.connection, crate::connection::Deliver { bytes: bytes.into() });
             }
@@ -226,7 +242,7 @@ async fn role(request: &mut Request) -> Outcome {
     let facts = facts_for(request).await;
     let offset = facts.history.as_ref().map_or(0, |h| h.offset);
     let reply = &mut request.reply;
-    if server.replication.is_replica() {
+    if server.replication.shows_replica() {
         let view = server.replication.link();
         let (host, port) = view.primary.as_ref().map_or_else(Default::default, |p| (p.host.clone(), p.port));
         reply.array(5);
