@@ -208,6 +208,9 @@ async fn continue_on_main(
     Ok(Buffering { wire })
 }
 
+const NOT_LOADED_FROM_SOCKET: &str =
+    "Failed trying to load the PRIMARY synchronization DB from socket, check server logs.";
+
 /// Lets the main channel come up and the snapshot load at the same time; the stream waits in the socket beyond what the
 /// output-buffer limit for replicas allows here.
 async fn both(
@@ -245,7 +248,11 @@ async fn both(
         tokio::select! {
             loaded = &mut snapshot => return Ok((buffering, loaded?)),
             read = buffering.wire.read(), if room => {
-                read?;
+                if let Err(reason) = read {
+                    // What is being loaded is of no use without the stream behind it.
+                    tracing::warn!("{reason}");
+                    return Err(NOT_LOADED_FROM_SOCKET.to_owned());
+                }
             }
         }
     }
@@ -435,7 +442,7 @@ async fn direct(
     })
     .await;
     drop(sender);
-    let failed = "Failed trying to load the PRIMARY synchronization DB from socket, check server logs.";
+    let failed = NOT_LOADED_FROM_SOCKET;
     if begin.is_some() {
         return Err(pumped.err().unwrap_or_else(|| failed.to_owned()));
     }

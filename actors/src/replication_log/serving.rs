@@ -181,8 +181,8 @@ struct Awaiting {
     rdb_client: u64,
     name: String,
     held: Held,
-    /// When the snapshot's connection was closed, Unix milliseconds.
-    lost_ms: Option<i64>,
+    /// When the snapshot was sent, Unix milliseconds.
+    sent_ms: Option<i64>,
 }
 
 struct Waiter {
@@ -610,17 +610,23 @@ impl ReplicationLog {
         self.followers.iter().map(Follower::unsent_bytes).sum()
     }
 
-    /// The connection of a snapshot is closed: its replica has some time left to ask for the stream.
-    fn rdb_channel_lost(&mut self, follower: &Follower) {
+    /// The snapshots of these clients are sent: their replicas have some time left to ask for the stream.
+    fn await_streams(&mut self, rdb_clients: &[u64]) {
         let seconds = self.server.replication.rdb_client_grace_s.load(Ordering::Relaxed);
-        if let Some(awaiting) = self.serving.awaiting.iter_mut().find(|a| a.rdb_client == follower.client()) {
-            awaiting.lost_ms = Some(clock::unix_ms());
+        for awaiting in self.serving.awaiting.iter_mut().filter(|a| rdb_clients.contains(&a.rdb_client)) {
+            awaiting.sent_ms = Some(clock::unix_ms());
             tracing::debug!(
                 "Dual channel replication: Postpone RDB client id={} ({}) free for {seconds} seconds",
-                follower.client(),
+                awaiting.rdb_client,
                 awaiting.name
             );
         }
+    }
+
+    /// The connection of a snapshot is closed. Nobody waits for the stream behind a snapshot that did not arrive.
+    fn rdb_channel_lost(&mut self, rdb_client: u64) {
+        self.serving.awaiting.retain(|a| a.rdb_client != rdb_client || a.sent_ms.is_some());
+        self.publish_awaiting();
     }
 
     /// Nobody has asked for the stream for too long.
@@ -629,7 +635,7 @@ impl ReplicationLog {
         let now = clock::unix_ms();
         let before = self.serving.awaiting.len();
         self.serving.awaiting.retain(|awaiting| {
-            let late = awaiting.lost_ms.is_some_and(|lost| now - lost > seconds * 1000);
+            let late = awaiting.sent_ms.is_some_and(|sent| now - sent > seconds * 1000);
             if late {
                 tracing::info!(
                     "Dual channel replication: Replica main channel failed to establish PSYNC within the grace period \
@@ -726,7 +732,7 @@ impl Receive<FollowerLost> for ReplicationLog {
                     "Dual channel replication: Replica {} rdb channel disconnected.",
                     follower.name()
                 );
-                self.rdb_channel_lost(&follower);
+                self.rdb_channel_lost(follower.client());
             } else {
                 tracing::info!("Connection with replica {} lost.", follower.name());
             }
@@ -795,7 +801,7 @@ impl Receive<SnapshotCut> for ReplicationLog {
                     rdb_client: follower.client(),
                     name,
                     held: Held::since(position.offset + 1),
-                    lost_ms: None,
+                    sent_ms: None,
                 });
                 let line = format!(
                     "$ENDOFF:{} {} {} {}\r\n",
@@ -836,6 +842,7 @@ impl Receive<DescribeSnapshotMembers> for ReplicationLog {
 impl Receive<SnapshotSent> for ReplicationLog {
     fn receive(&mut self, SnapshotSent { job }: SnapshotSent, _: &mut Context<Self>) {
         let file = self.serving.job.as_ref().is_some_and(|j| j.target == Target::File);
+        let mut rdb_channels = Vec::new();
         for follower in self.followers.iter_mut().filter(|f| f.job == job && f.stage == Stage::Sending) {
             follower.heard_ms = clock::unix_ms();
             if follower.peer.rdb_only {
@@ -844,7 +851,9 @@ impl Receive<SnapshotSent> for ReplicationLog {
                     "RDB transfer completed, rdb only replica ({}) should be disconnected asap",
                     follower.name()
                 );
-                if !follower.peer.rdb_channel {
+                if follower.peer.rdb_channel {
+                    rdb_channels.push(follower.client());
+                } else {
                     tell(&follower.shared.connection, Kill { after_replies: true });
                 }
             } else if file || !follower.acknowledges || follower.loaded {
@@ -859,6 +868,7 @@ impl Receive<SnapshotSent> for ReplicationLog {
                 );
             }
         }
+        self.await_streams(&rdb_channels);
         if file {
             self.begin_stream_if_empty();
         }
