@@ -18,7 +18,7 @@ use crate::server::{Server, ServerRef};
 use crate::shard::{KeepExporting, Shard};
 
 /// Entries freed before other messages get a turn.
-const SLICE_ENTRIES: usize = 4096;
+const SLICE_ENTRIES: usize = 1024;
 
 /// Entries that are looked at to estimate how many bytes a table's take.
 const SAMPLED_ENTRIES: usize = 16;
@@ -185,6 +185,9 @@ impl Reaper {
             self.queue = VecDeque::new();
         }
         if self.running {
+            // On a processor that is shared with a worker, the worker's next client would otherwise wait until the
+            // kernel takes the processor away from here.
+            std::thread::yield_now();
             continue_later(self, ContinueReaping, ctx);
         }
     }
