@@ -4,6 +4,7 @@
 //! cargo bench -p skuld-actors --bench side_by_side                    # the table of the README, 5 alternating runs
 //! cargo bench -p skuld-actors --bench side_by_side -- --runs 3 get     # scenarios whose name contains a word
 //! cargo bench -p skuld-actors --bench side_by_side -- memory gap       # bytes per key; longest gaps
+//! cargo bench -p skuld-actors --bench side_by_side -- collections      # bytes per element
 //! cargo bench -p skuld-actors --bench side_by_side -- sessions         # many subscribers, many who wait
 //! cargo bench -p skuld-actors --bench side_by_side -- lifetime         # expiry, flushes, hit ratios
 //! cargo bench -p skuld-actors --bench side_by_side -- migration --keys 1000000 --size 128     # slots that move
@@ -104,6 +105,9 @@ fn main() {
     }
     if wanted("memory") {
         memory::run(&binaries);
+    }
+    if wanted("collections") {
+        memory::run_collections(&binaries);
     }
     if wanted("gap") {
         gap::run(&binaries, options.runs, options.workers);
