@@ -222,6 +222,11 @@ impl Batch {
         &self.input[span.start..span.start + span.len]
     }
 
+    /// All arguments of request `request`.
+    pub fn words(&self, request: usize) -> Vec<&[u8]> {
+        (0..self.requests.args(request).len()).map(|arg| self.arg(request, arg)).collect()
+    }
+
     /// Gives a request other arguments and returns what [`Batch::restore_args`] needs to take that back.
     pub fn set_args(&mut self, request: usize, words: &[Vec<u8>]) -> Original {
         let original = Original {
@@ -248,6 +253,6 @@ impl Batch {
 
     /// The arguments of request `request`, copied.
     pub fn owned_args(&self, request: usize) -> Vec<Vec<u8>> {
-        self.requests.args(request).iter().map(|s| self.input[s.start..s.start + s.len].to_vec()).collect()
+        self.words(request).into_iter().map(<[u8]>::to_vec).collect()
     }
 }

@@ -342,13 +342,11 @@ fn answer(server: &Server, batch: &mut Batch, how: &Ended) {
     if refused {
         server.stats.count_error(&batch.output[from + 1..]);
     }
-    let owned = batch.owned_args(batch.next);
-    let words: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
-    if let Ok(command) = server.table.resolve(&words) {
+    if let Ok(command) = server.table.resolve(&batch.words(batch.next)) {
         // The wait itself costs nothing.
         let nanos = clock::nanos_between(start, clock::tick());
         server.stats.record_server_command(usize::from(command.id), nanos, false, false);
-        let (reply_bytes, words) = (batch.output.len() - from, || owned.clone());
+        let (reply_bytes, words) = (batch.output.len() - from, || batch.owned_args(batch.next));
         let config = server.config.load();
         command_ended(server, &config, &batch.finished(command, nanos, reply_bytes, &words));
         if refused {

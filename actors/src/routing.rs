@@ -41,18 +41,13 @@ pub fn route(command: &'static Command, batch: &Batch, workers: u16, scripts: &S
             Route::Shard((cursor % skuld::slot::SLOTS as u64) as u16 % workers)
         }
         Scope::SlotArgument => slot_argument(batch.arg(batch.next, 2)),
-        Scope::SlotWalk => {
-            let args = batch.requests.args(batch.next);
-            let words: Vec<&[u8]> = args.iter().map(|s| &batch.input[s.start..s.start + s.len]).collect();
-            slot_walk(&words, workers)
-        }
+        Scope::SlotWalk => slot_walk(&batch.words(batch.next), workers),
         Scope::Session => Route::Anywhere,
         Scope::Keys => {
-            let args = batch.requests.args(batch.next);
             if command.shape == KeyShape::First {
                 return Route::Slots(smallvec![slot_of(batch.arg(batch.next, 1))]);
             }
-            let words: Vec<&[u8]> = args.iter().map(|s| &batch.input[s.start..s.start + s.len]).collect();
+            let words = batch.words(batch.next);
             if reads_undeclared_keys(command, &words) {
                 return Route::All;
             }
@@ -87,8 +82,7 @@ fn slots_of(command: &'static Command, words: &[&[u8]]) -> SlotList {
 }
 
 fn route_script(command: &'static Command, batch: &Batch, scripts: &Scripts) -> Route {
-    let args = batch.requests.args(batch.next);
-    let words: Vec<&[u8]> = args.iter().map(|s| &batch.input[s.start..s.start + s.len]).collect();
+    let words = batch.words(batch.next);
     if scripts.roams(command, &words) { Route::All } else { Route::Script(slots_of(command, &words)) }
 }
 
@@ -99,7 +93,7 @@ pub fn leaves(command: &'static Command, words: &[&[u8]], slots: &[Slot]) -> boo
         return true;
     }
     match command.spec.scope {
-        _ if command.name == "debug" || tells_of_all_shards(command) => true,
+        _ if command.name == "debug" || needs_all_shards(command) => true,
         Scope::AllSlots | Scope::Cursor | Scope::SlotArgument | Scope::SlotWalk => true,
         Scope::Session => false,
         Scope::Keys => {
@@ -124,11 +118,19 @@ fn slot_walk(words: &[&[u8]], workers: u16) -> Route {
     Route::Slots(smallvec![slot_of(words[1])])
 }
 
-/// Whether the reply holds figures of all shards, which inside a transaction must be at hand.
-fn tells_of_all_shards(command: &Command) -> bool {
-    const OTHERS: [&str; 4] = ["cluster|flushslots", "cluster|replicate", "cluster|reset", "cluster|setslot"];
-    matches!(command.name, "info" | "memory|stats" | "memory|doctor" | "cluster|slot-stats")
-        || OTHERS.contains(&command.name)
+/// Whether the command goes by figures of all shards, which inside a transaction or a script must be at hand.
+fn needs_all_shards(command: &Command) -> bool {
+    matches!(
+        command.name,
+        "info"
+            | "memory|stats"
+            | "memory|doctor"
+            | "cluster|flushslots"
+            | "cluster|replicate"
+            | "cluster|reset"
+            | "cluster|setslot"
+            | "cluster|slot-stats"
+    )
 }
 
 /// Routes EXEC: the keys of all queued commands and all watched keys.
@@ -144,7 +146,7 @@ fn route_exec(batch: &Batch, workers: u16) -> Route {
         // DEBUG may look at, or replace, any key.
         if crate::scripting::runs_code(command)
             || command.name == "debug"
-            || (workers > 1 && tells_of_all_shards(command))
+            || (workers > 1 && needs_all_shards(command))
         {
             return Route::All;
         }

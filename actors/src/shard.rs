@@ -40,7 +40,8 @@ use crate::continue_later::continue_later;
 use crate::envelope::{
     ActorId, ActorKind, Receive, Traceable, Traced, TracedActor, measure, next_actor, tell,
 };
-use crate::executor::{Executor, Resolved, may_need_memory};
+use crate::executor::admission::may_need_memory;
+use crate::executor::{Executor, Resolved};
 use crate::expiry_scanner::{DeadlineArmed, ScannedExpired};
 use crate::names::NamesJob;
 use crate::reaper::{self, Reaped};

@@ -20,7 +20,9 @@ use std::sync::Arc;
 use super::log::SlotSet;
 use crate::aof::rewrite::{self, Progress};
 use crate::commands::keys::{KeyList, keys_of};
+use crate::commands::spec::WRITE;
 use crate::commands::table::original_table;
+use crate::commands::{Command, Handler};
 use crate::effects::{Propagation, encode_command};
 use crate::hash::hash;
 use crate::keyspace::{Keyspace, Part};
@@ -137,17 +139,27 @@ impl SlotSnapshot {
 
     /// The slot of such keys, if there are any.
     pub fn slot_in_flight(&self) -> Option<Slot> {
-        self.in_flight.first().map(|first| slot_of(&first.key))
+        self.cursor.slot.filter(|_| self.has_in_flight())
+    }
+
+    /// Whether a command that may write, about keys of [`SlotSnapshot::slot_in_flight`], may change a key in flight. `db` is
+    /// the selected database.
+    pub fn may_change_in_flight(&self, db: u32, command: &Command, words: &[&[u8]]) -> bool {
+        if !command.flags.has(WRITE) || matches!(command.spec.handler, Handler::Script) {
+            // EXEC and scripts: what they do with which keys is not looked into.
+            return true;
+        }
+        let mut keys = KeyList::new();
+        // What is wrong with the request is found when it runs.
+        let _ = keys_of(command, words, &mut keys);
+        let in_all = reaches_other_databases(command);
+        let concerned = |one: &InFlight, word: &[u8]| (in_all || one.db == db) && *one.key == *word;
+        keys.iter().any(|key| self.in_flight.iter().any(|one| concerned(one, words[key.position as usize])))
     }
 
     /// Whether this key's value is being sent in pieces.
-    pub fn is_in_flight(&self, db: u32, key: &[u8]) -> bool {
+    fn is_in_flight(&self, db: u32, key: &[u8]) -> bool {
         self.in_flight.iter().any(|one| one.db == db && *one.key == *key)
-    }
-
-    /// Likewise in any database.
-    pub fn is_in_flight_anywhere(&self, key: &[u8]) -> bool {
-        self.in_flight.iter().any(|one| *one.key == *key)
     }
 
     /// Whether the key's value, or an earlier one, was sent; or at least begun.
@@ -302,6 +314,10 @@ impl SlotSnapshot {
     }
 }
 
+fn reaches_other_databases(command: &Command) -> bool {
+    matches!(command.name, "move" | "copy")
+}
+
 /// Whether a scan that has come to `place` has been where the key is.
 fn is_below(key: &[u8], place: u64) -> bool {
     place != 0 && hash(key).reverse_bits() < place.reverse_bits()
@@ -348,8 +364,7 @@ pub fn effects_of(propagation: &Propagation, databases: u32) -> Vec<Effect<'_>> 
             }
         }
         let Some(slot) = keys.first().map(|(_, key)| slot_of(key)) else { continue };
-        if matches!(command.name, "move" | "copy") {
-            // They reach into another database.
+        if reaches_other_databases(command) {
             for (_, key) in keys.clone() {
                 keys.extend((0..databases).filter(|other| *other != db).map(|other| (other, key.clone())));
             }

@@ -211,8 +211,7 @@ impl Connection {
 
     /// What goes to a replica is the stream: a reply in it would be taken for a command.
     pub(super) fn refuse_reply_to_replica(&mut self, batch: &mut Batch, ctx: &mut Context<Self>) {
-        let words = batch.owned_args(batch.next.saturating_sub(1));
-        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let words = batch.words(batch.next.saturating_sub(1));
         let name = self.server.table.resolve(&words).map_or("?", |command| command.name);
         let by = server_commands::client::short_line(&self.server, &self.shared);
         if let Some(error) = batch.output.strip_prefix(b"-") {

@@ -18,6 +18,7 @@ use crate::connection::{Feed, Kill};
 use crate::envelope::tell;
 use crate::persistence::rdb_stream::{HistoryMark, RdbOptions, RdbStream};
 use crate::persistence::save::NewFile;
+use crate::replication::link::within_repl_timeout_of;
 use crate::replication::{bit, listen};
 use crate::replication_log::{
     DescribeSnapshotMembers, Member, Position, SnapshotCut, SnapshotEnded, SnapshotSent,
@@ -46,9 +47,6 @@ const LAST_DROPPED: &str = "Diskless rdb transfer, last replica dropped, killing
 
 /// FLUSHALL has made the snapshot worthless.
 const ENDED: &str = "Background RDB transfer terminated by signal 10";
-
-/// Between two looks at whether a replica that takes nothing has had its time.
-const TIMEOUT_LOOK: Duration = Duration::from_millis(100);
 
 /// The end of a snapshot is in the sockets by then, if the replicas read.
 const LEAVES_WITHIN: Duration = Duration::from_millis(200);
@@ -210,20 +208,13 @@ async fn feed(server: &ServerRef, members: &mut Vec<Member>, bytes: Bytes) {
     }
     let begun = Instant::now();
     let mut stays = Vec::new();
-    for (mut answer, member) in waiting.into_iter().zip(members.iter()) {
-        let taken = loop {
-            if let Ok(answer) = tokio::time::timeout(TIMEOUT_LOOK, &mut answer).await {
-                break answer.is_ok();
-            }
-            // It may be set to less meanwhile.
-            let limit = Duration::from_secs(u64::from(server.config.load().repl_timeout));
-            if begun.elapsed() > limit {
-                tracing::warn!("Disconnecting timedout replica (full sync): {}", member.name);
-                tell(&member.connection, Kill { after_replies: false });
-                break false;
-            }
-        };
-        stays.push(taken);
+    for (answer, member) in waiting.into_iter().zip(members.iter()) {
+        let taken = within_repl_timeout_of(server, begun, answer).await;
+        if taken.is_none() {
+            tracing::warn!("Disconnecting timedout replica (full sync): {}", member.name);
+            tell(&member.connection, Kill { after_replies: false });
+        }
+        stays.push(taken.is_some_and(|answer| answer.is_ok()));
     }
     let mut stays = stays.into_iter();
     members.retain(|_| stays.next().unwrap_or(false));

@@ -373,9 +373,17 @@ impl Wire {
 
 /// Waits for `repl-timeout`, as it is set at the time: None if it was not long enough.
 pub async fn within_repl_timeout<T>(server: &Server, future: impl Future<Output = T>) -> Option<T> {
+    within_repl_timeout_of(server, Instant::now(), future).await
+}
+
+/// The same for a wait that began before.
+pub async fn within_repl_timeout_of<T>(
+    server: &Server,
+    begun: Instant,
+    future: impl Future<Output = T>,
+) -> Option<T> {
     /// Between two looks at the configuration.
     const LOOK: Duration = Duration::from_millis(100);
-    let begun = Instant::now();
     let mut future = std::pin::pin!(future);
     loop {
         if let Ok(done) = tokio::time::timeout(LOOK, &mut future).await {

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use skuld::commands::Command;
-use skuld::commands::keys::{KeyList, keys_of};
 use skuld::commands::spec::{MAY_REPLICATE, WRITE};
 use skuld::effects::Propagation;
 use skuld::keyspace::{Keyspace, Part};
@@ -163,28 +162,6 @@ pub(super) fn may_write(batch: &Batch, command: &Command) -> bool {
     }
 }
 
-/// Whether the batch's next command, which is about the slot under way, would change a key that is being sent in pieces.
-fn names_key_in_flight(batch: &Batch, command: &'static Command, snapshot: &SlotSnapshot) -> bool {
-    if !command.flags.has(WRITE) || matches!(command.spec.handler, skuld::commands::Handler::Script) {
-        // EXEC and scripts: what they do with which keys is not looked into.
-        return true;
-    }
-    let words: Vec<&[u8]> =
-        (0..batch.requests.args(batch.next).len()).map(|n| batch.arg(batch.next, n)).collect();
-    let mut keys = KeyList::new();
-    // What is wrong with the request is found when it runs.
-    let _ = keys_of(command, &words, &mut keys);
-    let reaches_all = matches!(command.name, "move" | "copy");
-    keys.iter().any(|key| {
-        let word = words[key.position as usize];
-        if reaches_all {
-            snapshot.is_in_flight_anywhere(word)
-        } else {
-            snapshot.is_in_flight(batch.session.db, word)
-        }
-    })
-}
-
 /// When an export goes on.
 enum GoOn {
     No,
@@ -264,7 +241,11 @@ impl Shard {
                     || full.any(|e| touches(e.slots()))
                     || in_flight.clone().any(|e| {
                         let near = e.snapshot.slot_in_flight().is_some_and(|slot| slots.contains(&slot));
-                        near && names_key_in_flight(batch, command, &e.snapshot)
+                        near && e.snapshot.may_change_in_flight(
+                            batch.session.db,
+                            command,
+                            &batch.words(batch.next),
+                        )
                     })
             }
         }
