@@ -323,6 +323,7 @@ fn replicas_speak_tls_with_their_primary() {
         raw(&mut client, "CLIENT KILL TYPE replica");
         raw(&mut client, &format!("SET after {}", "x".repeat(100_000)));
         wait_for("the replica goes on", || same(&mut client, &mut of_replica));
-        assert!(raw(&mut client, "INFO stats").contains("sync_full:1\r\n"));
+        let stats = raw(&mut client, "INFO stats");
+        assert!(stats.contains("sync_full:1\r\n"), "{stats}\n{}\n{}", primary.log(), replica.log());
     }
 }

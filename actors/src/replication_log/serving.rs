@@ -181,8 +181,8 @@ struct Awaiting {
     rdb_client: u64,
     name: String,
     held: Held,
-    /// When the snapshot was sent, Unix milliseconds.
-    sent_ms: Option<i64>,
+    /// When the snapshot was sent or its connection closed, Unix milliseconds.
+    grace_from_ms: Option<i64>,
 }
 
 struct Waiter {
@@ -610,11 +610,16 @@ impl ReplicationLog {
         self.followers.iter().map(Follower::unsent_bytes).sum()
     }
 
-    /// The snapshots of these clients are sent: their replicas have some time left to ask for the stream.
+    /// The snapshots of these clients are sent, or their connections closed: their replicas have some time left to ask for
+    /// the stream. A replica may close the connection before it is known here that all was sent, so the one does not say
+    /// that the other failed.
     fn await_streams(&mut self, rdb_clients: &[u64]) {
         let seconds = self.server.replication.rdb_client_grace_s.load(Ordering::Relaxed);
-        for awaiting in self.serving.awaiting.iter_mut().filter(|a| rdb_clients.contains(&a.rdb_client)) {
-            awaiting.sent_ms = Some(clock::unix_ms());
+        let due = |awaiting: &&mut Awaiting| {
+            awaiting.grace_from_ms.is_none() && rdb_clients.contains(&awaiting.rdb_client)
+        };
+        for awaiting in self.serving.awaiting.iter_mut().filter(due) {
+            awaiting.grace_from_ms = Some(clock::unix_ms());
             tracing::debug!(
                 "Dual channel replication: Postpone RDB client id={} ({}) free for {seconds} seconds",
                 awaiting.rdb_client,
@@ -623,19 +628,13 @@ impl ReplicationLog {
         }
     }
 
-    /// The connection of a snapshot is closed. Nobody waits for the stream behind a snapshot that did not arrive.
-    fn rdb_channel_lost(&mut self, rdb_client: u64) {
-        self.serving.awaiting.retain(|a| a.rdb_client != rdb_client || a.sent_ms.is_some());
-        self.publish_awaiting();
-    }
-
     /// Nobody has asked for the stream for too long.
     fn look_after_awaiting(&mut self) {
         let seconds = self.server.replication.rdb_client_grace_s.load(Ordering::Relaxed);
         let now = clock::unix_ms();
         let before = self.serving.awaiting.len();
         self.serving.awaiting.retain(|awaiting| {
-            let late = awaiting.sent_ms.is_some_and(|sent| now - sent > seconds * 1000);
+            let late = awaiting.grace_from_ms.is_some_and(|from| now - from > seconds * 1000);
             if late {
                 tracing::info!(
                     "Dual channel replication: Replica main channel failed to establish PSYNC within the grace period \
@@ -727,12 +726,14 @@ impl Receive<FollowerLost> for ReplicationLog {
     fn receive(&mut self, FollowerLost { client }: FollowerLost, _: &mut Context<Self>) {
         if let Some(at) = self.followers.iter().position(|f| f.client() == client) {
             let follower = self.followers.remove(at);
+            // It may have come and gone between two beats, which else keep this up to date.
+            self.serving.alone_since_ms = clock::unix_ms();
             if follower.peer.rdb_channel {
                 tracing::info!(
                     "Dual channel replication: Replica {} rdb channel disconnected.",
                     follower.name()
                 );
-                self.rdb_channel_lost(follower.client());
+                self.await_streams(&[follower.client()]);
             } else {
                 tracing::info!("Connection with replica {} lost.", follower.name());
             }
@@ -801,7 +802,7 @@ impl Receive<SnapshotCut> for ReplicationLog {
                     rdb_client: follower.client(),
                     name,
                     held: Held::since(position.offset + 1),
-                    sent_ms: None,
+                    grace_from_ms: None,
                 });
                 let line = format!(
                     "$ENDOFF:{} {} {} {}\r\n",
