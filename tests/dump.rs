@@ -418,3 +418,74 @@ fn a_file_of_valkey_read_and_written_again_is_the_same_data_set() {
         }
     });
 }
+
+/// Payloads that only the checksum would give away, and what the log says of them at level verbose. Valkey is asked the
+/// same where there is one.
+#[test]
+fn without_checksums_the_value_itself_is_judged_and_the_log_says_what_is_wrong() {
+    // Type, value, version 11 and a checksum of zeros, which fits none of them.
+    let payload = |value: &[u8]| [value, b"\x0b\x00", &[0; 8]].concat();
+    let cases: [(&[u8], Option<&str>); 14] = [
+        (b"\x00\x02ok", None),
+        // A length that names an encoding is the number it is.
+        (b"\x02\xc2\x01a\x01b", None),
+        (b"\x00\x82\x00", Some("Unknown length encoding 2 in rdbLoadLen()")),
+        (b"\x00\xc9\x00", Some("Unknown RDB string encoding type 9")),
+        (b"\x00\xc3\x02\x09ab", Some("Invalid LZF compressed string")),
+        (b"\x02\x02\x01a\x01a", Some("Duplicate set members detected")),
+        (b"\x03\x01\x01a\xfd", Some("Zset with NAN score detected")),
+        (b"\x04\x02\x01a\x01b\x01a\x01c", Some("Hash with dup elements")),
+        (b"\x09\x04\x01\x01a\xff", Some("Zipmap integrity check failed.")),
+        (b"\x0a\x03abc", Some("List ziplist integrity check failed.")),
+        (b"\x0b\x04\x02\x00\x00\x00", Some("Intset integrity check failed.")),
+        (b"\x10\x03abc", Some("Hash listpack integrity check failed.")),
+        (b"\x12\x01\x02\x03abc", Some("Listpack integrity check failed.")),
+        (b"\x0f\x01\x10aaaaaaaabbbbbbbb\x03abc", Some("Stream listpack integrity check failed.")),
+    ];
+    let mut servers = vec![Launch::skuld(2).option("loglevel", "verbose").start()];
+    servers.extend(
+        reference_binary("unchecked payloads")
+            .map(|binary| Launch::reference(&binary).option("loglevel", "verbose").start()),
+    );
+    for server in &servers {
+        let mut client = server.connect();
+        let refused = restore(&mut client, "key", &payload(cases[0].0));
+        assert_eq!(refused, Value::Error(b"ERR DUMP payload version or checksum are wrong".to_vec()));
+        assert_eq!(client.ask("DEBUG SET-SKIP-CHECKSUM-VALIDATION 1").text(), "OK");
+        for (value, complaint) in cases {
+            let before = server.log().len();
+            let reply = restore(&mut client, "key", &payload(value));
+            if complaint.is_some() {
+                assert_eq!(reply, Value::Error(b"ERR Bad data format".to_vec()), "{value:?}");
+            } else {
+                assert_eq!(reply.text(), "OK", "{value:?}: {reply}");
+            }
+            let log = server.log()[before..].to_owned();
+            match complaint {
+                Some(complaint) => assert!(log.contains(complaint), "{complaint}: {log}"),
+                None => assert!(!log.contains("Internal error"), "{log}"),
+            }
+        }
+        client.ask("DEBUG SET-SKIP-CHECKSUM-VALIDATION 0");
+        assert!(restore(&mut client, "key", &payload(cases[0].0)).is_error());
+    }
+}
+
+#[test]
+fn keys_without_elements_in_a_file_are_skipped_and_named() {
+    let mut servers = vec![Launch::skuld(2)];
+    servers.extend(reference_binary("empty keys").map(|binary| Launch::reference(&binary)));
+    // A hash and a list without elements, and a string; the checksum says that there is none.
+    let file = b"REDIS0009\xfe\x00\x04\x05empty\x00\x01\x04none\x00\x00\x04here\x01x\xff\0\0\0\0\0\0\0\0";
+    for launch in servers {
+        let directory = TempDir::new();
+        std::fs::write(directory.path().join("dump.rdb"), file).expect("a writable directory");
+        let directory = directory.path().display().to_string();
+        let server = launch.option("dir", &directory).option("hide-user-data-from-log", "no").start();
+        assert_eq!(server.connect().ask("KEYS *").items().len(), 1);
+        let log = server.log();
+        for line in ["skipping empty key: empty", "skipping empty key: none", "empty keys skipped: 2"] {
+            assert!(log.contains(line), "{line}: {log}");
+        }
+    }
+}

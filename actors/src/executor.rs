@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use skuld::acl::log::Context as RefusalContext;
 use skuld::commands::Command;
-use skuld::commands::context::{Context, NodeOfCluster};
+use skuld::commands::context::{CommandError, Context, NodeOfCluster};
 use skuld::commands::spec::{ARBITRARY_KEYS, BLOCKING, SKIP_MONITOR, WRITE};
 use skuld::commands::{EngineFn, Handler};
 use skuld::config::{Config, PropagationErrorBehavior};
@@ -460,6 +460,9 @@ impl Executor {
             // A command that fails half-way has written nothing worth keeping.
             reply.truncate(from);
             error.write_to(reply);
+            if let CommandError::BadData(reason) = error {
+                crate::persistence::say_refused(reason);
+            }
         }
         if self.tracks {
             self.track(session, command, args);

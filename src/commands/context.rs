@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::spec::CommandSpec;
 use crate::config::Config;
 use crate::keyspace::Access;
+use crate::rdb::DecodeError;
 use crate::resp::Reply;
 use crate::rng::Rng;
 use crate::session::Session;
@@ -43,6 +44,9 @@ pub enum CommandError {
     /// A complete error line including its code word, without the leading `-` and the CRLF.
     #[error("{0}")]
     Text(Cow<'static, str>),
+    /// A serialized value that cannot be read; why, the log tells.
+    #[error("ERR Bad data format")]
+    BadData(DecodeError),
     /// Like `Text` for lines that quote client bytes.
     #[error("{}", String::from_utf8_lossy(.0))]
     Bytes(Vec<u8>),

@@ -94,26 +94,36 @@ pub fn quicklist_text(entry: &Entry) -> Option<String> {
 const BUCKET: u64 = 7;
 
 /// What tools read about a hash table with so many elements. The size is that of a table of Valkey which was filled one
-/// by one; ours, which grow a bucket at a time, have no such steps. Nothing for an empty one.
-pub fn table_figures(elements: u64) -> String {
+/// by one; ours, which grow a bucket at a time, have no such steps. `full` adds how the buckets of such a table are
+/// filled, were no two elements in each other's way. Nothing for an empty one.
+pub fn table_figures(elements: u64, full: bool) -> String {
     if elements == 0 {
         return String::new();
     }
-    let size = elements.div_ceil(BUCKET).next_power_of_two() * BUCKET;
-    format!(
+    let buckets = elements.div_ceil(BUCKET).next_power_of_two();
+    let size = buckets * BUCKET;
+    let mut text = format!(
         "Hash table 0 stats (main hash table):\n table size: {size}\n number of entries: {elements}\n rehashing index: -1\n"
-    )
+    );
+    if full {
+        _ = write!(
+            text,
+            " top-level buckets: {buckets}\n child buckets: 0\n max chain length: 0\n avg chain length: 0.000000\n chain \
+             length distribution:\n   0: {buckets} (100.00%)\n"
+        );
+    }
+    text
 }
 
 /// The figures of a value's hash table (DEBUG HTSTATS-KEY); `None` for values without one.
-pub fn table_text(entry: &Entry) -> Option<String> {
+pub fn table_text(entry: &Entry, full: bool) -> Option<String> {
     let elements = match entry.value() {
         ValueRef::Set(set) if entry.encoding_name() == "hashtable" => set.len(),
         ValueRef::Hash(hash) if entry.encoding_name() == "hashtable" => hash.len(),
         ValueRef::ZSet(zset) if entry.encoding_name() == "skiplist" => zset.len(),
         _ => return None,
     };
-    Some(table_figures(elements as u64))
+    Some(table_figures(elements as u64, full))
 }
 
 /// The line of DEBUG SDSLEN; `None` for values that are not strings of bytes. Strings have no room to grow here, so what

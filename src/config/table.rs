@@ -152,6 +152,9 @@ macro_rules! directives {
             /// Bytes from which a list element gets a node of its own; 0 for the rule of the node sizes. No directive:
             /// DEBUG QUICKLIST-PACKED-THRESHOLD sets it.
             pub quicklist_packed_threshold: usize,
+            /// Whether checksums of serialized values and RDB files are taken for right. No directive: DEBUG
+            /// SET-SKIP-CHECKSUM-VALIDATION sets it.
+            pub skip_checksums: bool,
             /// The words after `user`, one entry per line: name, then ACL rules.
             pub users: Vec<Vec<Text>>,
             /// `rename-command`: old and new name; an empty new name removes the command.
@@ -166,6 +169,7 @@ macro_rules! directives {
                     $($( $field: $default, )*)*
                     maxmemory_auto: false,
                     quicklist_packed_threshold: 0,
+                    skip_checksums: false,
                     users: Vec::new(),
                     renamed_commands: Vec::new(),
                     sources: Sources::default(),

@@ -61,20 +61,36 @@ pub fn decode_value(kind: ValueType, reader: &mut Reader<'_>, limits: &Limits) -
         }
         ValueType::Set => Value::Set(decode_set(reader, &limits.set)?),
         ValueType::SetIntset => {
-            let intset = Intset::from_foreign(&reader.string()?).ok_or(DecodeError::Malformed("intset"))?;
+            let intset = Intset::from_foreign(&reader.string()?)
+                .ok_or(DecodeError::Malformed("Intset integrity check failed."))?;
             Value::Set(Set::from_intset(intset, &limits.set))
         }
         ValueType::SetListpack => {
-            let set = Set::from_listpack(listpack(reader)?, &limits.set);
-            Value::Set(set.ok_or(DecodeError::Malformed("set"))?)
+            const COMPLAINT: &str = "Set listpack integrity check failed.";
+            let set = Set::from_listpack(listpack(reader, COMPLAINT)?, &limits.set);
+            Value::Set(set.ok_or(DecodeError::Malformed(COMPLAINT))?)
         }
         ValueType::ZSetText | ValueType::ZSet => Value::ZSet(decode_zset(kind, reader, &limits.zset)?),
-        ValueType::ZSetZiplist => Value::ZSet(zset_of(legacy::ziplist(&reader.string()?)?, &limits.zset)?),
-        ValueType::ZSetListpack => Value::ZSet(zset_of(listpack(reader)?, &limits.zset)?),
+        ValueType::ZSetZiplist => {
+            const COMPLAINT: &str = "Zset ziplist integrity check failed.";
+            let lp = legacy::ziplist(&reader.string()?, COMPLAINT)?;
+            Value::ZSet(zset_of(lp, COMPLAINT, &limits.zset)?)
+        }
+        ValueType::ZSetListpack => {
+            const COMPLAINT: &str = "Zset listpack integrity check failed.";
+            Value::ZSet(zset_of(listpack(reader, COMPLAINT)?, COMPLAINT, &limits.zset)?)
+        }
         ValueType::Hash | ValueType::HashDeadlines => Value::Hash(decode_hash(kind, reader, &limits.hash)?),
         ValueType::HashZipmap => Value::Hash(legacy::zipmap(&reader.string()?, &limits.hash)?),
-        ValueType::HashZiplist => Value::Hash(hash_of(legacy::ziplist(&reader.string()?)?, &limits.hash)?),
-        ValueType::HashListpack => Value::Hash(hash_of(listpack(reader)?, &limits.hash)?),
+        ValueType::HashZiplist => {
+            const COMPLAINT: &str = "Hash ziplist integrity check failed.";
+            let lp = legacy::ziplist(&reader.string()?, COMPLAINT)?;
+            Value::Hash(hash_of(lp, COMPLAINT, &limits.hash)?)
+        }
+        ValueType::HashListpack => {
+            const COMPLAINT: &str = "Hash listpack integrity check failed.";
+            Value::Hash(hash_of(listpack(reader, COMPLAINT)?, COMPLAINT, &limits.hash)?)
+        }
         ValueType::Stream1 | ValueType::Stream2 | ValueType::Stream => {
             Value::Stream(stream::decode(kind, reader)?)
         }
@@ -98,8 +114,8 @@ fn decode_string(reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
     })
 }
 
-fn listpack(reader: &mut Reader<'_>) -> Result<Listpack, DecodeError> {
-    Listpack::from_foreign(&reader.string()?).ok_or(DecodeError::Malformed("listpack"))
+fn listpack(reader: &mut Reader<'_>, complaint: &'static str) -> Result<Listpack, DecodeError> {
+    Listpack::from_foreign(&reader.string()?).ok_or(DecodeError::Malformed(complaint))
 }
 
 fn decode_list(reader: &mut Reader<'_>, limits: &Limits) -> Result<List, DecodeError> {
@@ -118,7 +134,7 @@ fn settled(mut list: List, limits: &Limits) -> List {
 /// Valkey leaves such a list a quicklist however short it is.
 fn decode_list_ziplist(reader: &mut Reader<'_>, limits: &Limits) -> Result<List, DecodeError> {
     let mut quicklist = Quicklist::new(&limits.list);
-    quicklist.push_listpack(legacy::ziplist(&reader.string()?)?);
+    quicklist.push_listpack(legacy::ziplist(&reader.string()?, "List ziplist integrity check failed.")?);
     Ok(List::Quicklist(Box::new(quicklist)))
 }
 
@@ -128,14 +144,18 @@ fn decode_quicklist(kind: ValueType, reader: &mut Reader<'_>, limits: &Limits) -
         let container = if kind == ValueType::ListQuicklist { reader.length()? } else { 0 };
         let node = reader.string()?;
         if node.is_empty() {
-            return Err(DecodeError::Malformed("list node"));
+            return Err(DecodeError::Malformed("Quicklist with an empty node"));
         }
         match container {
-            0 if kind == ValueType::ListQuicklist1 => quicklist.push_listpack(legacy::ziplist(&node)?),
+            0 if kind == ValueType::ListQuicklist1 => {
+                quicklist.push_listpack(legacy::ziplist(&node, "Ziplist integrity check failed.")?);
+            }
             1 => quicklist.push_plain(&node),
-            2 => quicklist
-                .push_listpack(Listpack::from_foreign(&node).ok_or(DecodeError::Malformed("listpack"))?),
-            _ => return Err(DecodeError::Malformed("list node")),
+            2 => {
+                const COMPLAINT: DecodeError = DecodeError::Malformed("Listpack integrity check failed.");
+                quicklist.push_listpack(Listpack::from_foreign(&node).ok_or(COMPLAINT)?);
+            }
+            _ => return Err(DecodeError::Malformed("Quicklist integrity check failed.")),
         }
     }
     Ok(settled(List::Quicklist(Box::new(quicklist)), limits))
@@ -147,7 +167,7 @@ fn decode_set(reader: &mut Reader<'_>, limits: &SetLimits) -> Result<Set, Decode
     set.prepare_add(count, limits);
     for _ in 0..count {
         if !set.add(&reader.string()?, limits) {
-            return Err(DecodeError::Malformed("set"));
+            return Err(DecodeError::Malformed("Duplicate set members detected"));
         }
     }
     Ok(set)
@@ -162,8 +182,11 @@ fn decode_zset(kind: ValueType, reader: &mut Reader<'_>, limits: &ZSetLimits) ->
     for _ in 0..count {
         let member = reader.string()?;
         let score = if kind == ValueType::ZSet { reader.double()? } else { legacy::text_double(reader)? };
-        if score.is_nan() || zset.set(&member, score, limits).is_some() {
-            return Err(DecodeError::Malformed("sorted set"));
+        if score.is_nan() {
+            return Err(DecodeError::Malformed("Zset with NAN score detected"));
+        }
+        if zset.set(&member, score, limits).is_some() {
+            return Err(DecodeError::Malformed("Duplicate zset fields detected"));
         }
     }
     zset.convert_to_listpack_if_small(limits);
@@ -172,17 +195,17 @@ fn decode_zset(kind: ValueType, reader: &mut Reader<'_>, limits: &ZSetLimits) ->
 
 /// A sorted set from a listpack of members and scores. One that is out of order is put in order, or else no range of
 /// it would be right.
-fn zset_of(lp: Listpack, limits: &ZSetLimits) -> Result<ZSet, DecodeError> {
-    const MALFORMED: DecodeError = DecodeError::Malformed("sorted set");
+fn zset_of(lp: Listpack, complaint: &'static str, limits: &ZSetLimits) -> Result<ZSet, DecodeError> {
+    let malformed = || DecodeError::Malformed(complaint);
     let mut before: Option<(f64, Vec<u8>)> = None;
     let mut sorted = true;
     let mut items = lp.iter();
     while let (Some(member), Some(score)) = (items.next(), items.next()) {
-        let (member, score) = (member.to_vec(), parse_f64(&score.to_vec()).ok_or(MALFORMED)?);
+        let (member, score) = (member.to_vec(), parse_f64(&score.to_vec()).ok_or_else(malformed)?);
         sorted &= before.is_none_or(|(s, m)| s < score || (s == score && m < member));
         before = Some((score, member));
     }
-    let mut zset = ZSet::from_listpack(lp, limits).ok_or(MALFORMED)?;
+    let mut zset = ZSet::from_listpack(lp, limits).ok_or_else(malformed)?;
     if !sorted && matches!(zset, ZSet::Listpack(_)) {
         let mut large = ZSet::new();
         large.convert_to_sorted();
@@ -196,12 +219,11 @@ fn zset_of(lp: Listpack, limits: &ZSetLimits) -> Result<ZSet, DecodeError> {
     Ok(zset)
 }
 
-fn hash_of(lp: Listpack, limits: &HashLimits) -> Result<Hash, DecodeError> {
-    Hash::from_listpack(lp, limits).ok_or(DecodeError::Malformed("hash"))
+fn hash_of(lp: Listpack, complaint: &'static str, limits: &HashLimits) -> Result<Hash, DecodeError> {
+    Hash::from_listpack(lp, limits).ok_or(DecodeError::Malformed(complaint))
 }
 
 fn decode_hash(kind: ValueType, reader: &mut Reader<'_>, limits: &HashLimits) -> Result<Hash, DecodeError> {
-    const MALFORMED: DecodeError = DecodeError::Malformed("hash");
     let with_deadlines = kind == ValueType::HashDeadlines;
     let count = reader.count(if with_deadlines { 10 } else { 2 })?;
     let mut hash = Hash::new();
@@ -214,10 +236,15 @@ fn decode_hash(kind: ValueType, reader: &mut Reader<'_>, limits: &HashLimits) ->
         let deadline = match if with_deadlines { reader.milliseconds()? } else { -1 } {
             -1 => Deadline::Clear,
             time @ 0.. => Deadline::At(time),
-            _ => return Err(MALFORMED),
+            _ => return Err(DecodeError::Malformed("Hash field with a negative deadline")),
         };
         if !hash.set(&name, &value, deadline, limits) {
-            return Err(MALFORMED);
+            let large = matches!(hash, Hash::Table(_));
+            return Err(DecodeError::Malformed(if large {
+                "Duplicate hash fields detected"
+            } else {
+                "Hash with dup elements"
+            }));
         }
     }
     Ok(hash)

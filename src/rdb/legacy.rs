@@ -15,8 +15,9 @@ use crate::types::hash::{Deadline, Hash, HashLimits};
 use crate::types::listpack::Listpack;
 use crate::types::number::parse_f64;
 
-const ZIPLIST: DecodeError = DecodeError::Malformed("ziplist");
-const ZIPMAP: DecodeError = DecodeError::Malformed("zipmap");
+/// Says nothing itself: the caller knows what the ziplist is part of.
+const ZIPLIST: DecodeError = DecodeError::Malformed("");
+const ZIPMAP: DecodeError = DecodeError::Malformed("Zipmap integrity check failed.");
 const ZIPLIST_HEADER: usize = 10;
 const END: u8 = 0xff;
 /// A length that is too large for one byte follows in four.
@@ -24,8 +25,13 @@ const WIDE: u8 = 0xfe;
 /// A ziplist count that means "walk and count".
 const COUNT_UNKNOWN: usize = 0xffff;
 
-/// The elements of a ziplist as a listpack, after checking all that a ziplist says about itself.
-pub(super) fn ziplist(bytes: &[u8]) -> Result<Listpack, DecodeError> {
+/// The elements of a ziplist as a listpack, after checking all that a ziplist says about itself. `complaint` is what the
+/// error says.
+pub(super) fn ziplist(bytes: &[u8], complaint: &'static str) -> Result<Listpack, DecodeError> {
+    checked_ziplist(bytes).map_err(|_| DecodeError::Malformed(complaint))
+}
+
+fn checked_ziplist(bytes: &[u8]) -> Result<Listpack, DecodeError> {
     let mut header = Reader::new(bytes);
     let size = u32::from_le_bytes(header.array().map_err(|_| ZIPLIST)?) as usize;
     let tail = u32::from_le_bytes(header.array().map_err(|_| ZIPLIST)?) as usize;
@@ -131,7 +137,8 @@ pub(super) fn text_double(reader: &mut Reader<'_>) -> Result<f64, DecodeError> {
         255 => Ok(f64::NEG_INFINITY),
         254 => Ok(f64::INFINITY),
         253 => Ok(f64::NAN),
-        length => parse_f64(reader.bytes(length.into())?).ok_or(DecodeError::Malformed("score")),
+        length => parse_f64(reader.bytes(length.into())?)
+            .ok_or(DecodeError::Malformed("Zset with a score that is no number")),
     }
 }
 
@@ -178,7 +185,7 @@ mod tests {
             &[0xd0, 0, 0, 0, 0x80],
             &[0xe0, 0, 0, 0, 0, 0, 0, 0, 0x80],
         ]);
-        let lp = ziplist(&bytes).expect("a sound ziplist");
+        let lp = checked_ziplist(&bytes).expect("a sound ziplist");
         let texts: Vec<Vec<u8>> = lp.iter().map(Item::to_vec).collect();
         assert_eq!(texts[0], b"abc");
         assert_eq!(texts[1], [b'x'; 300]);
@@ -191,19 +198,19 @@ mod tests {
     #[test]
     fn what_a_ziplist_says_about_itself_must_be_true() {
         let good = build(&[b"\x03abc", &[0xf5], b"\x01z"]);
-        assert!(ziplist(&good).is_ok());
+        assert!(checked_ziplist(&good).is_ok());
         for at in 0..ZIPLIST_HEADER {
             let mut bad = good.clone();
             bad[at] ^= 1;
-            assert_eq!(ziplist(&bad).err(), Some(ZIPLIST), "byte {at}");
+            assert_eq!(checked_ziplist(&bad).err(), Some(ZIPLIST), "byte {at}");
         }
         for (at, value) in [(ZIPLIST_HEADER, 1), (ZIPLIST_HEADER + 1, 9), (good.len() - 1, 0)] {
             let mut bad = good.clone();
             bad[at] = value;
-            assert_eq!(ziplist(&bad).err(), Some(ZIPLIST), "byte {at}");
+            assert_eq!(checked_ziplist(&bad).err(), Some(ZIPLIST), "byte {at}");
         }
         for end in 0..good.len() {
-            assert!(ziplist(&good[..end]).is_err());
+            assert!(checked_ziplist(&good[..end]).is_err());
         }
     }
 

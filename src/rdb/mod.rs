@@ -117,12 +117,14 @@ pub enum DecodeError {
     /// A value of a module, which no module here can read.
     #[error("the value belongs to module type '{0}'")]
     Module(String),
-    #[error("malformed length")]
-    Length,
-    #[error("malformed string")]
-    String,
-    /// The parts are there but cannot all be true.
-    #[error("malformed {0}")]
+    #[error("Unknown length encoding {0} in rdbLoadLen()")]
+    Length(u8),
+    #[error("Unknown RDB string encoding type {0}")]
+    StringKind(u8),
+    #[error("Invalid LZF compressed string")]
+    Compressed,
+    /// The parts are there but cannot all be true: what is wrong, in the words that tools look for in the log.
+    #[error("{0}")]
     Malformed(&'static str),
     /// A collection without elements, which a loader of files skips.
     #[error("a collection without elements")]

@@ -6,7 +6,7 @@ use super::read::Reader;
 use super::{
     Compression, DecodeError, FIRST_FOREIGN_TYPE, Limits, ValueType, decode_value, encode_value, value_type,
 };
-use crate::config::RdbVersionCheck;
+use crate::config::{Config, RdbVersionCheck};
 use crate::keyspace::{Value, ValueRef};
 
 /// The version this server writes.
@@ -43,32 +43,53 @@ pub fn seal(out: &mut Vec<u8>, version: u16) {
     out.extend_from_slice(&sum.to_le_bytes());
 }
 
+/// What is demanded of a footer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footer {
+    pub versions: RdbVersionCheck,
+    /// The checksum is taken for right.
+    pub skip_checksum: bool,
+}
+
+impl Footer {
+    pub fn of(config: &Config) -> Self {
+        Footer { versions: config.rdb_version_check, skip_checksum: config.skip_checksums }
+    }
+}
+
+impl From<RdbVersionCheck> for Footer {
+    fn from(versions: RdbVersionCheck) -> Self {
+        Footer { versions, skip_checksum: false }
+    }
+}
+
 /// Checks the footer of a payload; what is before it is left.
-pub fn verify(payload: &[u8], check: RdbVersionCheck) -> Result<&[u8], PayloadError> {
-    checked(payload, check).map(|(body, _)| body)
+pub fn verify(payload: &[u8], check: impl Into<Footer>) -> Result<&[u8], PayloadError> {
+    checked(payload, check.into()).map(|(body, _)| body)
 }
 
 /// What is before the footer, and whether another server wrote it.
-fn checked(payload: &[u8], check: RdbVersionCheck) -> Result<(&[u8], bool), PayloadError> {
+fn checked(payload: &[u8], check: Footer) -> Result<(&[u8], bool), PayloadError> {
     let (body, footer) =
         payload.len().checked_sub(FOOTER).map(|at| payload.split_at(at)).ok_or(PayloadError::Footer)?;
     let (version, sum) = footer.split_first_chunk().ok_or(PayloadError::Footer)?;
     let version = u16::from_le_bytes(*version);
     let foreign = FOREIGN_VERSIONS.contains(&version);
     let unusual = foreign || version > VERSION;
-    if version == 0 || (unusual && check == RdbVersionCheck::Strict) {
+    if version == 0 || (unusual && check.versions == RdbVersionCheck::Strict) {
         return Err(PayloadError::Footer);
     }
-    if sum != Checksum::of(&payload[..payload.len() - 8]).to_le_bytes() {
+    if !check.skip_checksum && sum != Checksum::of(&payload[..payload.len() - 8]).to_le_bytes() {
         return Err(PayloadError::Footer);
     }
     Ok((body, foreign))
 }
 
-/// Checks a payload and reads its value. Bytes between value and footer are ignored, as Valkey ignores them.
-pub fn restore(payload: &[u8], check: RdbVersionCheck, limits: &Limits) -> Result<Value, PayloadError> {
-    let (body, foreign) = checked(payload, check)?;
-    let mut reader = Reader::new(body);
+/// Checks a payload and reads its value. Bytes between value and footer are ignored, and a value that is too short goes on
+/// in the footer, as for Valkey: with a checksum that fits only somebody's invention can be like that.
+pub fn restore(payload: &[u8], check: impl Into<Footer>, limits: &Limits) -> Result<Value, PayloadError> {
+    let (_, foreign) = checked(payload, check.into())?;
+    let mut reader = Reader::new(payload);
     let number = reader.byte()?;
     let kind = ValueType::from_number(number).ok_or(DecodeError::UnknownType(number))?;
     if foreign && number >= FIRST_FOREIGN_TYPE {

@@ -53,23 +53,23 @@ impl<'a> Reader<'a> {
             0x40..=0x7f => Head::Length(u64::from(low) << 8 | u64::from(self.byte()?)),
             0x80 => Head::Length(u64::from(u32::from_be_bytes(self.array()?))),
             0x81 => Head::Length(u64::from_be_bytes(self.array()?)),
-            0x82..=0xbf => return Err(DecodeError::Length),
+            0x82..=0xbf => return Err(DecodeError::Length(first >> 6)),
             0xc0..=0xff => Head::Special(low),
         })
     }
 
-    /// A length or another unsigned number.
+    /// A length or another unsigned number. What would name an encoding in a string counts as the number it is.
     pub fn length(&mut self) -> Result<u64, DecodeError> {
         match self.head()? {
             Head::Length(length) => Ok(length),
-            Head::Special(_) => Err(DecodeError::Length),
+            Head::Special(number) => Ok(number.into()),
         }
     }
 
     /// A number of elements that take at least `size` bytes each (and `size` is not 0): more than can still come are
     /// refused at once.
     pub fn count(&mut self, size: usize) -> Result<usize, DecodeError> {
-        let count = usize::try_from(self.length()?).map_err(|_| DecodeError::Length)?;
+        let count = usize::try_from(self.length()?).map_err(|_| DecodeError::Truncated)?;
         if count > self.rest.len() / size { Err(DecodeError::Truncated) } else { Ok(count) }
     }
 
@@ -77,22 +77,22 @@ impl<'a> Reader<'a> {
     pub fn string(&mut self) -> Result<Cow<'a, [u8]>, DecodeError> {
         let value = match self.head()? {
             Head::Length(length) => {
-                let length = usize::try_from(length).map_err(|_| DecodeError::Length)?;
+                let length = usize::try_from(length).map_err(|_| DecodeError::Truncated)?;
                 return self.bytes(length).map(Cow::Borrowed);
             }
             Head::Special(0) => i64::from(i8::from_le_bytes(self.array()?)),
             Head::Special(1) => i64::from(i16::from_le_bytes(self.array()?)),
             Head::Special(2) => i64::from(i32::from_le_bytes(self.array()?)),
             Head::Special(3) => return self.compressed().map(Cow::Owned),
-            Head::Special(_) => return Err(DecodeError::String),
+            Head::Special(kind) => return Err(DecodeError::StringKind(kind)),
         };
         Ok(Cow::Owned(itoa::Buffer::new().format(value).as_bytes().to_vec()))
     }
 
     fn compressed(&mut self) -> Result<Vec<u8>, DecodeError> {
-        let packed = usize::try_from(self.length()?).map_err(|_| DecodeError::Length)?;
-        let length = usize::try_from(self.length()?).map_err(|_| DecodeError::Length)?;
-        lzf::decompress(self.bytes(packed)?, length).ok_or(DecodeError::String)
+        let packed = usize::try_from(self.length()?).map_err(|_| DecodeError::Truncated)?;
+        let length = usize::try_from(self.length()?).map_err(|_| DecodeError::Truncated)?;
+        lzf::decompress(self.bytes(packed)?, length).ok_or(DecodeError::Compressed)
     }
 
     /// A time in Unix milliseconds.
@@ -155,11 +155,11 @@ mod tests {
             Err(DecodeError::Truncated)
         );
         assert_eq!(Reader::new(&[4, 0, 0, 0]).count(1), Err(DecodeError::Truncated));
-        assert_eq!(Reader::new(&[0xc0, 0]).length(), Err(DecodeError::Length));
-        assert_eq!(Reader::new(&[0x82, 0]).length(), Err(DecodeError::Length));
-        assert_eq!(Reader::new(&[0xc4, 0]).string(), Err(DecodeError::String));
+        assert_eq!(Reader::new(&[0xc3, 0]).length(), Ok(3));
+        assert_eq!(Reader::new(&[0x82, 0]).length(), Err(DecodeError::Length(2)));
+        assert_eq!(Reader::new(&[0xc4, 0]).string(), Err(DecodeError::StringKind(4)));
         let huge = [0xc3, 3, 0x81, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0];
-        assert_eq!(Reader::new(&huge).string(), Err(DecodeError::String));
+        assert_eq!(Reader::new(&huge).string(), Err(DecodeError::Compressed));
     }
 
     proptest! {

@@ -8,7 +8,11 @@ use std::collections::BTreeMap;
 
 /// What stands for an unknown number of entries read: -1.
 const UNKNOWN: u64 = u64::MAX;
-const MALFORMED: DecodeError = DecodeError::Malformed("stream");
+
+/// An error in the words that tools look for.
+const fn malformed(complaint: &'static str) -> DecodeError {
+    DecodeError::Malformed(complaint)
+}
 
 fn put_id(out: &mut Vec<u8>, id: StreamId) {
     write::length(out, id.ms);
@@ -64,14 +68,18 @@ pub(super) fn decode(kind: ValueType, reader: &mut Reader<'_>) -> Result<Stream,
     let mut stream = Stream::new();
     for _ in 0..reader.count(2)? {
         let id = reader.string()?;
-        let id = id.first_chunk().filter(|_| id.len() == 16).ok_or(MALFORMED)?;
-        let node = Listpack::from_foreign(&reader.string()?).ok_or(MALFORMED)?;
-        stream.push_node(StreamId::from_bytes(id), node).ok_or(MALFORMED)?;
+        let id = id
+            .first_chunk()
+            .filter(|_| id.len() == 16)
+            .ok_or(malformed("Stream node key entry is not the size of a stream ID"))?;
+        let damaged = malformed("Stream listpack integrity check failed.");
+        let node = Listpack::from_foreign(&reader.string()?).ok_or(damaged.clone())?;
+        stream.push_node(StreamId::from_bytes(id), node).ok_or(damaged)?;
     }
     let length = reader.length()?;
     stream.last_id = take_id(reader)?;
     if !stream.has_len(length) || !stream.is_ordered() {
-        return Err(MALFORMED);
+        return Err(malformed("Stream length inconsistent with the number of valid entries"));
     }
     if kind == ValueType::Stream1 {
         stream.first_id = stream.first_live_id().unwrap_or_default();
@@ -82,14 +90,14 @@ pub(super) fn decode(kind: ValueType, reader: &mut Reader<'_>) -> Result<Stream,
         stream.entries_added = reader.length()?;
         // Counts of entries not yet read are differences of these two.
         if stream.entries_added < length {
-            return Err(MALFORMED);
+            return Err(malformed("Stream object metadata loading failed."));
         }
     }
     for _ in 0..reader.count(1)? {
         let name = reader.string()?;
         let group = decode_group(kind, reader, &stream)?;
         if stream.groups.insert(name.into(), group).is_some() {
-            return Err(MALFORMED);
+            return Err(malformed("Duplicated consumer group name loading a stream"));
         }
     }
     Ok(stream)
@@ -102,7 +110,9 @@ fn decode_group(kind: ValueType, reader: &mut Reader<'_>, stream: &StreamData) -
         _ => match reader.length()? {
             UNKNOWN => None,
             // It is a signed number, of which only -1 is negative.
-            read if i64::try_from(read).is_err() => return Err(MALFORMED),
+            read if i64::try_from(read).is_err() => {
+                return Err(malformed("Stream cgroup offset loading failed."));
+            }
             read => Some(read),
         },
     };
@@ -112,13 +122,13 @@ fn decode_group(kind: ValueType, reader: &mut Reader<'_>, stream: &StreamData) -
         let id = StreamId::from_bytes(&reader.array()?);
         let (delivered_ms, deliveries) = (reader.milliseconds()?, reader.length()?);
         if unowned.insert(id, (delivered_ms, deliveries)).is_some() {
-            return Err(MALFORMED);
+            return Err(malformed("Duplicated global PEL entry loading stream consumer group"));
         }
     }
     for _ in 0..reader.count(1 + 8 + 1)? {
         decode_consumer(kind, reader, &mut group, &mut unowned)?;
     }
-    if unowned.is_empty() { Ok(group) } else { Err(MALFORMED) }
+    if unowned.is_empty() { Ok(group) } else { Err(malformed("Stream CG PEL entry without consumer")) }
 }
 
 /// Reads a consumer, which takes its entries out of those that have no owner yet.
@@ -131,14 +141,18 @@ fn decode_consumer(
     let name = reader.string()?;
     let seen_ms = reader.milliseconds()?;
     let active_ms = if kind == ValueType::Stream { reader.milliseconds()? } else { seen_ms };
-    let consumer = group.create_consumer(&name, seen_ms).ok_or(MALFORMED)?;
+    let consumer =
+        group.create_consumer(&name, seen_ms).ok_or(malformed("Duplicate stream consumer detected."))?;
     if let Some(consumer) = group.consumer_mut(&name) {
         consumer.active_ms = active_ms;
     }
     for _ in 0..reader.count(16)? {
         let id = StreamId::from_bytes(&reader.array()?);
-        let (delivered_ms, deliveries) = unowned.remove(&id).ok_or(MALFORMED)?;
-        group.assign(id, Pending { consumer, delivered_ms, deliveries }).ok_or(MALFORMED)?;
+        let (delivered_ms, deliveries) =
+            unowned.remove(&id).ok_or(malformed("Consumer entry not found in group global PEL"))?;
+        group
+            .assign(id, Pending { consumer, delivered_ms, deliveries })
+            .ok_or(malformed("Duplicated consumer PEL entry loading a stream consumer group"))?;
     }
     Ok(())
 }

@@ -145,7 +145,7 @@ fn the_footer_decides_first() {
     let relaxed = |payload: &[u8]| restore(payload, RdbVersionCheck::Relaxed, &limits).err();
     assert_eq!(relaxed(&sealed(b"\x16\x00", 79)), Some(PayloadError::ForeignType(22)));
     assert_eq!(relaxed(&sealed(b"\x17\x00", 79)), Some(DecodeError::UnknownType(23).into()));
-    assert_eq!(relaxed(&sealed(b"", 80)), Some(DecodeError::Truncated.into()));
+    assert_eq!(relaxed(&sealed(b"", 80)), Some(DecodeError::UnknownType(80).into()));
     assert_eq!(relaxed(&sealed(b"", 80)[1..]), Some(PayloadError::Footer));
     let mut unchecked = sealed(b"\x00\x01a", 80);
     let end = unchecked.len();

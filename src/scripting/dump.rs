@@ -1,7 +1,6 @@
 //! FUNCTION DUMP's payload: each library as an RDB file has it (opcode, code), and the footer of DUMP.
 
 use super::libraries::Libraries;
-use crate::config::RdbVersionCheck;
 use crate::rdb::file::opcode;
 use crate::rdb::payload;
 use crate::rdb::read::Reader;
@@ -19,7 +18,7 @@ pub fn dump(libraries: &Libraries, compression: Compression) -> Vec<u8> {
 }
 
 /// The codes in a payload. The error is a line for the client without its code word.
-pub fn codes(bytes: &[u8], check: RdbVersionCheck) -> Result<Vec<Vec<u8>>, &'static str> {
+pub fn codes(bytes: &[u8], check: impl Into<payload::Footer>) -> Result<Vec<Vec<u8>>, &'static str> {
     let body = payload::verify(bytes, check).map_err(|_| "DUMP payload version or checksum are wrong")?;
     let mut reader = Reader::new(body);
     let mut codes = Vec::new();
@@ -39,6 +38,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::config::RdbVersionCheck;
     use crate::scripting::libraries::{Existing, Library};
 
     #[test]

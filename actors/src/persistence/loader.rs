@@ -193,9 +193,7 @@ fn read_all(
     config: &Config,
     builders: Vec<SyncSender<Vec<Row>>>,
 ) -> Result<Loaded, LoadError> {
-    let verify = config.rdbchecksum
-        && !rules.skip_checksum
-        && !server.persistence.skip_checksums.load(Ordering::Relaxed);
+    let verify = config.rdbchecksum && !rules.skip_checksum && !config.skip_checksums;
     let mut reader = FileReader::new(config.rdb_version_check, verify, Limits::of(config));
     let mut buffer = vec![0; READ_BYTES];
     let mut batches: Vec<Vec<Row>> = builders.iter().map(|_| Vec::with_capacity(BATCH)).collect();
@@ -249,7 +247,11 @@ fn read_all(
             FileItem::Skipped(key) => {
                 loaded.keys_skipped += 1;
                 if loaded.keys_skipped <= 10 {
-                    tracing::info!("Skipping empty key: {}", String::from_utf8_lossy(&key));
+                    if config.hide_user_data_from_log {
+                        tracing::info!("rdbLoadObject skipping empty key");
+                    } else {
+                        tracing::info!("rdbLoadObject skipping empty key: {}", String::from_utf8_lossy(&key));
+                    }
                 }
             }
             FileItem::Key(key) => {

@@ -11,7 +11,17 @@ pub mod start;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use skuld::rdb::DecodeError;
+
 use crate::append_only::state::AofState;
+
+/// Says why a serialized value was refused, for those who look for it at level verbose. That it ends too early, or is
+/// empty, is not worth a line.
+pub fn say_refused(reason: &DecodeError) {
+    if !matches!(reason, DecodeError::Truncated | DecodeError::Empty) {
+        tracing::debug!("Internal error in RDB reading offset 0, function at rdb.c:0 -> {reason}");
+    }
+}
 
 /// State of saving and loading that commands and INFO read.
 pub struct Persistence {
@@ -40,8 +50,6 @@ pub struct Persistence {
     pub last_save_held: AtomicU64,
     /// BGSAVE SCHEDULE waits for its turn.
     pub save_scheduled: AtomicBool,
-    /// DEBUG SET-SKIP-CHECKSUM-VALIDATION.
-    pub skip_checksums: AtomicBool,
     pub aof: AofState,
 }
 
@@ -64,7 +72,6 @@ impl Default for Persistence {
             saves: AtomicU64::new(0),
             last_save_held: AtomicU64::new(0),
             save_scheduled: AtomicBool::new(false),
-            skip_checksums: AtomicBool::new(false),
             aof: AofState::default(),
         }
     }

@@ -7,6 +7,7 @@ use skuld::commands::Command;
 use skuld::commands::context::CommandError;
 use skuld::keyspace::Keyspace;
 use skuld::rdb::Compression;
+use skuld::rdb::payload::Footer;
 use skuld::resp::Reply;
 use skuld::resp::decode::parse_integer;
 use skuld::scripting::libraries::{Existing, Libraries, Library};
@@ -216,8 +217,8 @@ impl Executor {
                     }
                     _ => return Err(syntax(args)),
                 };
-                let codes = dump::codes(args[2], self.config.rdb_version_check)
-                    .map_err(|line| error(line.as_bytes()))?;
+                let codes =
+                    dump::codes(args[2], Footer::of(&self.config)).map_err(|line| error(line.as_bytes()))?;
                 self.load_libraries(&codes, policy, Time::Limited).map_err(|line| error(&line))?;
                 self.effects.dirty += 1;
                 reply.ok();

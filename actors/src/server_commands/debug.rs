@@ -119,8 +119,7 @@ pub async fn run(request: &mut Request, batch: &Batch) -> Outcome {
         ("reload", 2..) => return super::persistence::reload(request).await,
         ("set-skip-checksum-validation", 3) => {
             let on = parse_integer(&request.args[2]).unwrap_or(0) != 0;
-            request.server.persistence.skip_checksums.store(on, Ordering::Relaxed);
-            request.reply.ok();
+            return change_config(request, |config| config.skip_checksums = on).await;
         }
         ("move-clock", 3) => {
             let ms = parse_integer(&request.args[2]).ok_or(CommandError::NotInteger)?;
@@ -273,10 +272,15 @@ async fn packed_threshold(request: &mut Request) -> Outcome {
     let bytes = skuld::config::values::parse_memory(&request.args[2]).filter(|bytes| *bytes <= MAX).ok_or(
         CommandError::fixed("ERR argument must be a memory value bigger than 1 and smaller than 4gb"),
     )?;
+    change_config(request, |config| config.quicklist_packed_threshold = bytes as usize).await
+}
+
+/// Sets what no directive sets.
+async fn change_config(request: &mut Request, change: impl FnOnce(&mut skuld::config::Config)) -> Outcome {
     let server = request.server.clone();
     let _turn = server.config_change.lock().await;
     let mut config = skuld::config::Config::clone(&server.config.load());
-    config.quicklist_packed_threshold = bytes as usize;
+    change(&mut config);
     server.config.store(std::sync::Arc::new(config));
     request.reply.ok();
     Ok(())
@@ -295,8 +299,9 @@ async fn table_stats(request: &mut Request) -> Outcome {
         keys += figures.keys;
         expires += figures.expires;
     }
-    let (keys, expires) = (table_figures(keys), table_figures(expires));
-    request.reply.verbatim("txt", format!("[Dictionary HT]\n{keys}[Expires HT]\n{expires}\n").as_bytes());
+    let full = request.args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
+    let (keys, expires) = (table_figures(keys, full), table_figures(expires, full));
+    request.reply.verbatim("txt", format!("[Dictionary HT]\n{keys}[Expires HT]\n{expires}").as_bytes());
     Ok(())
 }
 

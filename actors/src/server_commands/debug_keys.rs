@@ -43,7 +43,7 @@ pub enum Look {
     /// The nodes of its quicklist.
     Quicklist,
     /// Its hash table.
-    Table,
+    Table { full: bool },
     /// Its string.
     String,
 }
@@ -71,7 +71,9 @@ pub fn job_of(words: &[Vec<u8>], db: u32, config: &Arc<Config>) -> Option<Result
         }
         ("listpack", 3) => look(Look::Listpack),
         ("quicklist", 3 | 4) => look(Look::Quicklist),
-        ("htstats-key", 3 | 4) => look(Look::Table),
+        ("htstats-key", 3 | 4) => {
+            look(Look::Table { full: words.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full")) })
+        }
         ("sdslen", 3) => look(Look::String),
         ("digest", 2) => Some(Ok(KeysJob::Digest)),
         ("digest-value", 2..) => Some(Ok(KeysJob::DigestValues { db, keys: words[2..].to_vec() })),
@@ -108,7 +110,7 @@ pub fn run_on_shard(job: &KeysJob, access: &mut Access<'_>, shard: u16, workers:
                 }
                 Look::Listpack => debug_views::listpack_text(entry),
                 Look::Quicklist => debug_views::quicklist_text(entry),
-                Look::Table => debug_views::table_text(entry),
+                Look::Table { full } => debug_views::table_text(entry, *full),
                 Look::String => debug_views::string_line(entry),
             })
         }
@@ -252,7 +254,9 @@ fn write(job: &KeysJob, mut answers: Vec<KeysAnswer>, reply: &mut Reply) -> Outc
 fn write_look(at: Look, text: Option<String>, reply: &mut Reply) -> Outcome {
     let Some(text) = text else {
         return Err(CommandError::fixed(match at {
-            Look::Table => "ERR The value stored at the specified key is not represented using an hash table",
+            Look::Table { .. } => {
+                "ERR The value stored at the specified key is not represented using an hash table"
+            }
             Look::String => "ERR Not an sds encoded string.",
             Look::Quicklist => "ERR Not a quicklist encoded object.",
             Look::Listpack | Look::Object { .. } => "ERR Not a listpack encoded object.",
@@ -260,7 +264,7 @@ fn write_look(at: Look, text: Option<String>, reply: &mut Reply) -> Outcome {
     };
     match at {
         Look::Object { .. } | Look::String => reply.simple(&text),
-        Look::Table => reply.verbatim("txt", text.as_bytes()),
+        Look::Table { .. } => reply.verbatim("txt", text.as_bytes()),
         Look::Listpack | Look::Quicklist => {
             // The structure goes to standard output, as Valkey's does. Nobody may be reading there; the reply does not
             // depend on it.

@@ -7,7 +7,7 @@ use super::delete::make_room;
 use crate::commands::context::{CommandError, Context, Outcome};
 use crate::effects::class;
 use crate::keyspace::NewValue;
-use crate::rdb::payload::{PayloadError, dump as dump_value, restore as restore_value};
+use crate::rdb::payload::{Footer, PayloadError, dump as dump_value, restore as restore_value};
 use crate::rdb::{Compression, Limits};
 
 /// `DUMP key`
@@ -67,7 +67,7 @@ impl From<PayloadError> for CommandError {
             PayloadError::ForeignType(kind) => {
                 Self::text(format!("ERR Unsupported foreign data type: {kind}"))
             }
-            PayloadError::Value(_) => Self::fixed("ERR Bad data format"),
+            PayloadError::Value(reason) => Self::BadData(reason),
         }
     }
 }
@@ -83,7 +83,7 @@ pub fn restore(ctx: &mut Context<'_>) -> Outcome {
     if ttl < 0 {
         return Err(CommandError::fixed("ERR Invalid TTL value, must be >= 0"));
     }
-    let value = restore_value(ctx.arg(3), ctx.config.rdb_version_check, &Limits::of(ctx.config))?;
+    let value = restore_value(ctx.arg(3), Footer::of(ctx.config), &Limits::of(ctx.config))?;
     // A sum beyond the range of time is long past, as it is for Valkey.
     let deadline = match ttl {
         0 => None,
