@@ -19,34 +19,40 @@ fn first_two(input: &[u8], at: usize) -> u32 {
     (input[at] as u32) << 8 | input[at + 1] as u32
 }
 
-/// Output under construction: literal runs carry their length in front, patched when the run ends.
-struct Output {
-    bytes: Vec<u8>,
+/// Output under construction. Literals are copied when their run ends, so that most steps touch no memory of it.
+struct Output<'a> {
+    bytes: &'a mut Vec<u8>,
+    /// What the output would take if the run ended here, in bytes: liblzf's limit is on that.
+    len: usize,
+    /// Literals of the run that are not copied yet.
     run: usize,
-    limit: usize,
 }
 
-impl Output {
+impl Output<'_> {
     fn start_run(&mut self) {
         self.run = 0;
-        self.bytes.push(0);
+        self.len += 1;
     }
 
-    fn literal(&mut self, byte: u8) {
+    /// Takes the byte before `end` of the input.
+    #[inline]
+    fn literal(&mut self, input: &[u8], end: usize) {
         self.run += 1;
-        self.bytes.push(byte);
+        self.len += 1;
         if self.run == LITERALS_MAX {
-            self.stop_run();
+            self.stop_run(input, end);
             self.start_run();
         }
     }
 
-    fn stop_run(&mut self) {
-        let header = self.bytes.len() - self.run - 1;
+    /// The run ends before `end` of the input.
+    #[inline]
+    fn stop_run(&mut self, input: &[u8], end: usize) {
         if self.run == 0 {
-            self.bytes.truncate(header);
+            self.len -= 1;
         } else {
-            self.bytes[header] = self.run as u8 - 1;
+            self.bytes.push(self.run as u8 - 1);
+            self.bytes.extend_from_slice(&input[end - self.run..end]);
         }
     }
 
@@ -60,92 +66,106 @@ impl Output {
             self.bytes.push((length - 7) as u8);
         }
         self.bytes.push(offset as u8);
+        self.len = self.bytes.len();
     }
 }
 
 /// Where three-byte sequences were last seen. Positions of one input are stored above a floor that rises from input to
 /// input, so that the table need not be cleared for each: small inputs would pay 256 KiB of zeroing.
 struct Seen {
-    table: Vec<u32>,
+    table: Option<Box<[u32; 1 << TABLE_BITS]>>,
     floor: u32,
 }
 
 impl Seen {
     const fn new() -> Self {
-        Seen { table: Vec::new(), floor: 0 }
+        Seen { table: None, floor: 0 }
     }
 
-    /// Forgets all, for an input of `len` bytes.
-    fn start(&mut self, len: usize) {
-        match u32::try_from(len).ok().and_then(|len| self.floor.checked_add(len)?.checked_add(1)) {
-            Some(_) if !self.table.is_empty() => {}
-            _ => {
-                self.table.clear();
-                self.table.resize(1 << TABLE_BITS, 0);
-                self.floor = 0;
-            }
+    /// Forgets all, for an input of `len` bytes; the floor, and the table.
+    fn start(&mut self, len: usize) -> (u32, &mut [u32; 1 << TABLE_BITS]) {
+        let end = u32::try_from(len).ok().and_then(|len| self.floor.checked_add(len)?.checked_add(1));
+        if end.is_none() {
+            (self.table, self.floor) = (None, 0);
         }
-    }
-
-    /// Notes that the sequence `window` is at `at`, and returns where it was before.
-    #[inline]
-    fn replace(&mut self, window: u32, at: usize) -> Option<usize> {
-        let entry = &mut self.table[slot(window)];
-        let before = entry.checked_sub(self.floor + 1);
-        *entry = self.floor + 1 + at as u32;
-        before.map(|at| at as usize)
-    }
-
-    fn finish(&mut self, len: usize) {
-        self.floor += len as u32;
+        let floor = self.floor;
+        self.floor = floor.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
+        let new = || {
+            let zeros = vec![0; 1 << TABLE_BITS].into_boxed_slice();
+            zeros.try_into().expect("a table of that size")
+        };
+        (floor, self.table.get_or_insert_with(new))
     }
 }
 
+/// Notes that the sequence `window` is at `at`, and returns where it was before.
+#[inline]
+fn replace(table: &mut [u32; 1 << TABLE_BITS], floor: u32, window: u32, at: usize) -> Option<usize> {
+    let entry = &mut table[slot(window)];
+    let before = entry.checked_sub(floor + 1);
+    *entry = floor + 1 + at as u32;
+    before.map(|at| at as usize)
+}
+
 thread_local! {
-    static SEEN: RefCell<Seen> = const { RefCell::new(Seen::new()) };
+    static SEEN: RefCell<(Seen, Vec<u8>)> = const { RefCell::new((Seen::new(), Vec::new())) };
 }
 
 /// The longest input that is compressed, in bytes.
 const INPUT_MAX: usize = 1 << 31;
+/// The largest output buffer that a thread keeps, in bytes.
+const KEPT_MAX: usize = 1 << 16;
 
 /// Compresses `input` into at most `limit` bytes; `None` if that is not possible, or the input is empty or longer than
 /// 2 GiB. Keeps a table of 256 KiB per thread.
 pub fn compress(input: &[u8], limit: usize) -> Option<Vec<u8>> {
+    compress_for(input, limit, <[u8]>::to_vec)
+}
+
+/// [`compress`] for those who need the result for a moment only: hands it to `user`.
+pub fn compress_for<R>(input: &[u8], limit: usize, user: impl FnOnce(&[u8]) -> R) -> Option<R> {
     if input.is_empty() || limit == 0 || input.len() > INPUT_MAX {
         return None;
     }
-    SEEN.with_borrow_mut(|seen| {
-        seen.start(input.len());
-        let out = compress_with(seen, input, limit);
-        seen.finish(input.len());
-        out
+    SEEN.with_borrow_mut(|(seen, out)| {
+        out.clear();
+        let result = compress_with(seen, out, input, limit).then(|| user(out));
+        if out.capacity() > KEPT_MAX {
+            *out = Vec::new();
+        }
+        result
     })
 }
 
-fn compress_with(seen: &mut Seen, input: &[u8], limit: usize) -> Option<Vec<u8>> {
+/// Appends the compressed input to `out`, which is empty; false if `limit` does not allow that.
+fn compress_with(seen: &mut Seen, out: &mut Vec<u8>, input: &[u8], limit: usize) -> bool {
+    let (floor, table) = seen.start(input.len());
     let end = input.len();
-    let mut out = Output { bytes: Vec::with_capacity(limit.min(end) + 8), run: 0, limit };
+    let mut out = Output { bytes: out, len: 0, run: 0 };
     out.start_run();
     let mut at = 0;
     let mut window = if end >= 2 { first_two(input, 0) } else { 0 };
     while at + 2 < end {
         window = window << 8 | input[at + 2] as u32;
-        let candidate = seen.replace(window, at);
+        let candidate = replace(table, floor, window, at);
         // The very first byte is never referred to; liblzf cannot tell it from an empty slot.
-        let matched = candidate
-            .filter(|&c| c > 0 && c < at && at - c - 1 < OFFSET_MAX && input[c..c + 3] == input[at..at + 3]);
-        let Some(source) = matched else {
-            if out.bytes.len() >= out.limit {
-                return None;
+        let matched = candidate.filter(|&c| {
+            c > 0 && c < at && at - c - 1 < OFFSET_MAX && {
+                first_two(input, c) << 8 | input[c + 2] as u32 == window & 0xff_ffff
             }
-            out.literal(input[at]);
+        });
+        let Some(source) = matched else {
+            if out.len >= limit {
+                return false;
+            }
             at += 1;
+            out.literal(input, at);
             continue;
         };
-        if out.bytes.len() - usize::from(out.run == 0) + 4 >= out.limit {
-            return None;
+        if out.len - usize::from(out.run == 0) + 4 >= limit {
+            return false;
         }
-        out.stop_run();
+        out.stop_run(input, at);
         let octets = match_length(input, source, at);
         out.reference(octets - 2, at - source - 1);
         out.start_run();
@@ -158,39 +178,42 @@ fn compress_with(seen: &mut Seen, input: &[u8], limit: usize) -> Option<Vec<u8>>
         window = first_two(input, at);
         for _ in 0..2 {
             window = window << 8 | input[at + 2] as u32;
-            seen.replace(window, at);
+            replace(table, floor, window, at);
             at += 1;
         }
     }
-    if out.bytes.len() + 3 > out.limit {
-        return None;
+    if out.len + 3 > limit {
+        return false;
     }
-    for byte in &input[at..] {
-        out.literal(*byte);
+    while at < end {
+        at += 1;
+        out.literal(input, at);
     }
-    out.stop_run();
-    Some(out.bytes)
+    out.stop_run(input, end);
+    true
 }
 
 /// Bytes in common from `source` and `at` on, within liblzf's limits: it stops two bytes before the end of the input,
-/// except that the first 16 comparisons of a long match do not look at that limit.
+/// except that the first 16 comparisons of a long match do not look at that limit, nor does the first of a short one.
 fn match_length(input: &[u8], source: usize, at: usize) -> usize {
     let limit = (input.len() - at - 2).min(MATCH_MAX);
-    let mut length = 2;
-    if limit > 16 {
-        while length < 18 {
-            length += 1;
-            if input[source + length] != input[at + length] {
-                return length;
-            }
+    let most = if limit > 16 { limit.max(19) } else { limit.max(3) };
+    let (here, there) = (&input[at..], &input[source..]);
+    let mut length = 3;
+    // Eight at a time.
+    while length + 8 <= most && length + 8 <= here.len() {
+        let word =
+            |bytes: &[u8]| bytes[length..].first_chunk::<8>().map_or(0, |eight| u64::from_le_bytes(*eight));
+        let differing = word(here) ^ word(there);
+        if differing != 0 {
+            return length + (differing.trailing_zeros() / 8) as usize;
         }
+        length += 8;
     }
-    loop {
+    while length < most && length < here.len() && here[length] == there[length] {
         length += 1;
-        if length >= limit || input[source + length] != input[at + length] {
-            return length;
-        }
     }
+    length
 }
 
 /// Decompresses to exactly `size` bytes; `None` if the input is damaged or says otherwise. Allocates at most what the
@@ -254,11 +277,11 @@ mod tests {
         let first = compress(&input, input.len());
         assert!(first.is_some());
         for floor in [u32::MAX, u32::MAX - 50, u32::MAX - 95, u32::MAX - 96, u32::MAX - 97] {
-            let mut seen = Seen { table: vec![floor; 1 << TABLE_BITS], floor };
+            let mut seen = Seen { table: Some(Box::new([floor; 1 << TABLE_BITS])), floor };
             for _ in 0..3 {
-                seen.start(input.len());
-                assert_eq!(compress_with(&mut seen, &input, input.len()), first);
-                seen.finish(input.len());
+                let mut packed = Vec::new();
+                assert!(compress_with(&mut seen, &mut packed, &input, input.len()));
+                assert_eq!(Some(packed), first);
             }
         }
     }

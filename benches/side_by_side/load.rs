@@ -64,6 +64,8 @@ pub const SCENARIOS: &[Scenario] = &[
 /// What one run measured.
 #[derive(Clone, Debug)]
 pub struct Figures {
+    /// How many were measured.
+    pub requests: f64,
     pub per_second: f64,
     pub user_us: f64,
     pub system_us: f64,
@@ -199,6 +201,15 @@ pub fn run(binaries: &Binaries, kind: Kind, scenario: &Scenario, requests: u64, 
     if scenario.setup.1 > 0 {
         fill(&server, scenario.setup.0, scenario.setup.1);
     }
+    drive(&server, scenario, requests)
+}
+
+pub fn scenario_named(name: &str) -> &'static Scenario {
+    SCENARIOS.iter().find(|scenario| scenario.name == name).expect("a scenario of the list")
+}
+
+/// Runs a load on a server that is ready for it.
+pub fn drive(server: &Server, scenario: &Scenario, requests: u64) -> Figures {
     let _ = pin(1, 2);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let requests = if scenario.pipeline == 1 { requests / 3 } else { requests * 2 };
@@ -227,6 +238,7 @@ pub fn run(binaries: &Binaries, kind: Kind, scenario: &Scenario, requests: u64, 
         |p: f64| f64::from(latencies[((latencies.len() as f64 * p) as usize).min(latencies.len() - 1)]);
     let total = (pipelines * (CONNECTIONS * scenario.pipeline) as u64) as f64;
     Figures {
+        requests: total,
         per_second: total / elapsed,
         user_us: (user_end - user) / total,
         system_us: (system_end - system) / total,

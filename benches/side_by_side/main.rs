@@ -7,6 +7,7 @@
 //! cargo bench -p skuld-actors --bench side_by_side -- collections      # bytes per element
 //! cargo bench -p skuld-actors --bench side_by_side -- sessions         # many subscribers, many who wait
 //! cargo bench -p skuld-actors --bench side_by_side -- lifetime         # expiry, flushes, hit ratios
+//! cargo bench -p skuld-actors --bench side_by_side -- durability --keys 1000000 [gaps throughput extra replicated everysec always]
 //! cargo bench -p skuld-actors --bench side_by_side -- migration --keys 1000000 --size 128     # slots that move
 //! cargo bench -p skuld-actors --bench side_by_side -- migration flood  # the same under pipelined writes
 //! ```
@@ -14,6 +15,7 @@
 //! The server runs on processor 0, the load generator on processor 1. Ratios are medians over alternating runs; below
 //! 1 Skuld needs less. The quantity to trust is server CPU per request: throughput depends on the generator too.
 
+mod durability;
 mod gap;
 mod lifetime;
 mod load;
@@ -117,6 +119,10 @@ fn main() {
     }
     if wanted("lifetime") {
         lifetime::run(&binaries, options.runs, options.workers);
+    }
+    if wanted("durability") {
+        let part = |name: &str| options.words.len() < 2 || options.words.iter().any(|word| word == name);
+        durability::run(&binaries, options.runs, options.requests, options.keys, &part);
     }
     if wanted("migration") {
         let flood = options.words.iter().any(|word| word == "flood");

@@ -49,7 +49,7 @@ pub struct Server {
     child: Child,
     pub port: u16,
     bus_port: u16,
-    _dir: Dir,
+    dir: Dir,
 }
 
 struct Dir(PathBuf);
@@ -103,19 +103,48 @@ impl Server {
         self.bus_port
     }
 
-    fn start_with(
+    /// Starts a server with further options on the first `processors` processors.
+    pub fn start_with(
         binaries: &Binaries,
         kind: Kind,
         workers: u32,
         processors: usize,
         options: &[&str],
     ) -> Self {
+        Self::start_as(&[], binaries, kind, (workers, processors), options)
+    }
+
+    /// Starts a server with one worker under strace, which counts its fsync and fdatasync calls; a table of them is in
+    /// the file when the server has ended.
+    pub fn start_counting_syncs(binaries: &Binaries, kind: Kind, options: &[&str]) -> (Self, PathBuf) {
+        let counts = std::env::temp_dir().join(format!("skuld-bench-{}-syncs", std::process::id()));
+        let file = counts.to_string_lossy().into_owned();
+        let calls = "trace=fsync,fdatasync";
+        let wrapper = ["strace", "--seccomp-bpf", "-f", "-c", "-o", &file, "-e", calls];
+        (Self::start_as(&wrapper, binaries, kind, (1, 2), options), counts)
+    }
+
+    fn start_as(
+        wrapper: &[&str],
+        binaries: &Binaries,
+        kind: Kind,
+        (workers, processors): (u32, usize),
+        options: &[&str],
+    ) -> Self {
         let port = free_port();
         let dir = std::env::temp_dir().join(format!("skuld-bench-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory for the server");
-        let mut command = match kind {
-            Kind::Skuld => Command::new(&binaries.skuld),
-            Kind::Valkey => Command::new(&binaries.valkey),
+        let binary = match kind {
+            Kind::Skuld => &binaries.skuld,
+            Kind::Valkey => &binaries.valkey,
+        };
+        let mut command = match wrapper {
+            [] => Command::new(binary),
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary);
+                command
+            }
         };
         command.args(["--port", &port.to_string(), "--save", "", "--bind", "127.0.0.1"]);
         command.args(["--enable-debug-command", "yes", "--dir"]).arg(&dir).args(options);
@@ -134,7 +163,7 @@ impl Server {
             command.pre_exec(move || pin(0, processors));
         }
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server starts");
-        let server = Self { child, port, bus_port: 0, _dir: Dir(dir) };
+        let server = Self { child, port, bus_port: 0, dir: Dir(dir) };
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             if let Ok(mut s) = TcpStream::connect(("127.0.0.1", port)) {
@@ -162,6 +191,24 @@ impl Server {
         (ticks(11) * 10_000.0, ticks(12) * 10_000.0)
     }
 
+    /// Where it keeps its files.
+    pub fn dir(&self) -> &Path {
+        &self.dir.0
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self) {
+        let _ = self.child.wait();
+    }
+
+    /// Bytes of memory of the server and its children, what they share counted once.
+    pub fn memory_with_children(&self) -> u64 {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        let all = children.split_whitespace().filter_map(|id| id.parse().ok()).chain([id]);
+        all.map(proportional_bytes).sum()
+    }
+
     /// Resident bytes.
     pub fn resident(&self) -> u64 {
         let status =
@@ -175,6 +222,13 @@ impl Server {
         stream.set_nodelay(true).expect("nodelay");
         stream
     }
+}
+
+/// Resident bytes of a process; pages it shares with others count in parts.
+fn proportional_bytes(process: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 /// What this was measured on.

@@ -46,6 +46,7 @@ impl SlotTable {
         }
         next
     }
+
     pub fn len(&self) -> usize {
         self.table.len()
     }

@@ -192,9 +192,15 @@ impl<T> Table<T> {
         }
         let buckets = self.state.buckets();
         let index = address(cursor, buckets);
-        // SAFETY: the address is below the number of buckets, and `&self` keeps the chain as it is.
+        let next = next_cursor(cursor, depth_mask(index, buckets));
+        // SAFETY: the addresses are below the number of buckets, and `&self` keeps the chain as it is.
         unsafe {
-            let mut node = Some(self.bucket(index));
+            let bucket = self.bucket(index);
+            bucket.prefetch_items();
+            if next != 0 {
+                self.bucket(address(next, buckets)).prefetch_items();
+            }
+            let mut node = Some(bucket);
             while let Some(current) = node {
                 for slot in 0..current.count() {
                     visit(&*current.slot(slot));
@@ -202,7 +208,7 @@ impl<T> Table<T> {
                 node = current.next();
             }
         }
-        next_cursor(cursor, depth_mask(index, buckets))
+        next
     }
 
     /// Like [`Table::scan`]; the elements may be changed, except for their keys.
@@ -217,9 +223,15 @@ impl<T> Table<T> {
         }
         let buckets = self.state.buckets();
         let index = address(cursor, buckets);
-        // SAFETY: the address is below the number of buckets, and `&mut self` makes the chain's elements ours alone.
+        let next = next_cursor(cursor, depth_mask(index, buckets));
+        // SAFETY: the addresses are below the number of buckets, and `&mut self` makes the chain's elements ours alone.
         unsafe {
-            let mut node = Some(self.bucket(index));
+            let bucket = self.bucket(index);
+            bucket.prefetch_items();
+            if next != 0 {
+                self.bucket(address(next, buckets)).prefetch_items();
+            }
+            let mut node = Some(bucket);
             while let Some(current) = node {
                 for slot in 0..current.count() {
                     visit(&mut *current.slot(slot));
@@ -227,7 +239,7 @@ impl<T> Table<T> {
                 node = current.next();
             }
         }
-        next_cursor(cursor, depth_mask(index, buckets))
+        next
     }
 
     /// An element chosen with equal probability for all, or `None` of an empty table. `rng` returns 64 random bits.
@@ -347,7 +359,14 @@ impl<T> Table<T> {
                     self.set_counts(len as u64 - 1, units);
                     return Some(item);
                 }
-                None => self.merge_last(),
+                None => {
+                    self.merge_last();
+                    let buckets = self.state.buckets();
+                    if matches!(self.state.kind(), Kind::Small | Kind::Large) && buckets > 1 {
+                        // SAFETY: the bucket exists.
+                        unsafe { self.bucket(buckets - 1).prefetch_items() };
+                    }
+                }
             }
         }
     }

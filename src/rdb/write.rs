@@ -42,9 +42,10 @@ pub fn string(out: &mut Vec<u8>, text: &[u8], compression: Compression) {
     }
     if compression == Compression::On
         && text.len() > COMPRESS_ABOVE
-        && let Some(packed) = lzf::compress(text, text.len() - COMPRESS_GAIN)
+        && let Some(()) =
+            lzf::compress_for(text, text.len() - COMPRESS_GAIN, |packed| compressed(out, packed, text.len()))
     {
-        return compressed(out, &packed, text.len());
+        return;
     }
     count(out, text.len());
     out.extend_from_slice(text);

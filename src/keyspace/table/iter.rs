@@ -51,8 +51,13 @@ impl<T> Walk<T> {
                         return Some(node.slot(self.index - 1));
                     }
                     (self.node, self.index) = (node.next(), 0);
+                    if let Some(node) = self.node {
+                        node.prefetch_items();
+                    }
                 } else if self.next_bucket < self.buckets {
-                    self.node = Some(self.table.bucket(self.next_bucket));
+                    let node = self.table.bucket(self.next_bucket);
+                    node.prefetch_items();
+                    self.node = Some(node);
                     (self.next_bucket, self.index) = (self.next_bucket + 1, 0);
                 } else {
                     return None;

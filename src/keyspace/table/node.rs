@@ -23,6 +23,8 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::mem::MaybeUninit;
 
+use super::prefetch;
+
 /// Bytes of a full node, which is also the distance between buckets of an array.
 pub(super) const NODE_BYTES: usize = 64;
 const WORDS: usize = 7;
@@ -103,6 +105,20 @@ impl<T> Node<T> {
     pub(super) unsafe fn count(self) -> usize {
         // SAFETY: the caller's promise.
         count_in(unsafe { self.header() })
+    }
+
+    /// Starts to load what the elements of this node point to, for whoever is about to look at all of them: one at a time
+    /// each would be waited for.
+    #[inline]
+    pub(super) unsafe fn prefetch_items(self) {
+        // SAFETY: the caller's promise.
+        let count = unsafe { self.count() };
+        for index in 0..count {
+            // SAFETY: words below the count hold elements, which are one word that points to what it owns.
+            let target = unsafe { self.slot(index).cast::<*const u8>().read() };
+            prefetch(target);
+            prefetch(target.wrapping_add(47));
+        }
     }
 
     /// Elements in this node and all nodes behind it.
@@ -303,6 +319,8 @@ impl<T> Node<T> {
     unsafe fn spill_one(self, spill: &mut Spill<T>) {
         // SAFETY: words below the count hold elements.
         unsafe {
+            // They are told apart by their keys next.
+            self.prefetch_items();
             let header = self.header();
             for index in 0..count_in(header) {
                 spill.push((header >> (8 * index)) as u8, self.slot(index).read());
