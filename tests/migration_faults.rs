@@ -7,51 +7,15 @@ use std::time::{Duration, Instant};
 
 use support::client::Client;
 use support::migration::{
-    Cluster, Kind, Pair, digests, fill, job, jobs, moving, replay_records, tag, wait_for, wait_for_end,
+    Cluster, Kind, PAIRINGS, Pair, SILENCE, TO_SOURCE, TO_TARGET, count, digests, fill, job, jobs, moving,
+    ok, replay_records, slot_of, tag, wait_for, wait_for_calm, wait_for_end, wait_for_state,
 };
 use support::resp::Value;
-
-const TO_TARGET: &str =
-    "Connection lost to target. Check CLUSTER GETSLOTMIGRATIONS on the target node for more information.";
-const TO_SOURCE: &str =
-    "Connection lost to source. Check CLUSTER GETSLOTMIGRATIONS on the source node for more information.";
-const SILENCE: &str = "Timed out after too long with no interaction";
-
-fn ok(client: &mut Client, line: &str) {
-    let reply = client.ask(line);
-    assert!(!reply.is_error(), "{line}: {reply}");
-}
 
 fn limit_output(client: &mut Client, limit: &str) {
     let words = ["CONFIG", "SET", "client-output-buffer-limit", limit];
     let reply = client.call(&words.map(|word| word.as_bytes().to_vec())).expect("a reply");
     assert_eq!(reply.value.text(), "OK");
-}
-
-/// Waits until both nodes serve and see each other.
-fn wait_for_calm(a: &mut Client, b: &mut Client) {
-    wait_for("the nodes see each other", || {
-        [&mut *a, &mut *b].into_iter().all(|client| {
-            client.ask("CLUSTER INFO").text().contains("cluster_state:ok")
-                && !client.ask("CLUSTER NODES").text().contains("disconnected")
-        })
-    });
-}
-
-fn wait_for_state(client: &mut Client, state: &str) {
-    let mut last = Default::default();
-    wait_for(state, || {
-        last = job(client);
-        last.get("state").is_some_and(|s| s == state)
-    });
-}
-
-fn slot_of(client: &mut Client, tag: &str) -> i64 {
-    client.ask(&format!("CLUSTER KEYSLOT {tag}")).integer().expect("a slot")
-}
-
-fn count(client: &mut Client, slot: i64) -> i64 {
-    client.ask(&format!("CLUSTER COUNTKEYSINSLOT {slot}")).integer().unwrap_or(-1)
 }
 
 /// A job that waits with all keys at the target, ended by one fault after the other.
@@ -387,7 +351,7 @@ fn a_killed_source_is_forgotten_and_gives_up_what_moved() {
 #[test]
 fn the_targets_replica_follows() {
     let options = [("appendonly", "yes")];
-    let Some(mut cluster) = Cluster::start(Kind::Ours, 2, &options) else { return };
+    let Some(mut cluster) = Cluster::start(&[Kind::Ours; 2], &options) else { return };
     let (mut a, mut b, mut replica) = (cluster.connect(0), cluster.connect(1), cluster.connect(3));
     let here = tag(&mut a, &moving);
     let slot = slot_of(&mut a, &here);
@@ -439,10 +403,10 @@ fn the_targets_replica_follows() {
 }
 
 /// A failover of the target's shard, or of the source's, ends the job on all nodes; the source's shard keeps the keys.
-#[test]
-fn failovers_end_the_job() {
+/// The nodes of a shard are of one kind.
+fn failovers(source: Kind, target: Kind) {
     for target_fails in [true, false] {
-        let Some(cluster) = Cluster::start(Kind::Ours, 3, &[]) else { return };
+        let Some(cluster) = Cluster::start(&[source, target, Kind::Ours], &[]) else { return };
         let mut a = cluster.connect(0);
         let here = tag(&mut a, &moving);
         let slot = slot_of(&mut a, &here);
@@ -454,21 +418,19 @@ fn failovers_end_the_job() {
         cluster.wait_for_keys(3, slot, keys);
         let promoted = if target_fails { 4 } else { 3 };
         ok(&mut cluster.connect(promoted), "CLUSTER FAILOVER");
-        let source = cluster.wait_for_state(0, &name, "failed");
-        let target = cluster.wait_for_state(1, &name, "failed");
+        let end_at_source = cluster.wait_for_state(0, &name, "failed");
+        let end_at_target = cluster.wait_for_state(1, &name, "failed");
         let of_replica = cluster.wait_for_state(4, &name, "failed");
         if target_fails {
-            assert_eq!(source, TO_TARGET);
-            assert_eq!(target, "A failover occurred during slot import");
-            assert_eq!(of_replica, target);
+            assert_eq!(end_at_source, TO_TARGET);
+            assert_eq!(end_at_target, "A failover occurred during slot import");
+            assert_eq!(of_replica, end_at_target);
         } else {
-            assert!(
-                [TO_TARGET, "Slots are no longer owned by myself"].contains(&source.as_str()),
-                "{source}"
-            );
+            let lost = "Slots are no longer owned by myself";
+            assert!([TO_TARGET, lost].contains(&end_at_source.as_str()), "{end_at_source}");
             let lost = "Slots are no longer owned by source node";
-            assert!([TO_SOURCE, lost].contains(&target.as_str()), "{target}");
-            assert_eq!(of_replica, target);
+            assert!([TO_SOURCE, lost].contains(&end_at_target.as_str()), "{end_at_target}");
+            assert_eq!(of_replica, end_at_target);
         }
         for (node, left) in [(1, 0), (4, 0), (0, keys), (3, keys)] {
             cluster.wait_for_keys(node, slot, left);
@@ -476,30 +438,50 @@ fn failovers_end_the_job() {
     }
 }
 
-/// CLUSTER RESET at either end, and slots that go to a third node.
 #[test]
-fn changes_of_ownership_end_the_job() {
-    let Some(cluster) = Cluster::start(Kind::Ours, 3, &[]) else { return };
-    let mut a = cluster.connect(0);
-    let here = tag(&mut a, &moving);
-    let slot = slot_of(&mut a, &here);
-    fill(&mut a, &here);
-    cluster.prevent("PAUSE", true);
-    let name = cluster.migrate(0, 1);
-    cluster.wait_for_state(0, &name, "waiting-to-pause");
-    let (mut third, id) = (cluster.connect(2), cluster.id(2));
-    ok(&mut third, "CLUSTER BUMPEPOCH");
-    ok(&mut third, &format!("CLUSTER SETSLOT {slot} NODE {id}"));
-    cluster.wait_for_state(0, &name, "failed");
-    cluster.wait_for_state(1, &name, "failed");
-    cluster.wait_for_keys(1, slot, 0);
-    cluster.wait_for_keys(4, slot, 0);
+fn failovers_ours_to_ours() {
+    failovers(Kind::Ours, Kind::Ours);
 }
 
-/// FLUSHSLOT during a migration: on the source it empties both ends; on the target the rest goes on.
 #[test]
-fn a_flushed_slot_is_empty_at_both_ends() {
-    let Some(pair) = Pair::start(Kind::Ours, Kind::Ours, &[]) else { return };
+fn failovers_ours_to_valkey() {
+    failovers(Kind::Ours, Kind::Valkey);
+}
+
+#[test]
+fn failovers_valkey_to_ours() {
+    failovers(Kind::Valkey, Kind::Ours);
+}
+
+/// Slots that go to a third node: both ends give up, and the target's shard keeps nothing.
+#[test]
+fn changes_of_ownership_end_the_job() {
+    for (source, target) in PAIRINGS {
+        let Some(cluster) = Cluster::start(&[source, target, Kind::Ours], &[]) else { continue };
+        let mut a = cluster.connect(0);
+        let here = tag(&mut a, &moving);
+        let slot = slot_of(&mut a, &here);
+        fill(&mut a, &here);
+        cluster.prevent("PAUSE", true);
+        let name = cluster.migrate(0, 1);
+        cluster.wait_for_state(0, &name, "waiting-to-pause");
+        let (mut third, id) = (cluster.connect(2), cluster.id(2));
+        ok(&mut third, "CLUSTER BUMPEPOCH");
+        ok(&mut third, &format!("CLUSTER SETSLOT {slot} NODE {id}"));
+        let ends = [0, 1].map(|node| cluster.wait_for_state(node, &name, "failed"));
+        // Either end may be the first to hear of it.
+        let at_source = [TO_TARGET, "Slots are no longer owned by myself"].contains(&ends[0].as_str());
+        let at_target = [TO_SOURCE, "Slots are no longer owned by source node"].contains(&ends[1].as_str());
+        assert!(at_source && at_target, "{source:?} -> {target:?}: {ends:?}");
+        cluster.wait_for_keys(1, slot, 0);
+        cluster.wait_for_keys(4, slot, 0);
+    }
+}
+
+/// FLUSHSLOT during a migration. On the source it empties both ends; a real source tells nobody, and what it has forgotten
+/// is at the target. On the target it empties that end, and the rest goes on.
+fn flushed_slots(source: Kind, target: Kind) {
+    let Some(pair) = Pair::start(source, target, &[]) else { return };
     let (mut a, mut b) = (pair.source.connect(), pair.target.connect());
     let here = tag(&mut a, &moving);
     let slot = slot_of(&mut a, &here);
@@ -507,12 +489,29 @@ fn a_flushed_slot_is_empty_at_both_ends() {
     ok(&mut a, "DEBUG SLOTMIGRATION PREVENT-PAUSE 1");
     pair.migrate();
     wait_for("all keys are there", || count(&mut b, slot) == names.len() as i64);
-    ok(&mut a, &format!("CLUSTER FLUSHSLOT {slot}"));
-    wait_for("the target is emptied, too", || count(&mut b, slot) == 0);
+    if source == Kind::Valkey {
+        ok(&mut b, &format!("CLUSTER FLUSHSLOT {slot}"));
+    } else {
+        ok(&mut a, &format!("CLUSTER FLUSHSLOT {slot}"));
+    }
+    wait_for("the target is emptied", || count(&mut b, slot) == 0);
     ok(&mut a, &format!("SET {{{here}}}later v"));
+    wait_for("what comes later is there", || count(&mut b, slot) == 1);
+    if source == Kind::Ours && target == Kind::Ours {
+        ok(&mut b, &format!("CLUSTER FLUSHSLOT {slot}"));
+        assert_eq!((count(&mut a, slot), count(&mut b, slot)), (1, 0));
+        ok(&mut a, &format!("SET {{{here}}}later w"));
+    }
     ok(&mut a, "DEBUG SLOTMIGRATION PREVENT-PAUSE 0");
     assert_eq!(wait_for_end(&pair).map(|end| end.0), ["success", "success"], "{}", pair.logs());
     assert_eq!(count(&mut b, slot), 1);
+}
+
+#[test]
+fn a_flushed_slot_is_empty_at_both_ends() {
+    for (source, target) in PAIRINGS {
+        flushed_slots(source, target);
+    }
 }
 
 /// Clients that wait on the source are told where the keys are; those of other slots are not disturbed.

@@ -1,5 +1,7 @@
-//! Slots go back and forth between two nodes while clients write values of all types, with links cut and processes killed:
-//! no acknowledged write is lost, and none is applied twice.
+//! Random sets of slots go back and forth between two nodes while clients write values of all types in two databases, with
+//! links cut, jobs cancelled, nodes stopped for a moment and processes killed: no acknowledged write is lost, none is
+//! applied twice, what was deleted or has expired stays away, and what nobody touches is the same at the end. So it is
+//! again when both nodes are killed once more, and on their replicas.
 //!
 //! A small share with a fixed seed runs by default; `SKULD_MIGRATIONS` says how many migrations, `SKULD_SEED` which.
 
@@ -11,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::client::{Client, NoReply};
-use support::migration::{Kind, Pair, job, replay_records, wait_for};
+use support::migration::{Kind, Pair, digests, fill, jobs, launch, replay_records, wait_for};
 use support::resp::Value;
 use support::rng::Rng;
 use support::server::Server;
@@ -19,6 +21,10 @@ use support::server::Server;
 const WRITERS: u64 = 3;
 /// Hash tags, in slots all over.
 const TAGS: u64 = 40;
+/// Tags of keys that are never written again.
+const QUIET: u64 = 6;
+/// How long keys live that are to expire on the way, milliseconds.
+const FLEETING_MS: u64 = 60;
 
 /// What one writer did to one key.
 #[derive(Clone, Debug, Default)]
@@ -40,9 +46,19 @@ enum Write {
     Transaction,
     Script,
     Deadline,
+    /// Fields, each with a deadline of its own.
+    Fields,
+    /// Bits of one string, which grows long.
+    Bits,
+    /// Pushed to one list and moved to another.
+    Moved,
+    /// Set and deleted in turns.
+    Deleted,
+    /// Gone before long.
+    Fleeting,
 }
 
-const WRITES: [Write; 9] = [
+const WRITES: [Write; 14] = [
     Write::Counter,
     Write::List,
     Write::Set,
@@ -52,7 +68,17 @@ const WRITES: [Write; 9] = [
     Write::Transaction,
     Write::Script,
     Write::Deadline,
+    Write::Fields,
+    Write::Bits,
+    Write::Moved,
+    Write::Deleted,
+    Write::Fleeting,
 ];
+
+/// Every second tag is in another database.
+fn database(tag: u64) -> u64 {
+    tag % 2
+}
 
 impl Write {
     fn key(self, writer: u64, tag: u64) -> String {
@@ -82,6 +108,17 @@ impl Write {
                 vec![format!("EVAL {code} 1 {key} {number}")]
             }
             Self::Deadline => vec![format!("SET {key} {number} PX 100000000")],
+            Self::Fields => vec![format!("HSETEX {key} PX 100000000 FIELDS 1 {number} v")],
+            Self::Bits => vec![format!("SETBIT {key} {number} 1")],
+            Self::Moved => vec![
+                "MULTI".into(),
+                format!("RPUSH {key}:in {number}"),
+                format!("LMOVE {key}:in {key} LEFT RIGHT"),
+                "EXEC".into(),
+            ],
+            Self::Deleted if number.is_multiple_of(2) => vec![format!("SET {key} {number}")],
+            Self::Deleted => vec![format!("DEL {key}")],
+            Self::Fleeting => vec![format!("SET {key} {number} PX {FLEETING_MS}")],
         }
     }
 }
@@ -97,7 +134,8 @@ fn write(ports: [u16; 2], writer: u64, seed: u64, stop: &AtomicBool) -> Book {
         let (what, tag) = (*rng.pick(&WRITES), rng.below(TAGS as usize) as u64);
         let key = what.key(writer, tag);
         number += 1;
-        let requests = what.requests(&key, number);
+        let mut requests = what.requests(&key, number);
+        requests.insert(0, format!("SELECT {}", database(tag)));
         let done = book.entry((what, tag)).or_default();
         loop {
             if stop.load(Ordering::Relaxed) {
@@ -166,18 +204,14 @@ fn attempt(link: &mut Client, requests: &[String]) -> Attempt {
 /// Compares what is there with what was done.
 fn verify(clients: &mut [Client; 2], writer: u64, book: &Book) -> u64 {
     let mut checked = 0;
-    let mut ask = |line: &str| -> Value {
-        let reply = clients[0].ask(line);
-        match &reply {
-            Value::Error(text) if text.starts_with(b"MOVED") => clients[1].ask(line),
-            _ => reply,
-        }
-    };
+    let db = std::cell::Cell::new(0);
+    let mut ask = |line: &str| -> Value { ask_either(clients, db.get(), line) };
     let numbers = |value: &Value| -> Vec<u64> {
         value.items().iter().map(|item| item.text().parse().expect("a number")).collect()
     };
     for ((what, tag), done) in book {
         let key = what.key(writer, *tag);
+        db.set(database(*tag));
         let what_and_key =
             format!("{key}: {} acknowledged, {:?} in doubt", done.acknowledged.len(), done.in_doubt);
         let counted = |found: u64| {
@@ -198,7 +232,36 @@ fn verify(clients: &mut [Client; 2], writer: u64, book: &Book) -> u64 {
             Write::Counter => counted(whole(ask(&format!("GET {key}")))),
             Write::Hash => counted(whole(ask(&format!("HGET {key} field")))),
             Write::Sorted => counted(whole(ask(&format!("ZSCORE {key} member")))),
+            Write::Bits => counted(ask(&format!("BITCOUNT {key}")).integer().unwrap_or(0) as u64),
             Write::List => listed(numbers(&ask(&format!("LRANGE {key} 0 -1")))),
+            Write::Moved => {
+                assert_eq!(
+                    ask(&format!("EXISTS {key}:in")).integer(),
+                    Some(0),
+                    "{what_and_key}: both or none"
+                );
+                listed(numbers(&ask(&format!("LRANGE {key} 0 -1"))));
+            }
+            Write::Fields => {
+                let mut found = numbers(&ask(&format!("HKEYS {key}")));
+                found.sort_unstable();
+                if let Some(field) = found.first() {
+                    let left = ask(&format!("HPTTL {key} FIELDS 1 {field}"));
+                    assert!(left.items()[0].integer() > Some(0), "{what_and_key}: {field}: {left}");
+                }
+                listed(found);
+            }
+            Write::Deleted => {
+                let found = whole(ask(&format!("GET {key}")));
+                // What a write leaves there; the last that is certain, or one nobody knows about after it.
+                let left = |number: u64| if number.is_multiple_of(2) { number } else { 0 };
+                let last = done.acknowledged.last().copied().unwrap_or(0);
+                let may = done.in_doubt.iter().any(|n| *n > last && left(*n) == found);
+                assert!(found == left(last) || may, "{what_and_key}: {found}");
+            }
+            Write::Fleeting => {
+                assert_eq!(ask(&format!("EXISTS {key}")).integer(), Some(0), "{what_and_key}: long expired");
+            }
             Write::Set => {
                 let mut found = numbers(&ask(&format!("SMEMBERS {key}")));
                 found.sort_unstable();
@@ -235,6 +298,37 @@ fn verify(clients: &mut [Client; 2], writer: u64, book: &Book) -> u64 {
     checked
 }
 
+/// Asks whichever node serves the key.
+fn ask_either(clients: &mut [Client; 2], db: u64, line: &str) -> Value {
+    for client in clients {
+        assert_eq!(client.ask(&format!("SELECT {db}")).text(), "OK");
+        let reply = client.ask(line);
+        if !matches!(&reply, Value::Error(text) if text.starts_with(b"MOVED")) {
+            return reply;
+        }
+    }
+    panic!("{line}: nobody serves it");
+}
+
+/// What the quiet keys are, wherever they are.
+fn quiet_digests(pair: &Pair, names: &[String]) -> Vec<String> {
+    let mut clients = [pair.source.connect(), pair.target.connect()];
+    let mut served = |name: &String| {
+        let reply = clients[0].ask(&format!("TYPE {name}"));
+        usize::from(matches!(&reply, Value::Error(text) if text.starts_with(b"MOVED")))
+    };
+    let places: Vec<usize> = names.iter().map(&mut served).collect();
+    let mut found: Vec<String> = (0..2)
+        .flat_map(|node| {
+            let here = names.iter().zip(&places).filter(|(_, place)| **place == node);
+            let here: Vec<String> = here.map(|(name, _)| name.clone()).collect();
+            digests(&mut clients[node], &here)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
 /// Which of the two has each slot, as both agree.
 fn owners(pair: &Pair) -> Option<Vec<usize>> {
     let views: Vec<Vec<usize>> = [&pair.source, &pair.target]
@@ -258,20 +352,125 @@ fn owners(pair: &Pair) -> Option<Vec<usize>> {
     (views[0] == views[1] && !views[0].contains(&2)).then(|| views[0].clone())
 }
 
-/// Ends and cuts there were.
+/// Ends and faults there were.
 #[derive(Debug, Default)]
 struct Tally {
     success: u32,
     ended: u32,
     cuts: u32,
+    cancelled: u32,
+    stops: u32,
     kills: u32,
+    /// Rounds with a job in each direction.
+    crossed: u32,
 }
 
-fn back_and_forth(kinds: [Kind; 2], migrations: u32, seed: u64, kills: bool) {
-    let options = [("appendonly", "yes"), ("appendfsync", if kills { "always" } else { "everysec" })];
-    let options = if kills { &options[..] } else { &[] };
-    let Some(mut pair) = Pair::start(kinds[0], kinds[1], options) else { return };
+/// What a run is made of.
+struct Run {
+    kinds: [Kind; 2],
+    migrations: u32,
+    seed: u64,
+    /// Processes are killed, with every write on the disk before it is acknowledged.
+    kills: bool,
+    /// Each node has a replica.
+    replicas: bool,
+}
+
+/// Up to three runs of slots that `from` has, around random ones.
+fn random_ranges(rng: &mut Rng, owners: &[usize], from: usize) -> Vec<(usize, usize)> {
+    let mut taken = vec![false; owners.len()];
+    let mut ranges = Vec::new();
+    for _ in 0..1 + rng.below(3) {
+        let is_free = |slot: usize, taken: &[bool]| owners[slot] == from && !taken[slot];
+        let middle = rng.below(owners.len());
+        if !is_free(middle, &taken) {
+            continue;
+        }
+        let reach = 1 + rng.below(2000);
+        let (mut start, mut end) = (middle, middle);
+        while start > 0 && middle - start < reach && is_free(start - 1, &taken) {
+            start -= 1;
+        }
+        while end < owners.len() - 1 && end - middle < reach && is_free(end + 1, &taken) {
+            end += 1;
+        }
+        taken[start..=end].fill(true);
+        ranges.push((start, end));
+    }
+    ranges
+}
+
+fn is_over(state: &str) -> bool {
+    ["success", "failed", "cancelled"].contains(&state)
+}
+
+/// Waits until both nodes serve, agree on who has which slot, and have no job under way; the owners.
+fn settled(pair: &Pair) -> Vec<usize> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let mut obstacles = Vec::new();
+        for server in [&pair.source, &pair.target] {
+            let mut client = server.connect();
+            let info = client.ask("CLUSTER INFO").text();
+            if !info.contains("cluster_state:ok") {
+                obstacles.push(info);
+            }
+            let all = jobs(&mut client);
+            obstacles.extend(all.iter().filter(|job| !is_over(&job["state"])).map(|job| format!("{job:?}")));
+        }
+        match owners(pair) {
+            Some(owners) if obstacles.is_empty() => return owners,
+            Some(_) => {}
+            None => obstacles.extend(
+                [&pair.source, &pair.target].map(|server| server.connect().ask("CLUSTER NODES").text()),
+            ),
+        }
+        assert!(Instant::now() < deadline, "{}\n{}", obstacles.join("\n"), pair.logs());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn start_replica(kind: Kind, of: &Server, options: &[(&str, &str)]) -> Option<Server> {
+    let replica = launch(kind, options)?;
+    let bus = of.connect().ask("CONFIG GET cluster-port").items()[1].text();
+    let id = of.connect().ask("CLUSTER MYID").text();
+    let mut client = replica.connect();
+    client.ask(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", of.port));
+    wait_for("it follows", || client.ask(&format!("CLUSTER REPLICATE {id}")).text() == "OK");
+    wait_for("it is in step", || client.ask("INFO replication").text().contains("master_link_status:up"));
+    Some(replica)
+}
+
+/// The replica has what its primary has.
+fn is_equal(primary: &Server, replica: &Server) -> bool {
+    let digest = |server: &Server| server.connect().ask("DEBUG DIGEST").text();
+    digest(primary) == digest(replica)
+}
+
+fn back_and_forth(run: &Run) {
+    let Run { kinds, migrations, seed, kills, .. } = *run;
+    let mut options = vec![("cluster-databases", "2"), ("cluster-allow-replica-migration", "no")];
+    if kills {
+        options.extend([("appendonly", "yes"), ("appendfsync", "always")]);
+    }
+    let Some(mut pair) = Pair::start(kinds[0], kinds[1], &options) else { return };
+    let replicas: Vec<Server> = match run.replicas {
+        true => [(kinds[0], &pair.source), (kinds[1], &pair.target)]
+            .into_iter()
+            .filter_map(|(kind, primary)| start_replica(kind, primary, &options))
+            .collect(),
+        false => Vec::new(),
+    };
     println!("{kinds:?}: {migrations} migrations, seed {seed}");
+    let names: Vec<String> = (0..QUIET)
+        .flat_map(|number| {
+            let tag = format!("quiet{number}");
+            let slot = pair.source.connect().ask(&format!("CLUSTER KEYSLOT {tag}")).integer();
+            let owner = if slot < Some(8192) { &pair.source } else { &pair.target };
+            fill(&mut owner.connect(), &tag)
+        })
+        .collect();
+    let quiet = quiet_digests(&pair, &names);
     let stop = Arc::new(AtomicBool::new(false));
     let ports = [pair.source.port, pair.target.port];
     let writers: Vec<_> = (0..WRITERS)
@@ -282,75 +481,92 @@ fn back_and_forth(kinds: [Kind; 2], migrations: u32, seed: u64, kills: bool) {
         .collect();
     let mut rng = Rng::new(seed);
     let mut tally = Tally::default();
-    for round in 0..migrations {
-        let mut found = None;
-        wait_for("both agree on the slots", || {
-            found = owners(&pair);
-            let is_well =
-                |server: &Server| server.connect().ask("CLUSTER INFO").text().contains("cluster_state:ok");
-            found.is_some() && is_well(&pair.source) && is_well(&pair.target)
-        });
-        let found = found.expect("just seen");
-        // A run of slots of one owner around a random one.
-        let middle = rng.below(16384);
-        let from = found[middle];
-        let reach = 1 + rng.below(3000);
-        let mut start = middle;
-        while start > 0 && middle - start < reach && found[start - 1] == from {
-            start -= 1;
-        }
-        let mut end = middle;
-        while end < 16383 && end - middle < reach && found[end + 1] == from {
-            end += 1;
-        }
-        let servers = [&pair.source, &pair.target];
-        let id = servers[1 - from].connect().ask("CLUSTER MYID").text();
-        let mut client = servers[from].connect();
-        let reply = client.ask(&format!("CLUSTER MIGRATESLOTS SLOTSRANGE {start} {end} NODE {id}"));
-        assert_eq!(reply.text(), "OK", "{start}-{end}");
-        let fault = rng.below(10);
-        let lasting = Duration::from_micros(rng.below(30_000) as u64);
-        if fault == 0 {
-            std::thread::sleep(lasting);
-            let mut target = servers[1 - from].connect();
-            let link = target.ask("CLIENT LIST FLAGS i").text();
-            if let Some(id) = link.split(' ').next().and_then(|word| word.strip_prefix("id=")) {
-                target.ask(&format!("CLIENT KILL ID {id}"));
-                tally.cuts += 1;
+    while tally.success + tally.ended < migrations {
+        let found = settled(&pair);
+        let first = rng.below(2);
+        let is_crossed = rng.one_in(4);
+        tally.crossed += u32::from(is_crossed);
+        let mut started = Vec::new();
+        for from in if is_crossed { vec![first, 1 - first] } else { vec![first] } {
+            let ranges = random_ranges(&mut rng, &found, from);
+            if ranges.is_empty() {
+                continue;
             }
-        } else if fault == 1 && kills && round % 2 == 0 {
-            std::thread::sleep(lasting);
-            let victim = if rng.one_in(2) { &mut pair.source } else { &mut pair.target };
-            victim.kill_and_restart();
-            tally.kills += 1;
-            continue;
+            let servers = [&pair.source, &pair.target];
+            let id = servers[1 - from].connect().ask("CLUSTER MYID").text();
+            let words: Vec<String> = ranges.iter().map(|(start, end)| format!("{start} {end}")).collect();
+            let mut client = servers[from].connect();
+            let reply = client.ask(&format!("CLUSTER MIGRATESLOTS SLOTSRANGE {} NODE {id}", words.join(" ")));
+            assert_eq!(reply.text(), "OK", "{ranges:?}\n{}", pair.logs());
+            started.push((from, jobs(&mut client)[0]["name"].clone()));
+        }
+        let Some((from, _)) = started.first().cloned() else { continue };
+        let lasting = Duration::from_micros(rng.below(130_000) as u64);
+        match rng.below(16) {
+            // The link is cut at either end.
+            0 | 1 => {
+                std::thread::sleep(lasting);
+                let (end, flag) = if rng.one_in(2) { (1 - from, "i") } else { (from, "E") };
+                let mut client = [&pair.source, &pair.target][end].connect();
+                let link = client.ask(&format!("CLIENT LIST FLAGS {flag}")).text();
+                if let Some(id) = link.split(' ').next().and_then(|word| word.strip_prefix("id=")) {
+                    client.ask(&format!("CLIENT KILL ID {id}"));
+                    tally.cuts += 1;
+                }
+            }
+            2 => {
+                std::thread::sleep(lasting);
+                let reply = [&pair.source, &pair.target][from].connect().ask("CLUSTER CANCELSLOTMIGRATIONS");
+                tally.cancelled += u32::from(reply.text() == "OK");
+            }
+            3 => {
+                std::thread::sleep(lasting);
+                let victim = if rng.one_in(2) { &pair.source } else { &pair.target };
+                victim.signal("STOP");
+                std::thread::sleep(Duration::from_millis(rng.below(100) as u64));
+                victim.signal("CONT");
+                tally.stops += 1;
+            }
+            4 if kills => {
+                std::thread::sleep(lasting);
+                let which = rng.below(3);
+                if which != 0 {
+                    pair.source.kill_and_restart();
+                }
+                if which != 1 {
+                    pair.target.kill_and_restart();
+                }
+                tally.kills += 1;
+            }
+            _ => {}
         }
         let begin = Instant::now();
-        let state = loop {
-            let state = job(&mut client).get("state").cloned().unwrap_or_default();
-            if ["success", "failed"].contains(&state.as_str()) {
-                break state;
-            }
-            assert!(begin.elapsed() < Duration::from_secs(60), "{state}\n{}", pair.logs());
-            std::thread::sleep(Duration::from_millis(2));
-        };
-        if state == "success" { tally.success += 1 } else { tally.ended += 1 }
+        for (from, name) in started {
+            let state = loop {
+                let server = [&pair.source, &pair.target][from];
+                let all = jobs(&mut server.connect());
+                // A process that was killed knows nothing of it any more.
+                let state = all.iter().find(|job| job["name"] == name).map(|job| job["state"].clone());
+                match state {
+                    None => break "forgotten".to_owned(),
+                    Some(state) if is_over(&state) => break state,
+                    Some(state) => {
+                        assert!(begin.elapsed() < Duration::from_secs(60), "{state}\n{}", pair.logs());
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            };
+            if state == "success" { tally.success += 1 } else { tally.ended += 1 }
+        }
     }
-    wait_for("both agree on the slots", || owners(&pair).is_some());
+    settled(&pair);
     stop.store(true, Ordering::Relaxed);
     let books: Vec<Book> =
         writers.into_iter().map(|writer| writer.join().expect("the writer ends")).collect();
-    wait_for("no job runs", || {
-        [&pair.source, &pair.target].iter().all(|server| {
-            let mut client = server.connect();
-            support::migration::jobs(&mut client)
-                .iter()
-                .all(|job| ["success", "failed", "cancelled"].contains(&job["state"].as_str()))
-        })
-    });
-    let mut clients = [pair.source.connect(), pair.target.connect()];
-    let checked: u64 = books.iter().zip(0..).map(|(book, writer)| verify(&mut clients, writer, book)).sum();
+    std::thread::sleep(Duration::from_millis(2 * FLEETING_MS));
+    let checked = check(&pair, &books);
     println!("{kinds:?}: {tally:?}, {checked} writes");
+    assert_eq!(quiet_digests(&pair, &names), quiet, "what nobody touched");
     assert!(tally.success * 2 >= migrations, "{tally:?}\n{}", pair.logs());
     assert!(checked > u64::from(migrations), "{checked}");
     for (kind, server) in kinds.into_iter().zip([&pair.source, &pair.target]) {
@@ -358,6 +574,22 @@ fn back_and_forth(kinds: [Kind; 2], migrations: u32, seed: u64, kills: bool) {
             replay_records(server);
         }
     }
+    for (replica, primary) in replicas.iter().zip([&pair.source, &pair.target]) {
+        wait_for("the replica has what its primary has", || is_equal(primary, replica));
+    }
+    if kills {
+        pair.source.kill_and_restart();
+        pair.target.kill_and_restart();
+        settled(&pair);
+        assert_eq!(check(&pair, &books), checked);
+        assert_eq!(quiet_digests(&pair, &names), quiet, "what nobody touched, after a kill");
+    }
+}
+
+/// Compares what the nodes have with what all writers did.
+fn check(pair: &Pair, books: &[Book]) -> u64 {
+    let mut clients = [pair.source.connect(), pair.target.connect()];
+    books.iter().zip(0..).map(|(book, writer)| verify(&mut clients, writer, book)).sum()
 }
 
 fn migrations(by_default: u32) -> u32 {
@@ -368,17 +600,27 @@ fn seed() -> u64 {
     std::env::var("SKULD_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(9)
 }
 
-#[test]
-fn ours_and_ours_with_kills() {
-    back_and_forth([Kind::Ours, Kind::Ours], migrations(24), seed(), true);
+fn run(kinds: [Kind; 2], by_default: u32, which: u64, kills: bool, replicas: bool) {
+    let (migrations, seed) = (migrations(by_default), seed() + which);
+    back_and_forth(&Run { kinds, migrations, seed, kills, replicas });
 }
 
 #[test]
-fn ours_and_ours_with_several_shards() {
-    back_and_forth([Kind::OursOnThreeThreads, Kind::Ours], migrations(12), seed() + 1, false);
+fn ours_and_ours_with_kills() {
+    run([Kind::Ours, Kind::Ours], 24, 0, true, false);
+}
+
+#[test]
+fn ours_and_ours_with_several_shards_and_replicas() {
+    run([Kind::OursOnThreeThreads, Kind::Ours], 12, 1, false, true);
+}
+
+#[test]
+fn ours_and_valkey_with_kills() {
+    run([Kind::Ours, Kind::Valkey], 20, 2, true, false);
 }
 
 #[test]
 fn ours_and_valkey() {
-    back_and_forth([Kind::Ours, Kind::Valkey], migrations(12), seed() + 2, false);
+    run([Kind::Ours, Kind::Valkey], 12, 3, false, false);
 }

@@ -70,9 +70,14 @@ pub struct Figures {
     pub effects_sent: u64,
     /// Bytes recorded or encoded and not taken by the socket yet.
     pub waiting_bytes: u64,
-    /// Commands held back because the job's buffer was full, and how long altogether, microseconds.
+    /// How often writers were held back because the job's buffer was full, and how long altogether, microseconds.
     pub paced: u64,
     pub paced_us: u64,
+    /// What an import has got: bytes, keys in its slots when they were last counted, and when the last byte came, Unix
+    /// milliseconds.
+    pub bytes_received: u64,
+    pub keys_received: u64,
+    pub heard_ms: i64,
     /// When writes to the slots were frozen, and for how long, Unix milliseconds and milliseconds.
     pub frozen_at_ms: i64,
     pub frozen_ms: u64,

@@ -78,6 +78,47 @@ impl Pair {
     }
 }
 
+/// Each role of ours, with ourselves and with a real Valkey.
+pub const PAIRINGS: [(Kind, Kind); 3] =
+    [(Kind::Ours, Kind::Ours), (Kind::Ours, Kind::Valkey), (Kind::Valkey, Kind::Ours)];
+
+pub const TO_TARGET: &str =
+    "Connection lost to target. Check CLUSTER GETSLOTMIGRATIONS on the target node for more information.";
+pub const TO_SOURCE: &str =
+    "Connection lost to source. Check CLUSTER GETSLOTMIGRATIONS on the source node for more information.";
+pub const SILENCE: &str = "Timed out after too long with no interaction";
+
+pub fn ok(client: &mut Client, line: &str) {
+    let reply = client.ask(line);
+    assert!(!reply.is_error(), "{line}: {reply}");
+}
+
+/// Waits until both nodes serve and see each other.
+pub fn wait_for_calm(a: &mut Client, b: &mut Client) {
+    wait_for("the nodes see each other", || {
+        [&mut *a, &mut *b].into_iter().all(|client| {
+            client.ask("CLUSTER INFO").text().contains("cluster_state:ok")
+                && !client.ask("CLUSTER NODES").text().contains("disconnected")
+        })
+    });
+}
+
+pub fn wait_for_state(client: &mut Client, state: &str) {
+    let mut last = Default::default();
+    wait_for(state, || {
+        last = job(client);
+        last.get("state").is_some_and(|s| s == state)
+    });
+}
+
+pub fn slot_of(client: &mut Client, tag: &str) -> i64 {
+    client.ask(&format!("CLUSTER KEYSLOT {tag}")).integer().expect("a slot")
+}
+
+pub fn count(client: &mut Client, slot: i64) -> i64 {
+    client.ask(&format!("CLUSTER COUNTKEYSINSLOT {slot}")).integer().unwrap_or(-1)
+}
+
 /// The newest job of a node.
 pub fn job(client: &mut Client) -> BTreeMap<String, String> {
     jobs(client).into_iter().next().unwrap_or_default()
@@ -158,10 +199,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn start(kind: Kind, primaries: usize, options: &[(&str, &str)]) -> Option<Self> {
+    /// A shard of each of these kinds.
+    pub fn start(kinds: &[Kind], options: &[(&str, &str)]) -> Option<Self> {
+        let primaries = kinds.len();
         let mut options = options.to_vec();
         options.push(("cluster-allow-replica-migration", "no"));
-        let nodes = (0..2 * primaries).map(|_| launch(kind, &options)).collect::<Option<Vec<_>>>()?;
+        let both = kinds.iter().chain(kinds);
+        let nodes = both.map(|kind| launch(*kind, &options)).collect::<Option<Vec<_>>>()?;
         let cluster = Self { nodes, primaries };
         let mut clients: Vec<Client> = cluster.nodes.iter().map(Server::connect).collect();
         let share = 16384 / primaries;

@@ -8,7 +8,7 @@ use skuld::acl::{Acl, Denial, Denied, Place, check};
 use skuld::commands::context::CommandError;
 use skuld::commands::{Command, check as admission};
 use skuld::resp::decode::parse_integer;
-use skuld::session::Session;
+use skuld::session::{Origin, Session};
 
 use crate::clients::{ClientNames, ClientShared};
 use crate::clock;
@@ -40,8 +40,8 @@ impl Known {
     fn look_up(&mut self, server: &Server, session: &mut Session) -> bool {
         (self.epoch, self.acl) = server.access.with_epoch();
         session.user_epoch = self.epoch;
-        if !session.origin.is_client() {
-            // The primary, a file, an import link: nobody's rights bound what they state.
+        if !matches!(session.origin, Origin::Client | Origin::Import) {
+            // The primary, a file: nobody's rights bound what they state. The source of an import is a user like others.
             return true;
         }
         match self.acl.get(&session.user.name) {

@@ -37,7 +37,7 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
     if request.server.config.load().cluster_enabled {
         match request.command.name {
             "cluster|migrateslots" => migrate(request, batch),
-            "cluster|cancelslotmigrations" => cancel(request),
+            "cluster|cancelslotmigrations" => cancel(request).await,
             "cluster|getslotmigrations" => list(request),
             _ => sync_slots(request, batch).await,
         }
@@ -73,8 +73,9 @@ fn migrate(request: &mut Request, batch: &Batch) -> Outcome {
     Ok(())
 }
 
-fn cancel(request: &mut Request) -> Outcome {
-    if !request.server.migrations.cancel_exports() {
+async fn cancel(request: &mut Request) -> Outcome {
+    let server = request.server.clone();
+    if !server.migrations.cancel_exports().await {
         return Err(refused(&Refusal::NothingToCancel));
     }
     request.reply.ok();
@@ -100,6 +101,11 @@ async fn sync_slots(request: &mut Request, batch: &mut Batch) -> Outcome {
     match (message, batch.import.clone()) {
         (Message::Capa, _) => Ok(()),
         (message, Some(link)) => {
+            if message == Message::Signal(Signal::SnapshotEof) {
+                // A real source's snapshot and what follows it come from two processes. The second takes it for granted
+                // that the link is in database 0, wherever the first has left it.
+                batch.session.db = 0;
+            }
             tell_job(&link, message);
             Ok(())
         }

@@ -32,6 +32,8 @@ const ACK_MS: i64 = 1000;
 const REPLY_BYTES_MAX: usize = 16 * 1024;
 /// What a granted pause lasts at least, milliseconds.
 const GRANTED_PAUSE_MS: i64 = 2000;
+/// How long a claim takes to reach the other nodes, milliseconds, at the most: links of the bus are idle mostly.
+const CLAIM_SPREADS_MS: i64 = 20;
 /// What a shard may send before it is asked to go on, bytes.
 const CREDIT_BYTES: u64 = 256 * 1024;
 
@@ -102,7 +104,10 @@ pub struct ClusterChanged(pub Change);
 /// Keys were flushed.
 pub struct Flushed;
 /// An operator wants the job to end.
-pub struct CancelRequested;
+pub struct CancelRequested {
+    /// Dropped when it has.
+    pub done: tokio::sync::oneshot::Sender<()>,
+}
 /// The target has answered what became of the job.
 pub struct TargetAnswered {
     pub gave_up: bool,
@@ -167,8 +172,6 @@ pub struct MigrationExport {
     frozen: usize,
     /// Bytes the rate still allows in this tick.
     allowance: u64,
-    /// More waits than the buffer may hold: writers may be waiting.
-    was_full: bool,
 }
 
 impl MigrationExport {
@@ -210,7 +213,6 @@ impl MigrationExport {
             keys_sent: 0,
             frozen: 0,
             allowance: 0,
-            was_full: false,
         };
         let address = job.start();
         server.migrations.began(name, Job::Export(address));
@@ -404,6 +406,7 @@ impl MigrationExport {
     /// Lets others see how much waits. It is not to be evicted for.
     fn note_waiting(&mut self) {
         self.figures.waiting_bytes = self.gauge.waiting();
+        (self.figures.paced, self.figures.paced_us) = self.gauge.pacing();
         let mut log = self.server.migrations.log();
         if let Some(job) = log.get_mut(&self.name) {
             job.figures = self.figures;
@@ -520,9 +523,20 @@ impl MigrationExport {
         self.input.drain(..complete.min(self.input.len()));
     }
 
+    /// Writers that wait for room look again, if there is some.
+    fn let_writers_go_on(&self) {
+        if self.gauge.has_room_again() {
+            for shard in self.server.shards() {
+                tell(shard, MigrationOrder::More { job: self.name, bytes: 0 });
+            }
+        }
+    }
+
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now = clock::unix_ms();
         let config = self.server.config.load_full();
+        // The link may have taken everything between a writer's look and its wait.
+        self.let_writers_go_on();
         self.allowance = self.rate_per_tick();
         self.note_waiting();
         if !self.is_within_limits(now) {
@@ -619,7 +633,6 @@ macro_rules! events {
 
 events! {
     Ack => Ack: ExportEvent::Ack,
-    RequestFailover => RequestFailover: ExportEvent::RequestFailover,
     SnapshotEof => SnapshotEof: ExportEvent::SnapshotEof,
     Paused => Paused: ExportEvent::Paused,
     FailoverGranted => FailoverGranted: ExportEvent::FailoverGranted,
@@ -627,7 +640,29 @@ events! {
     Finish => Finish: ExportEvent::Finish,
     UnknownSubcommand => UnknownSubcommand: ExportEvent::UnknownSubcommand,
     Flushed => Flushed: ExportEvent::Flushed,
-    CancelRequested => CancelRequested: ExportEvent::CancelRequested,
+}
+
+impl Receive<RequestFailover> for MigrationExport {
+    fn receive(&mut self, _: RequestFailover, ctx: &mut Context<Self>) {
+        let claimed_ms = self.server.migrations.claimed_ms.load(Ordering::Relaxed) as i64;
+        let left_ms = claimed_ms + CLAIM_SPREADS_MS - clock::unix_ms();
+        if self.state.is_frozen() && (1..=CLAIM_SPREADS_MS).contains(&left_ms) {
+            // What this node has claimed just now, with an epoch it may have raised for that, is on its way to the target
+            // together with a claim of the slots it is about to grant. It must not come behind the grant.
+            clock::after(ctx, Duration::from_millis(left_ms as u64), |_: &mut Self, ctx| {
+                tell(&ctx.address(), RequestFailover);
+            });
+            return;
+        }
+        self.happen(ExportEvent::RequestFailover, ctx);
+    }
+}
+
+impl Receive<CancelRequested> for MigrationExport {
+    fn receive(&mut self, CancelRequested { done }: CancelRequested, ctx: &mut Context<Self>) {
+        self.happen(ExportEvent::CancelRequested, ctx);
+        drop(done);
+    }
 }
 
 impl Receive<RequestPause> for MigrationExport {
@@ -683,14 +718,7 @@ impl Receive<Drained> for MigrationExport {
             self.happen(ExportEvent::BacklogShrank, ctx);
         }
         self.give_credit();
-        let limit = self.server.config.load().export_buffer_limit;
-        if self.was_full && self.gauge.waiting() < limit.saturating_sub(LOW_WATER / 2) {
-            // Writers that wait for room look again.
-            self.was_full = false;
-            for shard in self.server.shards() {
-                tell(shard, MigrationOrder::More { job: self.name, bytes: 0 });
-            }
-        }
+        self.let_writers_go_on();
     }
 }
 
@@ -705,7 +733,6 @@ impl Receive<ShardSent> for MigrationExport {
             }
             if out.is_empty() { out = bytes } else { out.extend_from_slice(&bytes) }
         }
-        self.was_full |= self.gauge.waiting() > self.server.config.load().export_buffer_limit;
         self.figures.keys_sent += sent.keys;
         self.figures.effects_sent += sent.effects;
         if self.state.is_finished() {

@@ -9,6 +9,7 @@ use actix::prelude::*;
 use skuld::config::AppendFsync;
 use skuld::effects::Propagation;
 use skuld::migration::import::{Claim, ImportAction, ImportEvent, step};
+use skuld::migration::job::Figures;
 use skuld::migration::messages::{Establish as EstablishMessage, Finish as FinishMessage, Signal};
 use skuld::migration::{Id40, ImportState, Job as JobRecord, JobName, JobState, SlotRanges, SlotSet, Step};
 use skuld::slot::Slot;
@@ -78,6 +79,10 @@ pub struct Claimed {
 pub struct KeysDeleted;
 /// The slots are visible again.
 pub struct SlotsShown;
+/// How many keys the slots hold.
+pub struct KeysCounted {
+    pub keys: u64,
+}
 /// The data set is replaced by another.
 pub struct DataReplaced {
     pub full_sync: bool,
@@ -107,6 +112,7 @@ crate::receives!(MigrationImport:
     SlotsShown = 16,
     DataReplaced = 17,
     Restarted = 18,
+    KeysCounted = 19,
 );
 
 /// The actor.
@@ -121,6 +127,7 @@ pub struct MigrationImport {
     link: Option<(Arc<ClientShared>, Arc<ImportLink>)>,
     /// Bytes the link had brought when it was last looked at, and when they last grew.
     heard: (u64, i64),
+    figures: Figures,
     ack_sent_ms: i64,
     /// Who waits for the end of the job.
     waiting: Vec<oneshot::Sender<()>>,
@@ -195,6 +202,7 @@ impl MigrationImport {
                 state,
                 link: link.map(|client| (client, carried)),
                 heard: (0, now),
+                figures: Figures { heard_ms: now, ..Figures::default() },
                 ack_sent_ms: 0,
                 waiting: Vec::new(),
             }
@@ -262,8 +270,14 @@ impl MigrationImport {
                 self.ack_sent_ms = clock::unix_ms();
                 self.signal(Signal::Ack);
             }
-            ImportAction::SendRequestPause => self.signal(Signal::RequestPause),
-            ImportAction::SendRequestFailover => self.signal(Signal::RequestFailover),
+            ImportAction::SendRequestPause => {
+                self.signal(Signal::RequestPause);
+                self.count_keys(ctx);
+            }
+            ImportAction::SendRequestFailover => {
+                self.figures.frozen_at_ms = clock::unix_ms();
+                self.signal(Signal::RequestFailover);
+            }
             ImportAction::AskToClaim => {
                 // Nothing more may change what we are about to own.
                 self.close_gate();
@@ -307,6 +321,11 @@ impl MigrationImport {
             }
             ImportAction::CloseLink => {
                 self.close_gate();
+                self.note_received();
+                if self.figures.frozen_at_ms > 0 {
+                    self.figures.frozen_ms = (clock::unix_ms() - self.figures.frozen_at_ms).max(0) as u64;
+                }
+                self.show_figures();
                 if let Some((client, _)) = self.link.take() {
                     client.killed.store(true, Ordering::Relaxed);
                     tell(&client.connection, Kill { after_replies: false });
@@ -343,18 +362,38 @@ impl MigrationImport {
         tell(&client.connection, Deliver { bytes: out.into() });
     }
 
+    /// Takes note of what the link has brought.
+    fn note_received(&mut self) {
+        let Some((client, _)) = &self.link else { return };
+        let bytes = client.net_in.load(Ordering::Relaxed);
+        let new = bytes.saturating_sub(self.heard.0);
+        if new > 0 {
+            self.server.migrations.imported_bytes.fetch_add(new, Ordering::Relaxed);
+            self.heard = (bytes, clock::unix_ms());
+            self.figures.bytes_received += new;
+            self.figures.heard_ms = self.heard.1;
+        }
+    }
+
+    fn show_figures(&self) {
+        if let Some(job) = self.server.migrations.log().running_mut(&self.name) {
+            job.figures = self.figures;
+        }
+    }
+
+    /// Has the shards count what is there so far.
+    fn count_keys(&self, ctx: &mut Context<Self>) {
+        let (server, slots) = (self.server.clone(), self.slots.clone());
+        let counted = async move {
+            order_all(&server, |done| MigrationOrder::Count { slots: slots.clone(), done }).await
+        };
+        ctx.spawn(counted.into_actor(self).map(|keys, _, ctx| tell(&ctx.address(), KeysCounted { keys })));
+    }
+
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now = clock::unix_ms();
-        if let Some((client, _)) = &self.link {
-            let bytes = client.net_in.load(Ordering::Relaxed);
-            if bytes != self.heard.0 {
-                self.server
-                    .migrations
-                    .imported_bytes
-                    .fetch_add(bytes.saturating_sub(self.heard.0), Ordering::Relaxed);
-                self.heard = (bytes, now);
-            }
-        }
+        self.note_received();
+        self.show_figures();
         let limit = i64::from(self.server.config.load().repl_timeout) * 1000;
         if self.state.minds_silence() && now - self.heard.1 > limit {
             tracing::warn!(
@@ -369,6 +408,7 @@ impl MigrationImport {
         if self.state.sends_acks() && now - self.ack_sent_ms >= ACK_MS {
             self.ack_sent_ms = now;
             self.signal(Signal::Ack);
+            self.count_keys(ctx);
         }
     }
 }
@@ -471,12 +511,12 @@ events! {
 impl Receive<CommandFailed> for MigrationImport {
     fn receive(&mut self, CommandFailed { error, command }: CommandFailed, ctx: &mut Context<Self>) {
         let text = String::from_utf8_lossy(&error);
-        let text = text.trim_start_matches('-').trim_end();
+        let text = text.trim_end();
         tracing::warn!(
             "== CRITICAL == This slot-import-target is sending an error to its slot-import-source: '{text}' after \
              processing the command '{command}'"
         );
-        if text.starts_with("OOM") {
+        if text.starts_with("-OOM") {
             tracing::warn!("Slot migration {} failed due to OOM", describe(&self.server, &self.name));
             return self.happen(ImportEvent::OutOfMemory, ctx);
         }
@@ -536,12 +576,23 @@ impl Receive<Claimed> for MigrationImport {
         match result {
             Ok(epoch) => {
                 tracing::debug!("Slot migration {}: claimed in epoch {epoch}", self.name);
+                self.server.migrations.claimed_ms.store(clock::unix_ms() as u64, Ordering::Relaxed);
                 self.happen(ImportEvent::Claimed, ctx);
             }
             Err(error) => {
                 tracing::warn!("Slot migration {}: {error}", describe(&self.server, &self.name));
                 self.happen(ImportEvent::ClaimFailed, ctx);
             }
+        }
+    }
+}
+
+impl Receive<KeysCounted> for MigrationImport {
+    fn receive(&mut self, KeysCounted { keys }: KeysCounted, _: &mut Context<Self>) {
+        // What is being deleted was received all the same.
+        if !matches!(self.state, ImportState::CleaningUp(_) | ImportState::Failed(_)) {
+            self.figures.keys_received = keys;
+            self.show_figures();
         }
     }
 }

@@ -162,7 +162,8 @@ async fn serve(
             }
             client.net_out.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             client.output_bytes.store(gauge.waiting(), Ordering::Relaxed);
-            if before >= LOW_WATER && gauge.waiting() < LOW_WATER || from_job.is_empty() {
+            let is_low = before >= LOW_WATER && gauge.waiting() < LOW_WATER;
+            if is_low || gauge.has_room() || from_job.is_empty() {
                 tell(&job, Drained);
             }
         }

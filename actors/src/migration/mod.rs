@@ -48,6 +48,8 @@ pub struct Migrations {
     /// Exports whose slots are frozen now, and until when at the latest (Unix milliseconds), for INFO.
     pub frozen: AtomicU32,
     pub frozen_until_ms: AtomicU64,
+    /// When this node last claimed slots, Unix milliseconds.
+    pub claimed_ms: AtomicU64,
     pub exported_bytes: AtomicU64,
     pub imported_bytes: AtomicU64,
 }
@@ -134,14 +136,20 @@ impl Migrations {
         [links(flag::SLOT_IMPORT), links(flag::SLOT_EXPORT)]
     }
 
-    /// Cancels all running exports; false if there is none.
-    pub fn cancel_exports(&self) -> bool {
-        let mut any = false;
+    /// Cancels all running exports, and waits until they have ended; false if there is none.
+    pub async fn cancel_exports(&self) -> bool {
+        let mut ends = Vec::new();
         for job in self.jobs() {
             if let Job::Export(job) = job {
-                any = true;
-                tell(&job, export::CancelRequested);
+                let (done, end) = tokio::sync::oneshot::channel();
+                tell(&job, export::CancelRequested { done });
+                ends.push(end);
             }
+        }
+        let any = !ends.is_empty();
+        for end in ends {
+            // Dropped with the message.
+            let _ = end.await;
         }
         any
     }
@@ -162,10 +170,15 @@ impl ImportLink {
     }
 }
 
-/// Bytes of an export that no socket has taken yet, shared by its shards, its actor and its writer.
+/// Bytes of an export that no socket has taken yet, shared by its shards, its actor and its writer; and how writers were
+/// held back for that.
 #[derive(Debug, Default)]
 pub struct Gauge {
     waiting: AtomicU64,
+    /// Below how much writers go on that are held back; 0: there are none.
+    call_below: AtomicU64,
+    paced: AtomicU64,
+    paced_us: AtomicU64,
 }
 
 impl Gauge {
@@ -179,5 +192,35 @@ impl Gauge {
 
     pub fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// A writer waits for room, of which there is some well below the limit.
+    pub fn hold_back(&self, limit: u64) {
+        self.call_below.store(limit.saturating_sub(link::LOW_WATER / 2).max(1), Ordering::Relaxed);
+    }
+
+    /// Whether there is the room that writers wait for.
+    pub fn has_room(&self) -> bool {
+        self.waiting() < self.call_below.load(Ordering::Relaxed)
+    }
+
+    /// The same; nobody waits any more.
+    pub fn has_room_again(&self) -> bool {
+        let has_room = self.has_room();
+        if has_room {
+            self.call_below.store(0, Ordering::Relaxed);
+        }
+        has_room
+    }
+
+    /// A writer was held back for so long.
+    pub fn held_back(&self, us: u64) {
+        self.paced.fetch_add(1, Ordering::Relaxed);
+        self.paced_us.fetch_add(us, Ordering::Relaxed);
+    }
+
+    /// How often writers were held back, and how long altogether, microseconds.
+    pub fn pacing(&self) -> (u64, u64) {
+        (self.paced.load(Ordering::Relaxed), self.paced_us.load(Ordering::Relaxed))
     }
 }

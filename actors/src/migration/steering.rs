@@ -58,49 +58,63 @@ pub fn run(server: &ServerRef, args: &[Vec<u8>], reply: &mut Reply) -> Result<()
     Ok(())
 }
 
-/// Figures and transitions of a job.
+/// Figures and transitions of a job. How much there is altogether only the source knows.
 fn write(job: &Job, reply: &mut Reply) {
     let figures = &job.figures;
+    let is_export = matches!(job.state, JobState::Export(_));
     let now = clock::unix_ms();
     let age_ms = ((now - job.created_s * 1000).max(1)) as u64;
     let over = job.state.is_finished();
-    let rate = if over { 0 } else { figures.bytes_sent * 1000 / age_ms };
+    let rate = |bytes: u64| if over { 0 } else { bytes * 1000 / age_ms };
     let left = figures.keys_total.saturating_sub(figures.keys_sent);
-    let eta_ms = match figures.keys_sent {
-        0 => -1,
+    let left_ms = match figures.keys_sent {
         _ if over => 0,
+        0 => -1,
         sent => (left * age_ms / sent) as i64,
     };
     let frozen_ms = match figures.frozen_ms {
         0 if figures.frozen_at_ms > 0 && !over => (now - figures.frozen_at_ms).max(0) as u64,
         ms => ms,
     };
-    let numbers = [
+    let of_source = [
         ("bytes_sent", figures.bytes_sent),
         ("keys_sent", figures.keys_sent),
         ("keys_total", figures.keys_total),
         ("effects_sent", figures.effects_sent),
-        ("bytes_per_second", rate),
+        ("bytes_per_second", rate(figures.bytes_sent)),
         ("lag_bytes", figures.waiting_bytes),
+        ("writers_held_back", figures.paced),
+        ("held_back_ms", figures.paced_us / 1000),
         ("frozen_ms", frozen_ms),
         ("rate_limit", figures.rate_limit),
         ("held", u64::from(figures.is_held)),
     ];
-    reply.map(numbers.len() + 6);
+    let lag_ms = if over { 0 } else { (now - figures.heard_ms).max(0) as u64 };
+    let of_target = [
+        ("bytes_received", figures.bytes_received),
+        ("keys_received", figures.keys_received),
+        ("bytes_per_second", rate(figures.bytes_received)),
+        ("lag_ms", lag_ms),
+        ("frozen_ms", frozen_ms),
+    ];
+    let numbers = if is_export { &of_source[..] } else { &of_target[..] };
+    reply.map(numbers.len() + 5 + usize::from(is_export));
     let text = |reply: &mut Reply, name: &str, value: &[u8]| {
         reply.bulk(name.as_bytes());
         reply.bulk(value);
     };
     text(reply, "name", job.name.as_bytes());
-    text(reply, "operation", if matches!(job.state, JobState::Export(_)) { b"EXPORT" } else { b"IMPORT" });
+    text(reply, "operation", if is_export { b"EXPORT" } else { b"IMPORT" });
     text(reply, "state", job.state.name().as_bytes());
     text(reply, "reason", String::from_utf8_lossy(&job.message()).trim_end().as_bytes());
     for (name, value) in numbers {
         reply.bulk(name.as_bytes());
-        reply.integer(value as i64);
+        reply.integer(*value as i64);
     }
-    reply.bulk(b"milliseconds_left");
-    reply.integer(eta_ms);
+    if is_export {
+        reply.bulk(b"milliseconds_left");
+        reply.integer(left_ms);
+    }
     reply.bulk(b"transitions");
     reply.array(job.records.len());
     for record in &job.records {

@@ -70,8 +70,8 @@ pub struct ContinueMigrations;
 pub struct ShardMigrations {
     exports: Vec<SlotExport>,
     frozen: Vec<(JobName, Arc<SlotSet>)>,
-    /// Batches that wait for frozen slots, or for room in an export's buffer.
-    waiting: VecDeque<Box<Batch>>,
+    /// Batches that wait for frozen slots, for keys in flight, or for room in an export's buffer.
+    waiting: VecDeque<Waiting>,
     /// A `ContinueMigrations` is on its way.
     continuing: bool,
     /// Freezing waits until units have given these back.
@@ -96,6 +96,14 @@ impl ShardMigrations {
     pub fn is_frozen(&self, slot: Slot) -> bool {
         self.frozen.iter().any(|(_, set)| set.contains(slot))
     }
+}
+
+/// A batch that waits.
+struct Waiting {
+    batch: Box<Batch>,
+    since: clock::Tick,
+    /// Whose buffer is full, if that is why.
+    full: Option<Arc<Gauge>>,
 }
 
 /// One export as this shard sees it.
@@ -274,11 +282,21 @@ impl Shard {
         batch.publish();
         batch.shared.paused.store(true, std::sync::atomic::Ordering::Relaxed);
         self.perform_effects();
-        self.migrations.waiting.push_back(batch);
+        let limit = self.executor.config.export_buffer_limit;
+        let full = match self.executor.frozen {
+            true => None,
+            false => self.migrations.exports.iter().map(|e| &e.gauge).find(|gauge| gauge.waiting() > limit),
+        };
+        full.inspect(|gauge| gauge.hold_back(limit));
+        let waiting = Waiting { batch, since: clock::tick(), full: full.cloned() };
+        self.migrations.waiting.push_back(waiting);
     }
 
     fn retry_migrations(&mut self, ctx: &mut Context<Self>) {
-        for batch in std::mem::take(&mut self.migrations.waiting) {
+        for Waiting { batch, since, full } in std::mem::take(&mut self.migrations.waiting) {
+            if let Some(gauge) = full {
+                gauge.held_back(clock::micros_between(since, clock::tick()));
+            }
             batch.shared.paused.store(false, std::sync::atomic::Ordering::Relaxed);
             self.advance(batch, ctx);
         }

@@ -146,6 +146,7 @@ impl Machine {
         self.importing.clear();
         self.strangers.clear();
         self.granted = SlotBitmap::default();
+        self.taken.clear();
         self.reset_manual_failover();
         for slot in 0..SLOTS as u16 {
             self.set_owner(Slot(slot), None);

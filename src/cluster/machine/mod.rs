@@ -252,6 +252,8 @@ pub struct Machine {
     strangers: Vec<setslot::OpenSlot>,
     /// Slots that this node has handed over by an atomic migration: their next claim is believed whatever its epoch.
     granted: SlotBitmap,
+    /// Slots it has taken by atomic migrations, as long as their sources may not have heard of that.
+    taken: Vec<slots::Taken>,
     pub current_epoch: u64,
     pub last_vote_epoch: u64,
     state: ClusterState,
@@ -291,6 +293,7 @@ impl Machine {
             importing: BTreeMap::new(),
             strangers: Vec::new(),
             granted: SlotBitmap::default(),
+            taken: Vec::new(),
             current_epoch: 0,
             last_vote_epoch: 0,
             state: ClusterState::Fail,
@@ -490,6 +493,7 @@ impl Machine {
         self.drop_slots_of(index);
         self.migrating.retain(|_, node| *node != index);
         self.importing.retain(|_, node| *node != index);
+        self.taken.retain(|taken| taken.from != index);
         for other in self.indices() {
             self.node_mut(other).fail_reports.remove(&index);
         }

@@ -63,6 +63,7 @@ impl Machine {
         self.reset_manual_failover();
         self.election.forget();
         self.granted = SlotBitmap::default();
+        self.taken.clear();
         self.save_later();
         self.update_state_later();
     }

@@ -26,7 +26,7 @@ impl Machine {
             current_epoch: self.current_epoch,
             config_epoch: speaks_for.config_epoch,
             offset: self.facts.offset,
-            slots: speaks_for.slots.clone(),
+            slots: self.claimed_by(self.my_primary_or_me()),
             replica_of: me.primary.map(|primary| self.node(primary).id),
             flags: me.flags,
             state_fail: self.state == ClusterState::Fail,

@@ -3,6 +3,22 @@
 use super::*;
 use crate::cluster::packet::{Body, Header};
 
+/// Slots taken by an atomic migration.
+///
+/// The source may raise its own epoch, by taking other slots at the same time, before it hears of the claim; it then
+/// still claims them, with an epoch above that of the claim. It has granted them, so that is no reason to give them back.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) from: NodeIndex,
+    slots: SlotBitmap,
+    /// When they were taken, Unix milliseconds.
+    at: i64,
+}
+
+/// How long what a source sent before it heard of a claim may come behind what it sent after it, on another connection,
+/// milliseconds.
+const STRAGGLE_MS: i64 = 500;
+
 impl Machine {
     /// Gives a slot to a node, or to nobody.
     pub(super) fn set_owner(&mut self, slot: Slot, owner: Option<NodeIndex>) {
@@ -35,7 +51,8 @@ impl Machine {
     pub(super) fn process_claims(&mut self, sender: NodeIndex, header: &Header) {
         if header.replica_of.is_none() {
             self.follow_targets(sender, header.config_epoch);
-            if self.node(sender).slots != header.slots || !self.unclaimed.is_empty() {
+            let are_known = self.unclaimed.is_empty() && self.taken.is_empty();
+            if self.node(sender).slots != header.slots || !are_known {
                 self.apply_claims(sender, header.config_epoch, &header.slots);
             }
             self.update_if_stale(sender, header.config_epoch, &header.slots);
@@ -137,6 +154,7 @@ impl Machine {
         let mut take = Vec::new();
         let mut ranges: Vec<(NodeIndex, u16, u16)> = Vec::new();
         let claims_any = !claimed.is_empty();
+        let mistaken = self.claimed_by_mistake(sender, claimed);
         for slot in self.node(sender).slots.clone().iter().filter(|slot| !claimed.contains(*slot)) {
             self.unclaimed.insert(slot);
         }
@@ -154,7 +172,7 @@ impl Machine {
             }
             let open = owner.is_none_or(|_| self.unclaimed.contains(slot));
             let newer = owner.is_some_and(|owner| self.node(owner).config_epoch < epoch);
-            if !open && !newer && !self.granted.contains(slot) {
+            if !open && !newer && !self.granted.contains(slot) || mistaken.contains(slot) {
                 continue;
             }
             if owner == Some(self.me) {
@@ -174,6 +192,11 @@ impl Machine {
             self.granted.remove(slot);
             self.update_state_later();
             self.save_safely();
+        }
+        if !mistaken.is_empty() && epoch > self.me().config_epoch {
+            // All others are to know whose they are.
+            self.current_epoch = self.current_epoch.max(epoch);
+            self.bump_epoch_without_consensus();
         }
         for (from, start, end) in ranges {
             let text = format!(
@@ -317,6 +340,44 @@ impl Machine {
         self.notice(text);
     }
 
+    /// The slots a node claims in what it sends. Those this node has granted to another are that one's already: claimed
+    /// with an epoch raised meanwhile, they would be taken away from it again.
+    pub(super) fn claimed_by(&self, index: NodeIndex) -> SlotBitmap {
+        let mut slots = self.node(index).slots.clone();
+        if index == self.me && !self.granted.is_empty() {
+            for slot in self.granted.iter() {
+                slots.remove(slot);
+            }
+        }
+        slots
+    }
+
+    /// Slots taken from the sender that it claims because it has not heard of that.
+    fn claimed_by_mistake(&mut self, sender: NodeIndex, claimed: &SlotBitmap) -> SlotBitmap {
+        let mut mistaken = SlotBitmap::default();
+        if self.taken.is_empty() {
+            return mistaken;
+        }
+        let (now, me, owners) = (self.facts.now, self.me, &self.owners);
+        let timeout = self.settings.node_timeout;
+        self.taken.retain_mut(|taken| {
+            // A source that never hears of it is not to be waited for.
+            if now - taken.at > timeout {
+                return false;
+            }
+            let old = if taken.from == sender { taken.slots.clone() } else { SlotBitmap::default() };
+            for slot in old.iter() {
+                if owners[slot.index()] == Some(me) && claimed.contains(slot) {
+                    mistaken.insert(slot);
+                } else if now - taken.at > STRAGGLE_MS {
+                    taken.slots.remove(slot);
+                }
+            }
+            !taken.slots.is_empty()
+        });
+        mistaken
+    }
+
     /// Takes slots by an atomic migration: with the highest epoch, without consensus.
     pub fn claim_slots(&mut self, facts: Facts, slots: &[Slot]) -> Result<u64, String> {
         self.facts = facts;
@@ -325,7 +386,19 @@ impl Machine {
         }
         for &slot in slots {
             self.importing.remove(&slot.0);
+            let from = self.owners[slot.index()].filter(|owner| *owner != self.me);
             self.set_owner(slot, Some(self.me));
+            let Some(from) = from else { continue };
+            match self.taken.iter_mut().find(|taken| taken.from == from && taken.at == facts.now) {
+                Some(taken) => {
+                    taken.slots.insert(slot);
+                }
+                None => {
+                    let mut only = SlotBitmap::default();
+                    only.insert(slot);
+                    self.taken.push(Taken { from, slots: only, at: facts.now });
+                }
+            }
         }
         self.bump_epoch_without_consensus();
         self.save_safely();
@@ -340,9 +413,93 @@ impl Machine {
         for &slot in slots {
             if granted {
                 self.granted.insert(slot);
+                // Whoever claims it next may.
+                for taken in &mut self.taken {
+                    taken.slots.remove(slot);
+                }
             } else {
                 self.granted.remove(slot);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two primaries that know each other: the machine of one, and where it has the other.
+    fn machine(seed: u64, own: std::ops::Range<u16>, theirs: std::ops::Range<u16>) -> (Machine, NodeIndex) {
+        let mut machine = Machine::new(Settings::default(), Facts::default(), seed);
+        let mut rng = Rng::new(seed + 100);
+        let other = Node::new(NodeId::random(&mut rng), NodeId::random(&mut rng), flag::PRIMARY, 0);
+        let other = machine.add_node(other);
+        own.for_each(|slot| machine.set_owner(Slot(slot), Some(machine.me)));
+        theirs.for_each(|slot| machine.set_owner(Slot(slot), Some(other)));
+        (machine, other)
+    }
+
+    fn bitmap(slots: impl IntoIterator<Item = u16>) -> SlotBitmap {
+        let mut bitmap = SlotBitmap::default();
+        slots.into_iter().for_each(|slot| {
+            bitmap.insert(Slot(slot));
+        });
+        bitmap
+    }
+
+    #[test]
+    fn a_source_that_raises_its_epoch_takes_nothing_back() {
+        let (mut machine, source) = machine(1, 0..10, 10..20);
+        machine.me_mut().config_epoch = 5;
+        machine.node_mut(source).config_epoch = 4;
+        machine.current_epoch = 5;
+        let epoch = machine.claim_slots(Facts::default(), &[Slot(10), Slot(11)]).expect("a primary");
+        assert_eq!(epoch, 5, "it was the highest already");
+        // The source has taken slot 0 meanwhile, and has not heard of the claim.
+        let claims = bitmap((10..20).chain([0]));
+        machine.node_mut(source).config_epoch = 6;
+        machine.apply_claims(source, 6, &claims);
+        assert!([10, 11].iter().all(|slot| machine.owners[*slot] == Some(machine.me)));
+        assert_eq!(machine.owners[0], Some(source), "what it did take");
+        assert_eq!(machine.me().config_epoch, 7, "all are to know");
+        // It has heard of it; what it sent before that may still come.
+        machine.apply_claims(source, 6, &bitmap((12..20).chain([0])));
+        machine.apply_claims(source, 8, &claims);
+        assert_eq!((machine.owners[10], machine.me().config_epoch), (Some(machine.me), 9));
+        // From then on a newer claim of its is one.
+        machine.facts.now += STRAGGLE_MS + 1;
+        machine.apply_claims(source, 8, &bitmap((12..20).chain([0])));
+        assert!(machine.taken.is_empty());
+        machine.apply_claims(source, 10, &bitmap((10..20).chain([0])));
+        assert_eq!(machine.owners[10], Some(source));
+        machine.assert_consistent();
+    }
+
+    #[test]
+    fn slots_may_go_back_at_once() {
+        let (mut machine, source) = machine(1, 0..10, 10..20);
+        let epoch = machine.claim_slots(Facts::default(), &[Slot(10)]).expect("a primary");
+        machine.grant_slots(&[Slot(10)], true);
+        machine.apply_claims(source, epoch + 1, &bitmap(10..20));
+        assert_eq!((machine.owners[10], machine.me().config_epoch), (Some(source), epoch));
+    }
+
+    #[test]
+    fn a_claim_that_is_never_heard_of_is_given_up_in_the_end() {
+        let (mut machine, source) = machine(1, 0..10, 10..20);
+        let now = Facts { now: 1000, ..Facts::default() };
+        let epoch = machine.claim_slots(now, &[Slot(10)]).expect("a primary");
+        machine.facts.now += machine.settings.node_timeout + 1;
+        machine.apply_claims(source, epoch + 1, &bitmap(10..20));
+        assert_eq!(machine.owners[10], Some(source));
+    }
+
+    #[test]
+    fn what_is_granted_is_not_claimed() {
+        let (mut machine, _) = machine(1, 0..10, 10..20);
+        machine.grant_slots(&[Slot(3)], true);
+        assert_eq!(machine.header(Kind::Pong).slots, bitmap((0..10).filter(|slot| *slot != 3)));
+        machine.grant_slots(&[Slot(3)], false);
+        assert_eq!(machine.header(Kind::Pong).slots, bitmap(0..10));
     }
 }
