@@ -3,6 +3,7 @@
 mod support;
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use support::client::encode;
 use support::cluster::{NODE_TIMEOUT_MS, ask, bus_port, form, info, node, owner, replication, until};
@@ -273,6 +274,35 @@ fn nodes_of_both_kinds_form_a_cluster() {
 }
 
 /// What `redis-cli --cluster` prints, if there is such a program; its failure fails the test.
+/// MEETs that are lost are sent again; and the answer that ends a handshake is an answer: the nodes go on talking at once,
+/// not only when the first PING has been given up.
+#[test]
+fn nodes_meet_although_meets_are_lost() {
+    let launch = || Launch::skuld(1).option("cluster-enabled", "yes");
+    let nodes = [0, 1].map(|_| launch().option("cluster-port", &free_port().to_string()).start());
+    assert_eq!(ask(&nodes[0], "CLUSTER ADDSLOTSRANGE 0 8191"), "OK");
+    assert_eq!(ask(&nodes[1], "CLUSTER ADDSLOTSRANGE 8192 16383"), "OK");
+    assert_eq!(ask(&nodes[0], "DEBUG DROP-CLUSTER-PACKET-FILTER 2"), "OK");
+    assert_eq!(ask(&nodes[0], "DEBUG CLOSE-CLUSTER-LINK-ON-PACKET-DROP 1"), "OK");
+    let meet = format!("CLUSTER MEET 127.0.0.1 {} {}", nodes[0].port, bus_port(&nodes[0]));
+    assert_eq!(ask(&nodes[1], &meet), "OK");
+    let meets = |field: &str, node: &Server| info(node, field).parse::<u64>().unwrap_or(0);
+    until("MEETs are lost", &nodes, || {
+        (meets("cluster_stats_messages_meet_received", &nodes[0]) >= 3).then_some(())
+    });
+    assert_eq!(ask(&nodes[0], "CLUSTER NODES").lines().count(), 1);
+    assert_eq!(ask(&nodes[0], "DEBUG DROP-CLUSTER-PACKET-FILTER -1"), "OK");
+    let begin = Instant::now();
+    until("both serve", &nodes, || {
+        nodes.iter().all(|node| info(node, "cluster_state") == "ok").then_some(())
+    });
+    // A PING is given up after half the node timeout, which is 15 seconds.
+    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+    let [received, sent] = [("received", 0), ("sent", 1)]
+        .map(|(what, node)| meets(&format!("cluster_stats_messages_meet_{what}"), &nodes[node]));
+    assert_eq!(received, sent);
+}
+
 fn cli(arguments: &[&str]) -> Option<String> {
     let output = match Command::new("redis-cli").args(arguments).output() {
         Ok(output) => output,

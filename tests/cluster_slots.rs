@@ -97,6 +97,48 @@ fn open_slots_outlive_their_primaries() {
 }
 
 /// Next frame of a subscriber as text.
+/// Transactions on keys of a slot that is half moved, on either side: what is there is looked at when they run, and ASKING
+/// before MULTI holds for all of it. The same words as the reference's.
+#[test]
+fn transactions_in_a_half_moved_slot() {
+    let Some(binary) = reference_binary("half moved slots") else { return };
+    let [reference, ours] = ["vv", "ss"].map(|kinds| {
+        let nodes = shards(kinds, 2, &binary);
+        let ids = [0, 1].map(|n| ask(&nodes[n], "CLUSTER MYID"));
+        order(&nodes[0], "MSET {aga}x 1 {aga}y 2");
+        order(&nodes[1], &format!("CLUSTER SETSLOT {SLOT} IMPORTING {}", ids[0]));
+        order(&nodes[0], &format!("CLUSTER SETSLOT {SLOT} MIGRATING {}", ids[1]));
+        let mut clients = [nodes[0].connect(), nodes[1].connect()];
+        let transactions = [
+            (0, "GET {aga}x"),
+            (0, "GET {aga}none"),
+            (0, "GET {aga}x;SET {aga}none 1"),
+            (0, "MGET {aga}x {aga}none"),
+            (0, "MGET {aga}none {aga}neither"),
+            (0, "GET {aga}none;GET foo"),
+            (1, "GET {aga}x"),
+            (1, "ASKING;GET {aga}x"),
+        ];
+        let asking =
+            [(1, "GET {aga}z"), (1, "SET {aga}z 5"), (1, "MGET {aga}z {aga}none"), (1, "GET {aga}z")];
+        let plain = transactions.iter().map(|case| (false, case));
+        let mut told = Vec::new();
+        for (asks, (node, commands)) in plain.chain(asking.iter().map(|case| (true, case))) {
+            let first = if asks { "ASKING;MULTI" } else { "MULTI" };
+            for command in format!("{first};{commands};EXEC").split(';') {
+                let reply = clients[*node].ask(command).to_string();
+                let reply = reply.replace(&nodes[0].port.to_string(), "A");
+                told.push(format!("{node} {command}: {}", reply.replace(&nodes[1].port.to_string(), "B")));
+            }
+        }
+        told
+    });
+    assert_eq!(ours, reference);
+    assert!(
+        ours.iter().any(|line| line.contains("TRYAGAIN")) && ours.iter().any(|line| line.contains("ASK "))
+    );
+}
+
 fn next(client: &mut support::client::Client) -> String {
     String::from_utf8_lossy(&client.read_frame().expect("a message").raw).into_owned()
 }

@@ -451,7 +451,9 @@ fn back_and_forth(run: &Run) {
     let Run { kinds, migrations, seed, kills, .. } = *run;
     let mut options = vec![("cluster-databases", "2"), ("cluster-allow-replica-migration", "no")];
     if kills {
-        options.extend([("appendonly", "yes"), ("appendfsync", "always")]);
+        // Rewritten now and then, so that it is also rewritten with imports under way.
+        let file = [("appendonly", "yes"), ("appendfsync", "always"), ("auto-aof-rewrite-min-size", "1mb")];
+        options.extend(file);
     }
     let Some(mut pair) = Pair::start(kinds[0], kinds[1], &options) else { return };
     let replicas: Vec<Server> = match run.replicas {

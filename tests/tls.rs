@@ -327,3 +327,49 @@ fn replicas_speak_tls_with_their_primary() {
         assert!(stats.contains("sync_full:1\r\n"), "{stats}\n{}\n{}", primary.log(), replica.log());
     }
 }
+
+/// Slots move over an encrypted link between nodes whose bus is encrypted, too; and a job is cancelled while its handshake
+/// of TLS is not answered.
+#[test]
+fn slots_move_over_tls() {
+    let authority = Authority::new();
+    authority.sign("server", "server", 7);
+    let node = || {
+        let options = [("cluster-enabled", "yes"), ("tls-cluster", "yes"), ("tls-replication", "yes")];
+        let launch = options
+            .iter()
+            .fold(authority.launch(1, free_port()), |launch, (name, value)| launch.option(name, value));
+        launch.option("cluster-port", &free_port().to_string()).start()
+    };
+    let (source, target) = (node(), node());
+    let (mut a, mut b) = (source.connect(), target.connect());
+    assert_eq!(raw(&mut a, "CLUSTER ADDSLOTSRANGE 0 8191"), "+OK\r\n");
+    assert_eq!(raw(&mut b, "CLUSTER ADDSLOTSRANGE 8192 16383"), "+OK\r\n");
+    let number =
+        |client: &mut Client, name: &str| client.ask(&format!("CONFIG GET {name}")).items()[1].text();
+    let (port, bus) = (number(&mut b, "tls-port"), number(&mut b, "cluster-port"));
+    assert_eq!(raw(&mut a, &format!("CLUSTER MEET 127.0.0.1 {port} {bus}")), "+OK\r\n");
+    for client in [&mut a, &mut b] {
+        wait_for("the cluster is well", || raw(client, "CLUSTER INFO").contains("cluster_state:ok"));
+    }
+    for n in 0..200 {
+        assert_eq!(raw(&mut a, &format!("SET {{06S}}{n} {}", "x".repeat(1000))), "+OK\r\n");
+    }
+    let id = b.ask("CLUSTER MYID").text();
+    let migrate = format!("CLUSTER MIGRATESLOTS SLOTSRANGE 0 10 NODE {id}");
+    let shows = |client: &mut Client, state: &str| {
+        raw(client, "CLUSTER GETSLOTMIGRATIONS")
+            .contains(&format!("state\r\n${}\r\n{state}\r\n", state.len()))
+    };
+    target.signal("STOP");
+    assert_eq!(raw(&mut a, &migrate), "+OK\r\n");
+    assert!(shows(&mut a, "connecting"));
+    assert_eq!(raw(&mut a, "CLUSTER CANCELSLOTMIGRATIONS"), "+OK\r\n");
+    assert!(shows(&mut a, "cancelled"));
+    target.signal("CONT");
+    assert_eq!(raw(&mut a, &migrate), "+OK\r\n");
+    wait_for("the slots have moved", || shows(&mut a, "success") && shows(&mut b, "success"));
+    assert_eq!(b.ask("CLUSTER COUNTKEYSINSLOT 0").integer(), Some(200));
+    assert_eq!(raw(&mut b, "GET {06S}7").len(), 1000 + 9);
+    assert!(source.log().contains(&format!("(127.0.0.1:{port})")), "to the port for TLS\n{}", source.log());
+}

@@ -79,17 +79,19 @@ pub fn admit(
 ) -> Result<(), CommandError> {
     let Some(topology) = view.refresh() else { return Ok(()) };
     let asking = session.asking;
-    if !transaction.is_queueing() || command.name == "exec" {
-        // For one command only.
+    let is_exec = command.name == "exec";
+    let is_queueing = transaction.is_queueing() && !is_exec;
+    if !is_queueing && command.name != "multi" {
+        // For one command only, or for one transaction.
         session.asking = false;
     }
-    let is_exec = command.name == "exec";
     if command.keys.is_empty() && !is_exec {
         return Ok(());
     }
     let standing = Standing { asking, readonly: session.readonly, db: session.db };
     let now = crate::clock::unix_ms();
-    let mut exists = |db: u32, key: &[u8]| exists(keyspace, db, key, now);
+    // What is there matters when it runs.
+    let mut exists = |db: u32, key: &[u8]| is_queueing || exists(keyspace, db, key, now);
     let decision = match &transaction.queue {
         Some(queue) if is_exec => {
             if queue.failed {

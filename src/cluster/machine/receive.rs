@@ -204,6 +204,22 @@ impl Machine {
         if !inbound && !self.verify_outbound(link, header, &mut sender) {
             return;
         }
+        let peer =
+            self.links.get(&link).and_then(|link| link.node).filter(|_| kind == Kind::Pong && !inbound);
+        if let Some(index) = peer {
+            // Also of the answer that ends a handshake: a PING that seems unanswered would be the last for a long time.
+            let now = self.facts.now;
+            let node = self.node_mut(index);
+            node.pong_received = now;
+            node.ping_sent = 0;
+            if node.has(flag::PFAIL) {
+                node.flags &= !flag::PFAIL;
+                self.save_later();
+                self.update_state_later();
+            } else if node.failed() {
+                self.clear_failure_if_possible(index);
+            }
+        }
         let Some(index) = sender else { return };
         if self.node(index).in_handshake() {
             return;
@@ -217,19 +233,6 @@ impl Machine {
         if kind == Kind::Ping && self.update_address(link, index, header) {
             self.update_state_later();
             self.save_later();
-        }
-        if kind == Kind::Pong && !inbound {
-            let now = self.facts.now;
-            let node = self.node_mut(index);
-            node.pong_received = now;
-            node.ping_sent = 0;
-            if node.has(flag::PFAIL) {
-                node.flags &= !flag::PFAIL;
-                self.save_later();
-                self.update_state_later();
-            } else if node.failed() {
-                self.clear_failure_if_possible(index);
-            }
         }
         if !self.process_role(index, header) {
             return;

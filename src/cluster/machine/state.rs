@@ -62,7 +62,8 @@ impl Machine {
         if state == ClusterState::Ok && self.me().is_primary() && now - self.state_checks.minority < rejoin {
             return;
         }
-        self.notice(format!("Cluster state changed: {}", state.name()));
+        let level = if state == ClusterState::Ok { Level::Notice } else { Level::Warning };
+        self.log(level, format!("Cluster state changed: {}", state.name()));
         self.tell_why_down(reason);
         self.state = state;
         self.todo.changed = true;
@@ -70,7 +71,7 @@ impl Machine {
 
     fn tell_why_down(&mut self, reason: Option<&'static str>) {
         if let Some(reason) = reason.filter(|_| self.state_checks.told != reason) {
-            self.log(Level::Verbose, format!("Cluster is currently down: {reason}"));
+            self.log(Level::Warning, format!("Cluster is currently down: {reason}"));
         }
         self.state_checks.told = reason;
     }
