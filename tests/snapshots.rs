@@ -190,6 +190,77 @@ fn a_snapshot_is_of_one_point_in_time_while_clients_write() {
     }
 }
 
+/// Makes large values of each kind, as `<kind>:<tag>`.
+fn fill_large(client: &mut Client, tag: &str) {
+    let make = "for i = 1, 4000 do local v = 'an element, number ' .. i .. string.rep('.', i % 40) \
+                redis.call('HSET', KEYS[1], v, i) redis.call('SADD', KEYS[2], v) redis.call('ZADD', KEYS[3], i / 3, v) \
+                redis.call('RPUSH', KEYS[4], v) redis.call('XADD', KEYS[5], i .. '-1', 'field', v) end \
+                redis.call('XGROUP', 'CREATE', KEYS[5], 'group', 0) \
+                redis.call('XREADGROUP', 'GROUP', 'group', 'c', 'COUNT', 500, 'STREAMS', KEYS[5], '>')";
+    let mut words = vec!["EVAL".to_owned(), make.to_owned(), "5".to_owned()];
+    words.extend(["hash", "set", "zset", "list", "stream"].map(|kind| format!("{kind}:{tag}")));
+    let _ = client.call(&words.into_iter().map(String::into_bytes).collect::<Vec<_>>());
+}
+
+/// A tag that puts keys into one of the last slots, which an export comes to last.
+fn late_tag() -> String {
+    let is_late = |tag: &String| skuld::slot::slot_of(tag.as_bytes()).0 > 16_370;
+    (0..).map(|n| format!("{{{n}}}")).find(is_late).expect("there are such numbers")
+}
+
+/// What has many elements leaves in slices. Whoever writes to it before it has left waits for that; transactions and scripts
+/// do not. Nobody's write is in the file.
+#[test]
+fn large_values_are_saved_as_they_were() {
+    for (workers, rewrite) in [(1, false), (3, false), (1, true)] {
+        let directory = TempDir::new();
+        let mut launch = in_directory(Launch::skuld(workers), directory.path());
+        if rewrite {
+            launch = launch.option("appendonly", "yes").option("aof-use-rdb-preamble", "no");
+        }
+        let (before, after) = {
+            let server = launch.start();
+            let mut client = server.connect();
+            let tag = late_tag();
+            client.ask("DEBUG POPULATE 20000 key 1000");
+            ["", "~"].iter().for_each(|more| fill_large(&mut client, &format!("{tag}{more}")));
+            let before = text(&mut client, "DEBUG DIGEST");
+            client.ask("CONFIG SET rdb-key-save-delay 100");
+            assert!(
+                text(&mut client, if rewrite { "BGREWRITEAOF" } else { "BGSAVE" }).starts_with("Background")
+            );
+            let running = if rewrite { "aof_rewrite_in_progress" } else { "rdb_bgsave_in_progress" };
+            wait_until("it runs", || info(&mut client, running) == "1");
+            for write in
+                ["HSET hash:T new f", "SREM set:T nobody", "ZADD zset:T 1 new", "LPOP list:T", "DEL stream:T"]
+            {
+                let reply = text(&mut client, &write.replace(":T", &format!(":{tag}")));
+                assert!(!reply.starts_with("ERR"), "{write}: {reply}");
+            }
+            let other = format!("{tag}~");
+            client.ask("MULTI");
+            client.ask(&format!("SADD set:{other} new"));
+            client.ask(&format!("RENAME zset:{other} hash:{other}"));
+            assert_eq!(client.ask("EXEC").items().len(), 2);
+            let script = format!("return redis.call('LTRIM', 'list:{other}', 0, 10)");
+            let _ = client.call(&command(&["EVAL", &script, "1", &format!("list:{other}")]));
+            client.ask(&format!("XTRIM stream:{other} MAXLEN 10"));
+            assert_eq!(info(&mut client, running), "1", "nothing was written meanwhile");
+            let after = text(&mut client, "DEBUG DIGEST");
+            client.ask("CONFIG SET rdb-key-save-delay 0");
+            wait_until("it has ended", || info(&mut client, running) == "0");
+            assert_eq!(info(&mut client, "rdb_last_bgsave_status"), "ok");
+            assert_eq!(info(&mut client, "aof_last_bgrewrite_status"), "ok");
+            (before, after)
+        };
+        assert_ne!(before, after);
+        let server = launch.start();
+        let mut client = server.connect();
+        // A log has what was written meanwhile as well.
+        assert_eq!(text(&mut client, "DEBUG DIGEST"), if rewrite { after } else { before });
+    }
+}
+
 /// FLUSHDB and SWAPDB while a snapshot is saved do not change what is in it; FLUSHALL ends it.
 #[test]
 fn whole_databases_may_change_during_a_save() {

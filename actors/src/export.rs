@@ -58,6 +58,8 @@ pub struct Export {
 /// What arrives at the receiver.
 enum Piece {
     Keys(Chunk),
+    /// One key in pieces, to be handed out with nothing between.
+    Together(Vec<Chunk>),
     /// One of the shards has no more.
     ShardDone,
 }
@@ -191,11 +193,23 @@ impl Export {
         if chunk.is_empty() || self.is_stopped() {
             return;
         }
-        let bytes = chunk.bytes.len() as u64;
-        let now = self.in_flight.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        self.in_flight_max.fetch_max(now, Ordering::Relaxed);
+        self.hold(chunk.bytes.len() as u64);
         // A receiver that is gone has set `stopped`, or is about to.
         let _ = self.pieces.send(Piece::Keys(chunk));
+    }
+
+    /// Sends the pieces of one key.
+    pub fn send_together(&self, pieces: Vec<Chunk>) {
+        if !self.is_stopped() {
+            self.hold(pieces.iter().map(|piece| piece.bytes.len() as u64).sum());
+            let _ = self.pieces.send(Piece::Together(pieces));
+        }
+    }
+
+    /// So many bytes more are on their way.
+    fn hold(&self, bytes: u64) {
+        let now = self.in_flight.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        self.in_flight_max.fetch_max(now, Ordering::Relaxed);
     }
 }
 
@@ -206,6 +220,8 @@ pub struct ExportStream {
     pieces: UnboundedReceiver<Piece>,
     pub facts: Facts,
     shards_left: u16,
+    /// Pieces of one key that come before anything else.
+    together: std::vec::IntoIter<Chunk>,
     /// Bytes of the chunk handed out last, which gives its credit when the next one is asked for.
     in_use: u64,
 }
@@ -266,7 +282,15 @@ impl ExportStream {
         });
         tell(server.shard(0), RunOverAll { task });
         let facts = facts.await.unwrap_or_default();
-        Self { server, export, pieces, facts, shards_left: workers, in_use: 0 }
+        Self {
+            server,
+            export,
+            pieces,
+            facts,
+            shards_left: workers,
+            together: Vec::new().into_iter(),
+            in_use: 0,
+        }
     }
 
     pub fn stopper(&self) -> Stopper {
@@ -289,6 +313,9 @@ impl ExportStream {
     /// The next keys; `None` at the end. What was returned before counts as used up.
     pub async fn next(&mut self) -> Result<Option<Chunk>, Stopped> {
         self.use_up();
+        if let Some(piece) = self.together.next() {
+            return self.hand_out(piece);
+        }
         while self.shards_left > 0 {
             match self.pieces.recv().await {
                 Some(piece) => {
@@ -305,6 +332,9 @@ impl ExportStream {
     /// [`ExportStream::next`] for threads that may block.
     pub fn next_blocking(&mut self) -> Result<Option<Chunk>, Stopped> {
         self.use_up();
+        if let Some(piece) = self.together.next() {
+            return self.hand_out(piece);
+        }
         while self.shards_left > 0 {
             match self.pieces.blocking_recv() {
                 Some(piece) => {
@@ -328,11 +358,20 @@ impl ExportStream {
                 Ok(None)
             }
             Piece::Keys(chunk) if chunk.is_empty() => Ok(None),
-            Piece::Keys(chunk) => {
-                self.in_use = chunk.bytes.len() as u64;
-                Ok(Some(chunk))
+            Piece::Keys(chunk) => self.hand_out(chunk),
+            Piece::Together(pieces) => {
+                self.together = pieces.into_iter();
+                self.together.next().map_or(Ok(None), |piece| self.hand_out(piece))
             }
         }
+    }
+
+    fn hand_out(&mut self, chunk: Chunk) -> Result<Option<Chunk>, Stopped> {
+        if self.is_stopped() {
+            return Err(Stopped);
+        }
+        self.in_use = chunk.bytes.len() as u64;
+        Ok(Some(chunk))
     }
 
     /// Gives credit for the chunk handed out last, and wakes those who wait for it.

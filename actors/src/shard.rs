@@ -459,7 +459,9 @@ impl Shard {
                 self.perform_effects();
                 return self.parked.push_back(batch);
             }
-            if self.must_wait_for_export(&batch, command) {
+            if self.must_wait_for_export(&batch, command)
+                || self.must_wait_for_large_value(&batch, command, ctx)
+            {
                 self.perform_effects();
                 return self.parked.push_back(batch);
             }

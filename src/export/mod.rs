@@ -14,6 +14,10 @@
 //! the neutral one, so nobody has to go back and clear anything. An entry born while a table is open gets the flipped
 //! bit: it is not part of the export.
 //!
+//! An entry with a large value takes several slices. It is marked with the last of them; if it is written to before, it goes
+//! out as a whole there and then, as any entry without mark does, and what was encoded of it is dropped. Whoever can wait
+//! asks for it instead ([`Walk::hasten`]) and writes when it is out.
+//!
 //! Marks are in tables and entries, so they travel with a slot that a unit has reserved, and with a database that
 //! SWAPDB renames or FLUSHDB takes away. Whoever runs the command finds them there.
 //!
@@ -24,6 +28,7 @@ use crate::aof::rewrite;
 use crate::keyspace::{Entry, Touch};
 use crate::rdb::Compression;
 use crate::rdb::file::{Usage, write_entry};
+use crate::slot::Slot;
 
 /// Exports that can run at the same time.
 pub const LANES: usize = 8;
@@ -145,6 +150,11 @@ impl Chunk {
             }
             Format::Commands => rewrite::entry(&mut self.bytes, entry),
         }
+        self.count(database);
+    }
+
+    /// An entry of this database was added.
+    fn count(&mut self, database: u32) {
         self.keys += 1;
         match self.runs.last_mut() {
             Some((last, end)) if *last == database => *end = self.bytes.len(),
@@ -209,8 +219,28 @@ pub struct Walk {
     all: Vec<u32>,
     next: u16,
     cursor: u64,
+    /// All buckets of the table under way have been visited.
+    scanned: bool,
+    /// Entries of the table under way that take several slices.
+    in_flight: Vec<InFlight>,
+    /// Entries that somebody waits for, wherever they are.
+    hastened: Vec<Hastened>,
     /// Slots a unit held when the walk came by: database, slot.
     left_out: Vec<(u32, u16)>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    key: Box<[u8]>,
+    staged: Staged,
+}
+
+#[derive(Debug)]
+struct Hastened {
+    /// Identity of the database.
+    database: u32,
+    slot: Slot,
+    entry: InFlight,
 }
 
 /// How far a slice of a [`Walk`] came.
@@ -224,7 +254,9 @@ pub enum Walked {
     Waiting,
 }
 
+mod staged;
 mod walk;
+pub use staged::Staged;
 pub use walk::Ground;
 
 #[cfg(test)]

@@ -30,21 +30,41 @@ impl SlotTable {
         self.lanes
     }
 
-    /// A step of an export: hands the entries of one bucket that are due to `put` and marks them. Returns the cursor of
-    /// the next step; 0 when all are done, and the table with them.
-    pub(crate) fn export_step(&mut self, lane: Lane, cursor: u64, put: &mut dyn FnMut(&Entry)) -> u64 {
+    /// A step of an export: hands the entries of one bucket that are due to `put`, and marks those of which it says that
+    /// they are through. Returns the cursor of the next step; 0 when all have been visited.
+    pub(crate) fn export_step(
+        &mut self,
+        lane: Lane,
+        cursor: u64,
+        put: &mut dyn FnMut(&Entry) -> bool,
+    ) -> u64 {
         let lanes = self.lanes;
         let bit = 1 << lane.index();
-        let next = self.table.scan_mut(cursor, &mut |entry| {
-            if lanes.due(entry.marks()) & bit != 0 {
-                put(entry);
+        self.table.scan_mut(cursor, &mut |entry| {
+            if lanes.due(entry.marks()) & bit != 0 && put(entry) {
                 entry.set_marks(entry.marks() ^ bit);
             }
-        });
-        if next == 0 {
-            self.lanes.close(lane);
+        })
+    }
+
+    /// [`SlotTable::export_step`] for one entry that was not through; true if it is, or is not due any more.
+    pub(crate) fn export_one(&mut self, lane: Lane, key: &[u8], put: &mut dyn FnMut(&Entry) -> bool) -> bool {
+        let lanes = self.lanes;
+        let bit = 1 << lane.index();
+        let Some(entry) = self.table.find_mut(crate::hash::hash(key), key) else { return true };
+        if lanes.due(entry.marks()) & bit == 0 {
+            return true;
         }
-        next
+        let is_through = put(entry);
+        if is_through {
+            entry.set_marks(entry.marks() ^ bit);
+        }
+        is_through
+    }
+
+    /// Every entry is marked.
+    pub(crate) fn export_ends(&mut self, lane: Lane) {
+        self.lanes.close(lane);
     }
 
     pub fn len(&self) -> usize {

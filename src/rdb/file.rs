@@ -50,6 +50,12 @@ pub enum Usage {
 
 /// A key as it stands in a file.
 pub fn write_entry(out: &mut Vec<u8>, entry: &Entry, usage: Usage, compression: Compression) {
+    write_entry_head(out, entry, usage, compression);
+    encode_value(out, &entry.value(), compression);
+}
+
+/// The part of [`write_entry`] in front of the value.
+pub fn write_entry_head(out: &mut Vec<u8>, entry: &Entry, usage: Usage, compression: Compression) {
     if let Some(deadline) = entry.expiry() {
         out.push(opcode::DEADLINE_MS);
         write::milliseconds(out, deadline);
@@ -62,10 +68,8 @@ pub fn write_entry(out: &mut Vec<u8>, entry: &Entry, usage: Usage, compression: 
         }
         Usage::Frequency(counter) => out.extend_from_slice(&[opcode::FREQUENCY, counter]),
     }
-    let value = entry.value();
-    out.push(value_type(&value) as u8);
+    out.push(value_type(&entry.value()) as u8);
     write::string(out, entry.key(), compression);
-    encode_value(out, &value, compression);
 }
 
 /// Makes a file. What was written collects in a buffer until [`FileWriter::take`] hands it out, so that the caller

@@ -24,7 +24,7 @@ mod stream;
 pub mod write;
 
 pub use decode::{Limits, decode_value};
-pub use encode::{encode_value, value_type};
+pub use encode::{Progress, encode_value, value_type};
 
 /// How a value is laid out: the byte before the key in a file, and the first byte of a DUMP payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

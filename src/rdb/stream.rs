@@ -19,13 +19,14 @@ fn put_id(out: &mut Vec<u8>, id: StreamId) {
     write::length(out, id.seq);
 }
 
-/// Appends a stream in the newest form.
-pub(super) fn encode(out: &mut Vec<u8>, stream: &StreamData, compression: Compression) {
-    write::count(out, stream.node_count());
-    for (id, node) in stream.nodes() {
-        write::string(out, &id.to_bytes(), compression);
-        write::string(out, node, compression);
-    }
+/// Appends a node of a stream, of those in front, in the newest form.
+pub(super) fn encode_node(out: &mut Vec<u8>, id: StreamId, node: &[u8], compression: Compression) {
+    write::string(out, &id.to_bytes(), compression);
+    write::string(out, node, compression);
+}
+
+/// Appends what follows the nodes.
+pub(super) fn encode_rest(out: &mut Vec<u8>, stream: &StreamData, compression: Compression) {
     write::length(out, stream.len());
     put_id(out, stream.last_id);
     put_id(out, stream.first_id);

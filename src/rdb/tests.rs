@@ -1,7 +1,7 @@
 //! Payloads and what Valkey 9.1.2 made of them.
 
 use super::payload::{PayloadError, dump, restore, seal};
-use super::{Compression, DecodeError, Limits};
+use super::{Compression, DecodeError, Limits, Progress, encode_value};
 use crate::config::RdbVersionCheck;
 use crate::digest;
 use crate::keyspace::{Entry, NewValue};
@@ -39,6 +39,19 @@ fn restored(payload: &[u8], limits: &Limits) -> Result<Entry, PayloadError> {
     Ok(Entry::new(b"key", NewValue::Owned(value), None))
 }
 
+fn whole(entry: &Entry) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_value(&mut out, &entry.value(), Compression::On);
+    out
+}
+
+/// The value encoded in the smallest steps there are.
+fn in_pieces(entry: &Entry) -> Vec<u8> {
+    let (mut out, mut progress) = (Vec::new(), Progress::default());
+    while !progress.step(&mut out, &entry.value(), Compression::On, 1) {}
+    out
+}
+
 #[test]
 fn payloads_become_what_they_become_in_valkey() {
     assert!(recorded().count() > 40);
@@ -56,6 +69,7 @@ fn payloads_become_what_they_become_in_valkey() {
         if in_order {
             assert_eq!(again, case.dump, "{name}");
         }
+        assert_eq!(in_pieces(&entry), whole(&entry), "{name}");
         let plain = dump(&entry.value(), Compression::Off);
         let reread = restored(&plain, &Limits::default()).expect("its own payload");
         assert_eq!(digest::of_value(Some(&reread)).text(), case.digest, "{name}, uncompressed");
@@ -75,6 +89,7 @@ fn values_are_the_same_in_their_large_encodings() {
         let large = restored(&case.payload, &limits).expect(case.name);
         assert_ne!(large.encoding_name(), "intset", "{}", case.name);
         assert_eq!(digest::of_value(Some(&large)).text(), case.digest, "{}", case.name);
+        assert_eq!(in_pieces(&large), whole(&large), "{}", case.name);
         let payload = dump(&large.value(), Compression::On);
         for limits in [&limits, &Limits::default()] {
             let again = restored(&payload, limits).expect(case.name);

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use skuld::commands::Command;
+use skuld::commands::keys::{KeyList, keys_of};
 use skuld::commands::spec::WRITE;
 use skuld::effects::{Freeing, Garbage};
 use skuld::export::{Chunk, Format, Ground, Walk, Walked};
-use skuld::keyspace::{Database, Keyspace};
+use skuld::hash::hash;
+use skuld::keyspace::{Database, Keyspace, SlotTable};
+use skuld::slot::slot_of;
 
 use super::{SLICE_US_MAX, Shard, Slots};
 use crate::batch::Batch;
@@ -65,6 +68,9 @@ pub(super) struct ShardExports {
     waiting_tasks: Vec<Task>,
 }
 
+/// Elements of a value whose encoding nobody should wait for; it takes a few hundred microseconds.
+const LARGE_ELEMENTS: usize = 2048;
+
 /// Bytes collected in one slice.
 const SLICE_BYTES: usize = 128 * 1024;
 
@@ -78,33 +84,40 @@ impl Shard {
         let held = &self.held;
         let is_held = |slot| held.iter().any(|(_, slots)| slots.contains_any(&[slot]));
         let everything_held = held.iter().any(|(_, slots)| matches!(slots, Slots::All));
-        let mut more = false;
+        let (mut more, mut hastened) = (false, false);
         let mut index = 0;
         while index < exports.jobs.len() && !everything_held {
             let Job { export, walk } = &mut exports.jobs[index];
             let stopped = export.is_stopped();
-            if !stopped && !export.has_room() {
+            let is_hastened = walk.is_hastened();
+            if !stopped && !is_hastened && !export.has_room() {
                 index += 1;
                 continue;
             }
             let started = clock::tick();
             let format: Format = export.format;
             let chunk = std::cell::RefCell::new(Chunk::default());
+            let mut large = Vec::new();
             let walked = walk.advance(&mut Ground {
                 part: &mut self.keyspace.parts_mut()[0],
                 orphans: &mut exports.orphans,
                 is_held: &is_held,
-                put: &mut |db, entry| {
-                    if !stopped {
-                        chunk.borrow_mut().put(format, db, entry, touch);
+                put: &mut |db, entry, staged| {
+                    let is_through =
+                        stopped || staged.step(&mut chunk.borrow_mut(), format, db, entry, touch);
+                    if is_through {
+                        large.extend(Some(staged.take_chunks(db)).filter(|pieces| !pieces.is_empty()));
                     }
+                    is_through
                 },
                 go_on: &mut || {
                     clock::micros_between(started, clock::tick()) < share
                         && chunk.borrow().bytes.len() < SLICE_BYTES
                 },
             });
+            hastened |= is_hastened && !walk.is_hastened();
             export.send(chunk.into_inner());
+            large.into_iter().for_each(|pieces| export.send_together(pieces));
             match walked {
                 Walked::Done => {
                     let job = exports.jobs.remove(index);
@@ -125,6 +138,9 @@ impl Shard {
         self.exports.continuing = more;
         if more {
             continue_later(self, ContinueExports, ctx);
+        }
+        if hastened {
+            self.retry_parked(ctx);
         }
     }
 
@@ -161,6 +177,52 @@ impl Shard {
             // Flushing hands tables over, which takes nothing; anything else over all slots is rare.
             Route::All => false,
         }
+    }
+
+    /// Whether a command would change or remove a large value that an export has not come to: it would have to be encoded
+    /// at once, and everybody would wait. The export takes it next instead, in slices, and only the command waits.
+    pub(super) fn must_wait_for_large_value(
+        &mut self,
+        batch: &Batch,
+        command: &'static Command,
+        ctx: &mut Context<Self>,
+    ) -> bool {
+        if !self.executor.effects.exports.active
+            || !command.flags.has(WRITE)
+            || runs_code(command)
+            || !batch.session.origin.is_client()
+        {
+            return false;
+        }
+        let part = &self.keyspace.parts()[0];
+        let Some(database) = part.database(batch.session.db).filter(|d| d.is_exporting()) else {
+            return false;
+        };
+        let words = batch.words(batch.next);
+        let mut keys = KeyList::new();
+        // What is wrong with the request is found when it runs.
+        let _ = keys_of(command, &words, &mut keys);
+        let mut must_wait = false;
+        for key in &keys {
+            let key = words[key.position as usize];
+            let slot = slot_of(key);
+            let open = database.slot(slot).map(SlotTable::lanes).filter(|lanes| lanes.any_open());
+            let Some((lanes, entry)) = open.zip(database.find(slot, hash(key), key)) else { continue };
+            let due = lanes.due(entry.marks());
+            if due == 0 || entry.free_effort() < LARGE_ELEMENTS {
+                continue;
+            }
+            let jobs = self.exports.jobs.iter_mut();
+            for job in jobs.filter(|job| due & 1 << job.export.lane.index() != 0) {
+                job.walk.hasten(database.id(), slot, key);
+                must_wait = true;
+            }
+        }
+        if must_wait && !self.exports.continuing {
+            self.exports.continuing = true;
+            continue_later(self, ContinueExports, ctx);
+        }
+        must_wait
     }
 
     /// Runs tasks that waited for a KEYS or a script.
