@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::gap::probe;
+use crate::gap::{during, figures};
 use crate::load::{self, fill};
 use crate::median;
 use crate::servers::{Binaries, Kind, Server};
@@ -112,17 +112,7 @@ fn gaps(binaries: &Binaries, kind: Kind, keys: u64) -> Vec<f64> {
     let options = ["--repl-diskless-sync-delay", "0", "--appendonly", "no"];
     let server = Server::start_with(binaries, kind, 1, 2, &options);
     fill(&server, VALUE, keys);
-    let gap = |deed: &Deed| {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stream, flag) = (server.connect(), stop.clone());
-        let prober = std::thread::spawn(move || probe(stream, &flag));
-        std::thread::sleep(Duration::from_millis(50));
-        (deed.1)(&server);
-        std::thread::sleep(Duration::from_millis(50));
-        stop.store(true, Ordering::Relaxed);
-        prober.join().expect("the probe ends")
-    };
-    DEEDS.iter().map(gap).collect()
+    DEEDS.iter().map(|deed| during(&server, deed.1)).collect()
 }
 
 /// How the server saved and loaded so many keys, with 100 bytes each.
@@ -299,11 +289,7 @@ pub fn run(binaries: &Binaries, runs: usize, requests: u64, keys: u64, wanted: &
         let all: Vec<Vec<Vec<f64>>> =
             KINDS.iter().map(|&kind| (0..runs).map(|_| gaps(binaries, kind, keys)).collect()).collect();
         for (at, (name, _)) in DEEDS.iter().enumerate() {
-            let show = |runs: &[Vec<f64>]| {
-                let figures: Vec<f64> = runs.iter().map(|run| run[at]).collect();
-                let list: Vec<String> = figures.iter().map(|f| format!("{f:.0}")).collect();
-                format!("{:.0} ({})", median(figures.clone()), list.join(" "))
-            };
+            let show = |runs: &[Vec<f64>]| figures(runs.iter().map(|run| run[at]).collect());
             println!("| {name} | {} | {} |", show(&all[0]), show(&all[1]));
         }
     }

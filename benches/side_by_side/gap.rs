@@ -78,30 +78,86 @@ pub fn probe(mut stream: TcpStream, stop: &AtomicBool) -> f64 {
     longest.as_secs_f64() * 1e6
 }
 
-fn measure(binaries: &Binaries, kind: Kind, deed: &Deed, workers: u32) -> f64 {
-    let server = Server::start(binaries, kind, workers);
-    fill(&server, VALUE, KEYS);
+/// The longest gap while `deed` is done, microseconds.
+pub fn during(server: &Server, deed: impl FnOnce(&Server)) -> f64 {
     let stop = Arc::new(AtomicBool::new(false));
     let (stream, flag) = (server.connect(), stop.clone());
     let prober = std::thread::spawn(move || probe(stream, &flag));
     std::thread::sleep(Duration::from_millis(50));
-    (deed.1)(&server);
+    deed(server);
     std::thread::sleep(Duration::from_millis(50));
     stop.store(true, Ordering::Relaxed);
     prober.join().expect("the probe ends")
+}
+
+fn measure(binaries: &Binaries, kind: Kind, deed: &Deed, workers: u32) -> f64 {
+    let server = Server::start(binaries, kind, workers);
+    fill(&server, VALUE, KEYS);
+    during(&server, deed.1)
+}
+
+/// Collections, and the command that adds an element to one.
+const COLLECTIONS: [(&str, &str); 5] = [
+    ("hash", "HSET big field:%k value:%k"),
+    ("set", "SADD big member:%k"),
+    ("sorted set", "ZADD big %n member:%k"),
+    ("list", "RPUSH big element:%k"),
+    ("stream", "XADD big 1-%n field value"),
+];
+const ELEMENTS: u64 = 1_000_000;
+const ENDS: [(&str, &str); 4] = [
+    ("DEL", "DEL big"),
+    ("UNLINK", "UNLINK big"),
+    ("overwriting", "SET big x"),
+    ("expiring", "PEXPIRE big 1"),
+];
+
+/// Longest gaps, microseconds: growing each of [`COLLECTIONS`] to [`ELEMENTS`], and each way to end it.
+fn of_collections(binaries: &Binaries, kind: Kind, workers: u32) -> Vec<(String, f64)> {
+    let server = Server::start(binaries, kind, workers);
+    let rest = during(&server, |_| std::thread::sleep(Duration::from_secs(1)));
+    let mut all = vec![("at rest".to_owned(), rest)];
+    for (name, add) in COLLECTIONS {
+        for (index, (end, request)) in ENDS.iter().enumerate() {
+            let growing = during(&server, |server| fill(server, add, ELEMENTS));
+            if index == 0 {
+                all.push((format!("{name}: growing"), growing));
+            }
+            let gap = during(&server, |server| {
+                ask(server, &format!("{request}\r\nPING\r\n"));
+                // What is freed behind it counts as well.
+                std::thread::sleep(Duration::from_millis(300));
+            });
+            all.push((format!("{name}: {end}"), gap));
+            ask(&server, "DEL big\r\nPING\r\n");
+        }
+    }
+    all
+}
+
+/// Gaps because of single collections of a million elements.
+pub fn run_collections(binaries: &Binaries, runs: usize, workers: u32) {
+    println!("\n| longest gap, one collection of {ELEMENTS}, us: median (all runs) | Skuld | Valkey |");
+    println!("|---|---|---|");
+    let all = [Kind::Skuld, Kind::Valkey]
+        .map(|kind| (0..runs).map(|_| of_collections(binaries, kind, workers)).collect::<Vec<_>>());
+    for (at, (name, _)) in all[0][0].iter().enumerate() {
+        let show = |runs: &Vec<Vec<(String, f64)>>| figures(runs.iter().map(|run| run[at].1).collect());
+        println!("| {name} | {} | {} |", show(&all[0]), show(&all[1]));
+    }
+}
+
+/// The median, and all of them.
+pub fn figures(values: Vec<f64>) -> String {
+    let all: Vec<String> = values.iter().map(|v| format!("{v:.0}")).collect();
+    format!("{:.0} ({})", median(values), all.join(" "))
 }
 
 pub fn run(binaries: &Binaries, runs: usize, workers: u32) {
     println!("\n| longest gap of a probing client, us: median (all runs) | Skuld | Valkey |");
     println!("|---|---|---|");
     for deed in DEEDS {
-        let figures =
-            |kind| -> Vec<f64> { (0..runs).map(|_| measure(binaries, kind, deed, workers)).collect() };
-        let (ours, theirs) = (figures(Kind::Skuld), figures(Kind::Valkey));
-        let show = |f: &[f64]| {
-            let all: Vec<String> = f.iter().map(|v| format!("{v:.0}")).collect();
-            format!("{:.0} ({})", median(f.to_vec()), all.join(" "))
-        };
-        println!("| {} | {} | {} |", deed.0, show(&ours), show(&theirs));
+        let of = |kind| figures((0..runs).map(|_| measure(binaries, kind, deed, workers)).collect());
+        println!("| {} | {} | {} |", deed.0, of(Kind::Skuld), of(Kind::Valkey));
     }
 }

@@ -5,6 +5,7 @@
 //! cargo bench -p skuld-actors --bench side_by_side -- --runs 3 get     # scenarios whose name contains a word
 //! cargo bench -p skuld-actors --bench side_by_side -- memory gap       # bytes per key; longest gaps
 //! cargo bench -p skuld-actors --bench side_by_side -- collections      # bytes per element
+//! cargo bench -p skuld-actors --bench side_by_side -- stalls           # gaps because of one large collection
 //! cargo bench -p skuld-actors --bench side_by_side -- sessions         # many subscribers, many who wait
 //! cargo bench -p skuld-actors --bench side_by_side -- lifetime         # expiry, flushes, hit ratios
 //! cargo bench -p skuld-actors --bench side_by_side -- durability --keys 1000000 [gaps throughput extra replicated everysec always]
@@ -113,6 +114,9 @@ fn main() {
     }
     if wanted("gap") {
         gap::run(&binaries, options.runs, options.workers);
+    }
+    if wanted("stalls") {
+        gap::run_collections(&binaries, options.runs, options.workers);
     }
     if wanted("sessions") {
         sessions::run(&binaries, options.runs);
