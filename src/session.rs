@@ -108,6 +108,8 @@ pub struct Session {
     pub readonly: bool,
     /// ASKING: the next command may use a slot being imported.
     pub asking: bool,
+    /// SCRIPT DEBUG SYNC: the next script stops at its lines.
+    pub debugging: bool,
     /// Close the connection once the replies so far are sent (QUIT, protocol errors).
     pub close_after_reply: bool,
     /// `address:port` of the peer or path of the unix socket.
@@ -147,6 +149,7 @@ impl Session {
             tracking: Tracking::default(),
             readonly: false,
             asking: false,
+            debugging: false,
             close_after_reply: false,
             peer: "".into(),
             local: "".into(),

@@ -446,3 +446,133 @@ fn the_insecure_names_come_with_the_directive() {
         text(&mut client, &["EVAL", "return getfenv", "0"]).contains("nonexistent global variable 'getfenv'")
     );
 }
+
+/// A conversation with the debugger of scripts: what is asked, and lines of the answer, joined. Both servers must say all
+/// of it, word for word, except for what stands after a tilde, which the answer only contains.
+const DEBUGGED: &str = "local function double(x)
+  local y = x * 2
+  redis.breakpoint()
+  return y
+end
+local t = {1, 'two', {3}, [5] = {k = 1.5}}
+redis.call('set', KEYS[1], ARGV[1])
+redis.debug('here', t)
+local d = double(21)
+redis.pcall('nosuch')
+for i = 1, 3 do
+  d = d + i
+end
+return d";
+
+const CONVERSATION: &[(&[&str], &str)] = &[
+    (&["next"], "* Stopped at 6, stop reason = step over|-> 6   local t = {1, 'two', {3}, [5] = {k = 1.5}}"),
+    (&["s"], "* Stopped at 7, stop reason = step over|-> 7   redis.call('set', KEYS[1], ARGV[1])"),
+    (&["p", "t"], "<value> {[1]=1; [2]=two; [3]={3; }; [5]={[k]=1.5; }; }"),
+    (&["p", "KEYS"], "<value> {k; }"),
+    (&["p", "nobody"], "No such variable."),
+    (&["e", "#KEYS", "+", "1"], "<retval> 2"),
+    (&["e", "nobody"], "<error> ldb_eval:1: Script attempted to access nonexistent global variable 'nobody'"),
+    (&["e", "= 1"], "Error compiling code: ldb_eval:1: unexpected symbol near '='"),
+    (&["valkey", "rpush", "list", "a", "b"], "<command> rpush list a b|<reply> 2"),
+    (&["r", "lrange", "list", "0", "-1"], "<command> lrange list 0 -1|<reply> [\"a\",\"b\"]"),
+    (&["r", "get", "list"], "~<error> -WRONGTYPE Operation against a key holding the wrong kind of value  "),
+    (&["r", "subscribe", "x"], "~<reply> \"-ERR command 'subscribe' is not allowed on script mode\""),
+    (
+        &["l", "2", "1"],
+        "   1   local function double(x)|   2     local y = x * 2|   3     redis.breakpoint()",
+    ),
+    (&["b", "12"], "   11  for i = 1, 3 do|  #12    d = d + i|   13  end"),
+    (&["b", "99"], "Wrong line number."),
+    (&["b", "-3"], "No breakpoint in the specified line."),
+    (&["b"], "1 breakpoints set:|  #12    d = d + i"),
+    (&["maxlen", "10"], "<value> replies are truncated at 60 bytes."),
+    (&["sit"], "<error> Unknown debugger command or wrong number of arguments."),
+    (&["step"], "~<command> set k v|<reply> \"+OK\"|* Stopped at 8"),
+    (&["step"], "~<debug> line 8: here, {[1]=1; [2]=two; [3]={3; }; [5]={[k]=1.5; }; }|* Stopped at 9"),
+    (&["c"], "* Stopped at 4, stop reason = server.breakpoint() called|-> 4     return y"),
+    (&["trace"], "In double:|-> 4     return y|From top level:|   9   local d = double(21)"),
+    (&["print"], "<value> x = 21|<value> y = 42"),
+    (&["s"], "~* Stopped at 10"),
+    (&["s"], "~<command> nosuch|<reply> \"-ERR unknown command 'nosuch', with args beginning  ..."),
+    (&["C"], "* Stopped at 12, stop reason = break point|->#12    d = d + i"),
+    (&["b", "0"], "All breakpoints removed."),
+];
+
+fn debug(client: &mut Client, script: &str) -> String {
+    assert_eq!(text(client, &["SCRIPT", "DEBUG", "SYNC"]), "OK");
+    lines(client, &["EVAL", script, "1", "k", "v"])
+}
+
+fn lines(client: &mut Client, request: &[&str]) -> String {
+    let reply = client.call(&words(request)).expect("a reply").value;
+    reply.items().iter().map(text_of).collect::<Vec<_>>().join("|")
+}
+
+#[test]
+fn scripts_are_debugged_line_by_line() {
+    let mut servers = vec![start(1), start(3)];
+    servers
+        .extend(reference_binary("the debugger of scripts").map(|binary| Launch::reference(&binary).start()));
+    for server in &servers {
+        let mut client = server.connect();
+        assert_eq!(debug(&mut client, DEBUGGED), "* Stopped at 5, stop reason = step over|-> 5   end");
+        for (request, expected) in CONVERSATION {
+            let answer = lines(&mut client, request);
+            match expected.strip_prefix('~') {
+                Some(part) => assert!(answer.contains(part), "{request:?}: {answer}"),
+                None => assert_eq!(answer, *expected, "{request:?}"),
+            }
+        }
+        assert_eq!(lines(&mut client, &["continue"]), "<endsession>");
+        assert_eq!(next_text(&mut client), "48");
+        assert!(client.read_to_close().is_ok(), "the session was the client's last");
+        assert_eq!(text(&mut server.connect(), &["GET", "k"]), "v");
+        assert!(server.log().contains("synchronous debugging eval session ended"));
+    }
+}
+
+#[test]
+fn sessions_end_early_and_other_clients_wait_for_them() {
+    let mut servers = vec![start(1), start(3)];
+    servers.extend(reference_binary("the end of debugging").map(|binary| Launch::reference(&binary).start()));
+    let script = "redis.call('set', 'k', '1')\nredis.call('set', 'k', '2')\nreturn 1";
+    for server in &servers {
+        let mut other = server.connect();
+        let mut client = server.connect();
+        debug(&mut client, script);
+        lines(&mut client, &["s"]);
+        other.send(&words(&["GET", "k"]));
+        assert!(other.is_silent_for(Duration::from_millis(100)));
+        assert_eq!(lines(&mut client, &["abort"]), "<endsession>");
+        let reply = next_text(&mut client);
+        assert_eq!(reply, "ERR script aborted for user request script: on @user_script:2.");
+        assert!(client.read_to_close().is_ok());
+        assert_eq!(next_text(&mut other), "1");
+        // What is no request.
+        let mut client = server.connect();
+        debug(&mut client, script);
+        client.send_raw(b"step\r\n");
+        assert_eq!(client.read_reply().expect("a reply").value.items().len(), 1);
+        assert_eq!(next_text(&mut client), "ERR protocol error script: on @user_script:1.");
+        // A client that goes away: then the script runs to its end.
+        let mut client = server.connect();
+        debug(&mut client, script);
+        drop(client);
+        wait_until("the script has ended", || text(&mut other, &["GET", "k"]) == "2");
+        // What cannot be debugged.
+        let mut client = server.connect();
+        assert_eq!(debug(&mut client, "return ("), "<endsession>");
+        assert!(next_text(&mut client).starts_with("ERR Error compiling script"));
+        let mut client = server.connect();
+        let sha = text(&mut client, &["SCRIPT", "LOAD", "return 5"]);
+        text(&mut client, &["SCRIPT", "DEBUG", "SYNC"]);
+        let refused = "ERR Please use EVAL instead of EVALSHA for debugging";
+        assert_eq!(text(&mut client, &["EVALSHA", &sha, "0"]), refused);
+        assert_eq!(text(&mut client, &["SCRIPT", "DEBUG", "NO"]), "OK");
+        assert_eq!(text(&mut client, &["EVALSHA", &sha, "0"]), "5");
+        let pipeline = [words(&["PING"]), words(&["SCRIPT", "DEBUG", "SYNC"])];
+        let replies = client.pipeline(&pipeline);
+        let last = text_of(&replies[1].as_ref().expect("a reply").value);
+        assert_eq!(last, "ERR SCRIPT DEBUG must be called outside a pipeline");
+    }
+}

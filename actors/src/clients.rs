@@ -1,8 +1,8 @@
 //! The registry of clients: what others may know about a connection without asking it.
 
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use actix::Addr;
 use dashmap::DashMap;
@@ -10,6 +10,7 @@ use skuld::session::{Origin, Session};
 
 use crate::clock;
 use crate::connection::Connection;
+use crate::scripting::debugger::conversation::Conversation;
 
 /// What CLIENT LIST shows of a client and the client's own thread keeps true.
 pub struct ClientShared {
@@ -78,6 +79,8 @@ pub struct ClientShared {
     pub redirect_broken: AtomicBool,
     /// What changes rarely.
     pub names: Mutex<ClientNames>,
+    /// What it says to the script it debugs.
+    pub debugger: OnceLock<Arc<Conversation>>,
     pub connection: Addr<Connection>,
 }
 
@@ -159,6 +162,7 @@ impl ClientShared {
             redirect: AtomicU64::new(0),
             redirect_broken: AtomicBool::new(false),
             names: Mutex::new(ClientNames { user: session.user.name.clone(), ..ClientNames::default() }),
+            debugger: OnceLock::new(),
             connection,
         }
     }

@@ -83,7 +83,11 @@ fn slots_of(command: &'static Command, words: &[&[u8]]) -> SlotList {
 
 fn route_script(command: &'static Command, batch: &Batch, scripts: &Scripts) -> Route {
     let words = batch.words(batch.next);
-    if scripts.roams(command, &words) { Route::All } else { Route::Script(slots_of(command, &words)) }
+    if batch.session.debugging || scripts.roams(command, &words) {
+        Route::All
+    } else {
+        Route::Script(slots_of(command, &words))
+    }
 }
 
 /// Whether a command that a script calls needs more than the keys of these slots, or would change something: a script

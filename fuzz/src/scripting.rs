@@ -1,16 +1,16 @@
 //! What scripts are given from outside: JSON, MessagePack and packed structures, first lines of scripts and libraries,
-//! payloads of FUNCTION RESTORE, and encoded replies. The first byte tells which.
+//! payloads of FUNCTION RESTORE, encoded replies, and requests to the debugger. The first byte tells which.
 
 use skuld::config::RdbVersionCheck;
 use skuld::rng::Rng;
 use skuld::scripting::json::{self, JsonConfig};
 use skuld::scripting::structs::{self, Arguments, Problem};
 use skuld::scripting::value::Value;
-use skuld::scripting::{dump, msgpack, replies, shebang};
+use skuld::scripting::{debugger, dump, msgpack, replies, shebang};
 
 pub fn run(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else { return };
-    match kind % 6 {
+    match kind % 7 {
         0 => json(data),
         1 => msgpack(data),
         2 => structs(data),
@@ -18,10 +18,19 @@ pub fn run(data: &[u8]) {
         4 => {
             let _ = dump::codes(data, RdbVersionCheck::Relaxed);
         }
-        _ => {
+        5 => {
             // Each element takes at least three bytes.
             assert!(replies::Replies::new(data).count() <= data.len());
+            debugger::put_reply(&mut Vec::new(), data);
         }
+        _ => requests(data),
+    }
+}
+
+fn requests(data: &[u8]) {
+    let mut input = data.to_vec();
+    while let Ok(Some(words)) = debugger::take_request(&mut input) {
+        assert!(!words.is_empty() && words.iter().all(|word| !word.is_empty()));
     }
 }
 
@@ -80,7 +89,7 @@ fn first_lines(data: &[u8]) {
 }
 
 pub fn make(rng: &mut Rng) -> Vec<u8> {
-    let kind = rng.below(6) as u8;
+    let kind = rng.below(7) as u8;
     let mut data = vec![kind];
     let words: &[&[u8]] = match kind {
         0 => &[
@@ -115,6 +124,7 @@ pub fn make(rng: &mut Rng) -> Vec<u8> {
         ],
         3 => &[b"#!lua", b" ", b"flags=", b"no-writes", b",", b"name=", b"x", b"\n", b"\""],
         4 => &[b"\xf5", b"\x05abcde", b"\x50\0", b"\0\0\0\0\0\0\0\0"],
+        6 => &[b"*1\r\n", b"*2\r\n", b"$1\r\nx\r\n", b"$3\r\nabc\r\n", b"*", b"$0\r\n\r\n"],
         _ => &[
             b"+OK\r\n",
             b":5\r\n",

@@ -68,6 +68,25 @@ static void hook (lua_State *L, lua_Debug *ar) {
     lua_error(L);
 }
 
+/*
+** What runs `level` calls above the current one: the line of the user's script it is at, 0 if it is something else, -1 if
+** there is no such call. `name` becomes what the caller called it, or 0.
+*/
+int skuld_frame (lua_State *L, int level, const char **name) {
+  lua_Debug ar;
+  if (!lua_getstack(L, level, &ar))
+    return -1;
+  lua_getinfo(L, "nSl", &ar);
+  *name = ar.name;
+  return strcmp(ar.source, "@user_script") == 0 && ar.currentline > 0 ? ar.currentline : 0;
+}
+
+/* Pushes the value of local variable `n` of that call and tells its name; 0, and nothing pushed, if there is none. */
+const char *skuld_local (lua_State *L, int level, int n) {
+  lua_Debug ar;
+  return lua_getstack(L, level, &ar) ? lua_getlocal(L, &ar, n) : 0;
+}
+
 /* The hook is called every `count` instructions, or at every line if `count` is 0. */
 void skuld_sethook (lua_State *L, rust_function function, int count) {
   if (function == 0) {

@@ -76,6 +76,7 @@ unsafe extern "C" {
     pub fn lua_tolstring(state: *mut lua_State, index: c_int, len: *mut usize) -> *const c_char;
     pub fn lua_objlen(state: *mut lua_State, index: c_int) -> usize;
     pub fn lua_touserdata(state: *mut lua_State, index: c_int) -> *mut c_void;
+    pub fn lua_topointer(state: *mut lua_State, index: c_int) -> *const c_void;
 
     pub fn lua_pushnil(state: *mut lua_State);
     pub fn lua_pushnumber(state: *mut lua_State, number: f64);
@@ -130,6 +131,11 @@ unsafe extern "C" {
     pub fn lua_concat(state: *mut lua_State, n: c_int);
     /// Has `function` called every `count` instructions, or at every line if `count` is 0; `None` ends it.
     pub fn skuld_sethook(state: *mut lua_State, function: Option<Function>, count: c_int);
+    /// The line of the user's script that runs `level` calls above the current one, 0 if something else runs there, -1
+    /// if nothing does. `name` becomes what its caller calls it, or null; valid until Lua runs again.
+    pub fn skuld_frame(state: *mut lua_State, level: c_int, name: *mut *const c_char) -> c_int;
+    /// Pushes a local variable of that call and tells its name; null, and nothing pushed, if there is none.
+    pub fn skuld_local(state: *mut lua_State, level: c_int, n: c_int) -> *const c_char;
     pub fn lua_pushcclosure(state: *mut lua_State, function: Function, values: c_int);
 }
 

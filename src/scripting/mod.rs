@@ -2,6 +2,7 @@
 //! scripts read them, and the formats of the libraries scripts may use. The machine that runs them is an actor's.
 
 pub mod cache;
+pub mod debugger;
 pub mod dump;
 pub mod json;
 pub mod libraries;

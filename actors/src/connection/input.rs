@@ -19,7 +19,9 @@ impl Connection {
         if self.primary.is_some() {
             stats.net_repl_input_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
-        if !self.closing {
+        if let Some(conversation) = self.shared.debugger.get().filter(|talk| talk.is_active()) {
+            conversation.hear(bytes);
+        } else if !self.closing {
             self.input.extend_from_slice(bytes);
         }
     }

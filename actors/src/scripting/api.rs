@@ -105,7 +105,7 @@ pub fn register_versions(lua: Lua) {
     set_text(lua, c"SERVER_NAME", "valkey");
 }
 
-/// Adds what only scripts have. The debugger is not built, so the first two do what they do without one.
+/// Adds what only scripts have.
 pub fn register_debugging(lua: Lua) {
     set_function(lua, c"breakpoint", breakpoint);
     set_function(lua, c"debug", debug);
@@ -233,12 +233,19 @@ unsafe extern "C" fn log(state: *mut lua_State) -> c_int {
 }
 
 unsafe extern "C" fn breakpoint(state: *mut lua_State) -> c_int {
+    let asked = Run::with(|run| run.debugger.as_mut().map(|debugger| debugger.stop_at_next_line())).is_some();
     // SAFETY: called by Lua with its state.
-    unsafe { Lua::new(state) }.push_boolean(false);
+    unsafe { Lua::new(state) }.push_boolean(asked);
     1
 }
 
-unsafe extern "C" fn debug(_: *mut lua_State) -> c_int {
+unsafe extern "C" fn debug(state: *mut lua_State) -> c_int {
+    Run::with(|run| {
+        if let Some(debugger) = &mut run.debugger {
+            // SAFETY: called by Lua with its state.
+            debugger.tell_values(unsafe { Lua::new(state) });
+        }
+    });
     0
 }
 

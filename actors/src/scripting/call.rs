@@ -3,8 +3,8 @@
 use std::ffi::c_int;
 
 use skuld::commands::Command;
-use skuld::commands::Handler;
 use skuld::commands::spec::{DENYOOM, MAY_REPLICATE, NOSCRIPT, STALE, WRITE};
+use skuld::commands::{Handler, refusals};
 use skuld::effects::Audience;
 use skuld::resp::{Protocol, Reply};
 use skuld::types::number::{F64Buffer, f64_as_i64};
@@ -110,6 +110,9 @@ fn run_command(lua: Lua, words: &[&[u8]]) -> Called {
         let mut reply = Reply::with_buffer(bytes, protocol);
         execute(run, words, &mut reply);
         let bytes = reply.into_bytes();
+        if run.debugger.as_ref().is_some_and(|debugger| debugger.tells_calls()) {
+            tell_debugger(run, words, &bytes);
+        }
         lua.set_top(0);
         let failed = push_reply(lua, &bytes);
         run.surroundings().executor.scripting.keep_reply(bytes);
@@ -119,6 +122,45 @@ fn run_command(lua: Lua, words: &[&[u8]]) -> Called {
             false => Called::Answered,
         }
     })
+}
+
+#[cold]
+fn tell_debugger(run: &mut Run, words: &[&[u8]], reply: &[u8]) {
+    let (shown, problem) = as_debugged(run, words, reply);
+    if let Some(debugger) = &mut run.debugger {
+        debugger.tell_call(words, &shown, problem);
+    }
+}
+
+/// Runs a command that the client of a debugged script asks for.
+pub fn for_debugger(run: &mut Run, words: &[&[u8]]) -> (Vec<u8>, Option<Vec<u8>>) {
+    let protocol = match run.version {
+        Version::Two => Protocol::Resp2,
+        Version::Three => Protocol::Resp3,
+    };
+    let mut reply = Reply::new(protocol);
+    execute(run, words, &mut reply);
+    as_debugged(run, words, &reply.into_bytes())
+}
+
+/// A reply as the debugger shows it: with what a client would have been told, and what the script is.
+fn as_debugged(run: &mut Run, words: &[&[u8]], reply: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
+    let Some(line) = reply.strip_prefix(b"-") else { return (reply.to_vec(), None) };
+    let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+    let table = run.surroundings().executor.server.table;
+    let name = || table.lookup_request(words).map_or("", |command| command.name);
+    let told = match line.strip_prefix(b"ERR ".as_slice()) {
+        Some(b"Unknown command called from script") => refusals::unknown_command(words),
+        Some(b"Wrong number of args calling command from script") => {
+            refusals::wrong_arity(name()).into_bytes()
+        }
+        Some(b"This Valkey command is not allowed from script") => {
+            format!("ERR command '{}' is not allowed on script mode", name()).into_bytes()
+        }
+        // What the command itself answers is shown as it is.
+        _ => return (reply.to_vec(), Some(reply.to_vec())),
+    };
+    ([b"-", told.as_slice(), b"\r\n"].concat(), Some(line[4..].to_vec()))
 }
 
 /// Refuses: the error is counted, and as a rejected call if the command is known.

@@ -12,7 +12,9 @@ use skuld::scripting::cache::Script;
 use skuld::scripting::{ScriptFlags, Sha, sha1_hex, shebang};
 
 use super::convert::Counted;
+use super::debugger::Debugger;
 use super::run::{Run, Words, run_function};
+use super::suspension;
 use super::vm::{Purpose, Vm};
 use crate::executor::Executor;
 use crate::gate;
@@ -61,7 +63,7 @@ impl Executor {
             "eval" | "eval_ro" | "evalsha" | "evalsha_ro" => {
                 self.eval(keyspace, client, reply, command, args, now_us)
             }
-            _ => self.script(reply, command, args).map(|()| Counted::default()),
+            _ => self.script(client, reply, command, args).map(|()| Counted::default()),
         };
         result.unwrap_or_else(|error| {
             reply.truncate(from);
@@ -78,6 +80,46 @@ impl Executor {
         command: &'static Command,
         args: &[&[u8]],
         now_us: i64,
+    ) -> Outcome {
+        if client.session.debugging && suspension::is_possible() {
+            return self.debug(keyspace, client, reply, command, args, now_us);
+        }
+        self.eval_script(keyspace, client, reply, command, (args, now_us), &mut None)
+    }
+
+    /// Runs a script with its client looking on, who is done then.
+    #[cold]
+    fn debug(
+        &mut self,
+        keyspace: &mut Keyspace,
+        client: Subscriber<'_>,
+        reply: &mut Reply,
+        command: &'static Command,
+        args: &[&[u8]],
+        now_us: i64,
+    ) -> Outcome {
+        if command.name.starts_with("evalsha") {
+            return Err(CommandError::fixed("ERR Please use EVAL instead of EVALSHA for debugging"));
+        }
+        client.session.debugging = false;
+        client.session.close_after_reply = true;
+        let conversation = Arc::clone(client.shared.debugger.get_or_init(Arc::default));
+        let mut debugger = Some(Debugger::begin(conversation, client.shared.connection.clone(), args[1]));
+        let result = self.eval_script(keyspace, client, reply, command, (args, now_us), &mut debugger);
+        if let Some(debugger) = debugger {
+            debugger.end();
+        }
+        result
+    }
+
+    fn eval_script(
+        &mut self,
+        keyspace: &mut Keyspace,
+        client: Subscriber<'_>,
+        reply: &mut Reply,
+        command: &'static Command,
+        (args, now_us): (&[&[u8]], i64),
+        debugger: &mut Option<Box<Debugger>>,
     ) -> Outcome {
         let by_name = command.name.starts_with("evalsha");
         if by_name && args[1].len() != 40 {
@@ -107,7 +149,9 @@ impl Executor {
         let mut run =
             unsafe { Run::new(self, keyspace, client, Purpose::Scripts, now_us, (&script.sha, args)) };
         run.restrict(script.flags, only_reads);
+        run.debugger = debugger.take();
         let counted = run_function(&mut vm, reference, &mut run, &words, reply);
+        *debugger = run.debugger.take();
         // SAFETY: the run is over, so this is the only way to the session.
         unsafe { (*session).db = db };
         if self.scripting.restart {
@@ -182,6 +226,7 @@ impl Executor {
 
     fn script(
         &mut self,
+        client: Subscriber<'_>,
         reply: &mut Reply,
         command: &'static Command,
         args: &[&[u8]],
@@ -240,11 +285,20 @@ impl Executor {
                 }
                 return match mode.as_slice() {
                     b"no" => {
+                        client.session.debugging = false;
                         reply.ok();
                         Ok(())
                     }
-                    b"yes" | b"sync" => Err(CommandError::fixed(
-                        "ERR the debugger of scripts is not part of this server, use SCRIPT DEBUG NO",
+                    b"yes" | b"sync" if reply.len() > 0 => {
+                        Err(CommandError::fixed("ERR SCRIPT DEBUG must be called outside a pipeline"))
+                    }
+                    b"sync" => {
+                        client.session.debugging = true;
+                        reply.ok();
+                        Ok(())
+                    }
+                    b"yes" => Err(CommandError::fixed(
+                        "ERR scripts are debugged here with their effects only, use SCRIPT DEBUG SYNC",
                     )),
                     _ => Err(CommandError::fixed("ERR Use SCRIPT DEBUG YES/SYNC/NO")),
                 };

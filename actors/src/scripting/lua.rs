@@ -241,6 +241,26 @@ impl Lua {
         unsafe { skuld_sethook(self.0, function, instructions) }
     }
 
+    /// What runs so many calls above the current one; `None` if nothing does.
+    pub fn frame(self, level: c_int) -> Option<Frame> {
+        let mut name = std::ptr::null();
+        let line = unsafe { skuld_frame(self.0, level, &mut name) };
+        let name =
+            (line >= 0 && !name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_bytes().to_vec());
+        (line >= 0).then_some(Frame { line, name })
+    }
+
+    /// Pushes a local variable of what runs so many calls above the current one, and tells its name. The first is 1.
+    pub fn push_local(self, level: c_int, number: c_int) -> Option<Vec<u8>> {
+        let name = unsafe { skuld_local(self.0, level, number) };
+        (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_bytes().to_vec())
+    }
+
+    /// The address of what the value refers to.
+    pub fn pointer(self, index: c_int) -> usize {
+        unsafe { lua_topointer(self.0, index) as usize }
+    }
+
     /// Opens one of Lua's own libraries. Only in a protected call.
     pub fn open(self, open: Function, name: &[u8]) {
         unsafe { lua_pushcclosure(self.0, open, 0) };
@@ -255,6 +275,14 @@ impl Lua {
         self.push_bytes(text);
         self.raw_set(-3);
     }
+}
+
+/// Something that is being called.
+pub struct Frame {
+    /// The line of the script that it is at; 0 if it is no part of the script.
+    pub line: c_int,
+    /// What its caller calls it.
+    pub name: Option<Vec<u8>>,
 }
 
 /// C's idea of a text.

@@ -14,6 +14,7 @@ mod api;
 mod bindings;
 mod call;
 mod convert;
+pub mod debugger;
 mod eval;
 pub mod functions;
 mod gate;

@@ -14,6 +14,7 @@ use skuld::slot::Slot;
 
 use super::api::push_error;
 use super::convert::{Counted, ErrorInformation, Version, write_value};
+use super::debugger::{self, Debugger};
 use super::lua::*;
 use super::running::Running;
 use super::suspension;
@@ -66,6 +67,10 @@ pub struct Run {
     abandoned: bool,
     /// How others see it, once they can.
     running: Option<Arc<Running>>,
+    /// Its client stops it at lines. Nobody while the client asks for something.
+    pub debugger: Option<Box<Debugger>>,
+    debugged: bool,
+    lines_run: u32,
     /// The script's or function's name, and the request.
     name: &'static [u8],
     request: &'static [&'static [u8]],
@@ -126,6 +131,9 @@ impl Run {
             confined: unsafe { (*executor).scripting.confined.take() },
             abandoned: false,
             running: None,
+            debugger: None,
+            debugged: false,
+            lines_run: 0,
             name,
             request,
         }
@@ -192,6 +200,12 @@ impl Run {
     /// Whether the script is being run in vain.
     pub fn is_abandoned(&self) -> bool {
         self.abandoned
+    }
+
+    /// Counts a line of a script that is debugged; true once in `many`.
+    pub fn counts_line(&mut self, many: u32) -> bool {
+        self.lines_run = self.lines_run.wrapping_add(1);
+        self.lines_run.is_multiple_of(many)
     }
 
     /// Whether the thread should be handed back.
@@ -262,7 +276,12 @@ pub fn run_function(
     let before = lua.top();
     vm.push_handler();
     lua.push_kept(reference);
-    lua.set_hook(Some(look_around), INSTRUCTIONS_PER_LOOK);
+    run.debugged = run.debugger.is_some();
+    if run.debugged {
+        lua.set_hook(Some(debugger::at_line), 0);
+    } else {
+        lua.set_hook(Some(look_around), INSTRUCTIONS_PER_LOOK);
+    }
     push_words(lua, words.keys);
     let args = if run.purpose == Purpose::Scripts {
         set_global(lua, c"KEYS");
@@ -329,7 +348,11 @@ fn write_failure(lua: Lua, reply: &mut Reply) -> Counted {
 pub fn look_soon(lua: Lua) {
     let wanted = Run::with(|run| {
         let ends = run.running.as_ref().is_some_and(|r| r.killed.load(Ordering::Acquire));
-        std::mem::take(&mut run.took_long) && !ends && !run.is_abandoned() && run.is_due(clock::tick())
+        std::mem::take(&mut run.took_long)
+            && !run.debugged
+            && !ends
+            && !run.is_abandoned()
+            && run.is_due(clock::tick())
     });
     if wanted {
         lua.set_hook(Some(look_around), 1);
@@ -338,9 +361,21 @@ pub fn look_soon(lua: Lua) {
 
 /// Called every so many instructions: hands the thread back when its time is over.
 unsafe extern "C" fn look_around(state: *mut lua_State) -> c_int {
-    let now = clock::tick();
     // SAFETY: called by Lua with its state.
-    unsafe { Lua::new(state) }.set_hook(Some(look_around), INSTRUCTIONS_PER_LOOK);
+    let lua = unsafe { Lua::new(state) };
+    lua.set_hook(Some(look_around), INSTRUCTIONS_PER_LOOK);
+    take_turns(lua)
+}
+
+/// From now on the script is not debugged any more.
+pub fn watch_instructions(lua: Lua) {
+    Run::with(|run| run.debugged = false);
+    lua.set_hook(Some(look_around), INSTRUCTIONS_PER_LOOK);
+}
+
+/// Hands the thread back if the script's time is over. What a hook returns.
+pub fn take_turns(lua: Lua) -> c_int {
+    let now = clock::tick();
     if !Run::with(|run| run.is_due(now)) {
         return 0;
     }
@@ -349,13 +384,11 @@ unsafe extern "C" fn look_around(state: *mut lua_State) -> c_int {
     if !Run::with(Run::resumed) {
         return 0;
     }
-    // SAFETY: called by Lua with its state.
-    let lua = unsafe { Lua::new(state) };
     // From now on at every line, so that `pcall` does not keep the script alive.
     lua.set_hook(Some(die), 0);
     tracing::info!("<module> {}", killed_by(Run::with(|run| run.purpose)));
-    // SAFETY: as above.
-    unsafe { die(state) }
+    // SAFETY: the state is that of the script which is running.
+    unsafe { die(lua.raw()) }
 }
 
 /// Hands the thread back in the middle of a command that has a stack of its own. False if it has none.
