@@ -622,3 +622,44 @@ impl Drop for Sentinel {
         let _ = self.child.wait();
     }
 }
+
+/// A tool that asks for the functions alone, and tells nothing of its version, gets a file that old servers read too.
+#[test]
+fn functions_alone_are_sent_in_a_file_that_everybody_reads() {
+    let mut servers = vec![launch(Kind::Skuld, Path::new(""), 2)];
+    servers.extend(reference_binary("a file of functions").map(|binary| launch(Kind::Valkey, &binary, 1)));
+    let mut files = Vec::new();
+    for launch in servers {
+        let server = launch.option("repl-diskless-sync-delay", "0").start();
+        let mut client = server.connect();
+        client.ask("SET key value");
+        let library = "#!lua name=l\nredis.register_function('f', function() end)";
+        let load = [b"FUNCTION".to_vec(), b"LOAD".to_vec(), library.as_bytes().to_vec()];
+        assert_eq!(client.call(&load).expect("a reply").value.text(), "l");
+        for line in ["capa eof", "rdb-only 1", "rdb-filter-only functions"] {
+            assert_eq!(client.ask(&format!("REPLCONF {line}")).text(), "OK");
+        }
+        client.send_raw(b"SYNC\r\n");
+        let mut bytes = Vec::new();
+        let mark = loop {
+            bytes.extend(client.read_raw(1));
+            let head = bytes.trim_ascii_start();
+            if let Some(mark) = head.strip_prefix(b"$EOF:").and_then(|rest| rest.strip_suffix(b"\r\n")) {
+                break mark.to_vec();
+            }
+        };
+        let mut file = Vec::new();
+        while !file.ends_with(&mark) {
+            file.extend(client.read_raw(1));
+        }
+        let text = String::from_utf8_lossy(&file).into_owned();
+        assert!(text.starts_with("REDIS0011"), "{text:?}");
+        for part in ["repl-stream-db", "repl-id", "repl-offset", "aof-base", library] {
+            assert!(text.contains(part), "{part}: {text:?}");
+        }
+        assert!(!text.contains("value"), "{text:?}");
+        files.push(file.len());
+    }
+    // The figure of memory may take more bytes or fewer.
+    assert!(files.iter().all(|len| len.abs_diff(files[0]) < 9), "{files:?}");
+}

@@ -127,9 +127,10 @@ async fn to_sockets(server: &ServerRef, job: &Job) -> Result<(), String> {
         listen(server, bit::STREAM).await;
         let (reply, position) = oneshot::channel();
         tell(server.replication_log(), SnapshotCut { job: job.number, db: None, reply });
-        position.await.map_err(|_| "The replication log is gone".to_owned())?;
+        let position = position.await.map_err(|_| "The replication log is gone".to_owned())?;
         let mut members = members(server, job.number).await;
-        let file = without_keys(server, job.peer.content);
+        let place = HistoryMark { name: position.replication_id, offset: position.offset, db: position.db };
+        let file = without_keys(server, &job.peer, &place);
         feed(server, &mut members, [head.as_bytes(), &file, mark.as_bytes()].concat().into()).await;
         tell(server.replication_log(), SnapshotSent { job: job.number });
         return Ok(());
@@ -160,8 +161,8 @@ async fn to_sockets(server: &ServerRef, job: &Job) -> Result<(), String> {
     let stopped = || if job.useless.is_cancelled() { dropped() } else { ENDED.to_owned() };
     while let Some(mut bytes) = stream.next().await.map_err(|_| stopped())? {
         server.persistence.save_keys_done.store(stream.keys_done, Ordering::Relaxed);
-        if std::mem::take(&mut first) && old_reader && bytes.len() >= 9 {
-            bytes[..9].copy_from_slice(b"REDIS0011");
+        if std::mem::take(&mut first) && old_reader && bytes.len() >= OLD_HEAD.len() {
+            bytes[..OLD_HEAD.len()].copy_from_slice(OLD_HEAD);
         }
         feed(server, &mut members, bytes.into()).await;
         if members.is_empty() {
@@ -182,19 +183,30 @@ async fn to_sockets(server: &ServerRef, job: &Job) -> Result<(), String> {
     Ok(())
 }
 
+/// What a file begins with for those who may not know this server's own version.
+const OLD_HEAD: &[u8] = b"REDIS0011";
+
 /// A file that holds at most the function libraries.
-fn without_keys(server: &ServerRef, content: Content) -> Vec<u8> {
+fn without_keys(server: &ServerRef, peer: &Peer, place: &HistoryMark) -> Vec<u8> {
     let config = server.config.load();
+    let old_reader = peer.version < VERSION_OF_OWN_FILES;
     let mut writer = skuld::rdb::file::FileWriter::new(
         skuld::rdb::Compression::on_if(config.rdbcompression),
-        config.rdbchecksum,
+        config.rdbchecksum && !old_reader,
     );
     crate::persistence::rdb_stream::usual_aux(&mut writer, clock::unix_ms());
-    if content == Content::Functions {
+    for (name, value) in place.fields() {
+        writer.aux(name, &value);
+    }
+    writer.aux(b"aof-base", b"0");
+    if peer.content == Content::Functions {
         server.scripts.library_codes().iter().for_each(|code| writer.function(code));
     }
     let mut out = writer.take();
     out.extend(writer.finish());
+    if old_reader {
+        out[..OLD_HEAD.len()].copy_from_slice(OLD_HEAD);
+    }
     out
 }
 

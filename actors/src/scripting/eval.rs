@@ -289,7 +289,7 @@ impl Executor {
                         reply.ok();
                         Ok(())
                     }
-                    b"yes" | b"sync" if reply.len() > 0 => {
+                    b"yes" | b"sync" if !reply.is_empty() => {
                         Err(CommandError::fixed("ERR SCRIPT DEBUG must be called outside a pipeline"))
                     }
                     b"sync" => {
