@@ -110,7 +110,7 @@ fn raw(client: &mut Client, line: &str) -> String {
 }
 
 fn wait_for(what: &str, mut fact: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !fact() {
         assert!(Instant::now() < deadline, "{what}: it does not happen");
         std::thread::sleep(Duration::from_millis(10));
@@ -326,6 +326,70 @@ fn replicas_speak_tls_with_their_primary() {
         let stats = raw(&mut client, "INFO stats");
         assert!(stats.contains("sync_full:1\r\n"), "{stats}\n{}\n{}", primary.log(), replica.log());
     }
+}
+
+/// Nodes whose bus and replication are encrypted elect a replica when a primary dies, and each client is sent to a port that
+/// speaks as it does.
+#[test]
+fn a_cluster_over_tls_survives_a_primary() {
+    let authority = Authority::new();
+    authority.sign("server", "server", 7);
+    let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
+    let node = |port: &u16| {
+        let options = [
+            ("cluster-enabled", "yes"),
+            ("cluster-node-timeout", "1000"),
+            ("tls-cluster", "yes"),
+            ("tls-replication", "yes"),
+            ("tls-auth-clients", "no"),
+            ("repl-diskless-sync-delay", "0"),
+        ];
+        let launch = options
+            .iter()
+            .fold(authority.launch(1, *port), |launch, (name, value)| launch.option(name, value));
+        launch.option("cluster-port", &free_port().to_string()).start()
+    };
+    let mut nodes: Vec<Server> = ports.iter().map(node).collect();
+    for (index, slots) in ["0 5460", "5461 10922", "10923 16383"].iter().enumerate() {
+        let mut client = nodes[index].connect();
+        assert_eq!(raw(&mut client, &format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1)), "+OK\r\n");
+        assert_eq!(raw(&mut client, &format!("CLUSTER ADDSLOTSRANGE {slots}")), "+OK\r\n");
+    }
+    let mut first = nodes[0].connect();
+    for (node, port) in nodes.iter().zip(&ports).skip(1) {
+        let bus = node.connect().ask("CONFIG GET cluster-port").items()[1].text();
+        assert_eq!(raw(&mut first, &format!("CLUSTER MEET 127.0.0.1 {port} {bus}")), "+OK\r\n");
+    }
+    let is_well = |node: &Server| {
+        let info = raw(&mut node.connect(), "CLUSTER INFO");
+        info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:4\r\n")
+    };
+    wait_for("the cluster is well", || nodes.iter().all(is_well));
+    let id = nodes[2].connect().ask("CLUSTER MYID").text();
+    assert_eq!(raw(&mut nodes[3].connect(), &format!("CLUSTER REPLICATE {id}")), "+OK\r\n");
+    let follows =
+        |node: &Server| raw(&mut node.connect(), "INFO replication").contains("master_link_status:up");
+    wait_for("the replica follows", || follows(&nodes[3]));
+    // Slot 12182, of the third. A replica that has data asks for votes without delay.
+    assert_eq!(raw(&mut nodes[2].connect(), "SET foo bar"), "+OK\r\n");
+    assert_eq!(raw(&mut nodes[2].connect(), "WAIT 1 10000"), ":1\r\n");
+    let config = authority.client(None);
+    let sent_to = |node: usize| {
+        let plainly = raw(&mut nodes[0].connect(), "GET foo")
+            == format!("-MOVED 12182 127.0.0.1:{}\r\n", nodes[node].port);
+        let secure = ask(&mut connect(ports[0], &config), "GET foo").expect("an answer");
+        plainly && secure == format!("-MOVED 12182 127.0.0.1:{}\r\n", ports[node])
+    };
+    wait_for("clients are sent to the primary", || sent_to(2));
+    let known = |node: &Server| raw(&mut node.connect(), "CLUSTER NODES").contains("slave");
+    wait_for("everybody knows the replica", || nodes.iter().all(known));
+    nodes[2].signal("KILL");
+    wait_for("clients are sent to the heir", || sent_to(3));
+    let shards = ask(&mut connect(ports[0], &config), "CLUSTER SHARDS").expect("an answer");
+    assert!(shards.contains(&format!("$8\r\ntls-port\r\n:{}\r\n", ports[3])), "{shards}");
+    assert_eq!(ask(&mut connect(ports[3], &config), "GET foo").expect("an answer"), "$3\r\nbar\r\n");
+    assert_eq!(raw(&mut nodes[3].connect(), "SET foo more"), "+OK\r\n");
+    nodes[2].wait_for_exit();
 }
 
 /// Slots move over an encrypted link between nodes whose bus is encrypted, too; and a job is cancelled while its handshake
