@@ -375,8 +375,9 @@ impl MigrationImport {
         }
     }
 
+    /// Also those of a job that has just ended: its last bytes came after the last look.
     fn show_figures(&self) {
-        if let Some(job) = self.server.migrations.log().running_mut(&self.name) {
+        if let Some(job) = self.server.migrations.log().get_mut(&self.name) {
             job.figures = self.figures;
         }
     }
