@@ -122,6 +122,30 @@ fn rights_valkey_to_ours() {
     rights(Kind::Valkey, Kind::Ours);
 }
 
+/// Jobs may be cancelled in transactions and scripts, which cannot wait for them to have ended.
+#[test]
+fn transactions_and_scripts_cancel() {
+    for ours in [Kind::Ours, Kind::OursOnThreeThreads] {
+        let Some(pair) = Pair::start(ours, Kind::Ours, &[]) else { return };
+        let mut a = pair.source.connect();
+        ok(&mut a, "DEBUG SLOTMIGRATION PREVENT-PAUSE 1");
+        for script in [false, true] {
+            migrate_blindly(&mut a);
+            wait_for_state(&mut a, "waiting-to-pause");
+            if script {
+                let call = "return redis.call('CLUSTER', 'CANCELSLOTMIGRATIONS')";
+                let words = ["EVAL", call, "0"].map(|word| word.as_bytes().to_vec());
+                assert_eq!(a.call(&words).expect("a reply").value.to_string(), "+OK");
+            } else {
+                ok(&mut a, "MULTI");
+                assert_eq!(a.ask("CLUSTER CANCELSLOTMIGRATIONS").text(), "QUEUED");
+                assert_eq!(a.ask("EXEC").items()[0].to_string(), "+OK");
+            }
+            wait_for_state(&mut a, "cancelled");
+        }
+    }
+}
+
 /// A target that says nothing, and one that is gone.
 fn handshakes(source: Kind, target: Kind) {
     let Some(pair) = Pair::start(source, target, &[]) else { return };

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::client::Client;
+use support::client::{Client, encode};
 use support::resp::Value;
 use support::server::{Launch, Server, reference_binary};
 
@@ -559,6 +559,17 @@ fn sessions_end_early_and_other_clients_wait_for_them() {
         debug(&mut client, script);
         drop(client);
         wait_until("the script has ended", || text(&mut other, &["GET", "k"]) == "2");
+        // The same before the script has begun.
+        for _ in 0..10 {
+            text(&mut other, &["DEL", "k"]);
+            let mut client = server.connect();
+            client.send_raw(
+                &[encode(&words(&["SCRIPT", "DEBUG", "SYNC"])), encode(&words(&["EVAL", script, "0"]))]
+                    .concat(),
+            );
+            drop(client);
+            wait_until("the script has ended", || text(&mut other, &["GET", "k"]) == "2");
+        }
         // What cannot be debugged.
         let mut client = server.connect();
         assert_eq!(debug(&mut client, "return ("), "<endsession>");

@@ -79,6 +79,8 @@ pub struct ClientShared {
     pub redirect_broken: AtomicBool,
     /// What changes rarely.
     pub names: Mutex<ClientNames>,
+    /// The connection is over, or nothing more comes from it.
+    pub hung_up: AtomicBool,
     /// What it says to the script it debugs.
     pub debugger: OnceLock<Arc<Conversation>>,
     pub connection: Addr<Connection>,
@@ -162,6 +164,7 @@ impl ClientShared {
             redirect: AtomicU64::new(0),
             redirect_broken: AtomicBool::new(false),
             names: Mutex::new(ClientNames { user: session.user.name.clone(), ..ClientNames::default() }),
+            hung_up: AtomicBool::new(false),
             debugger: OnceLock::new(),
             connection,
         }

@@ -227,7 +227,7 @@ impl Connection {
         }
         if !self.closed {
             self.closed = true;
-            self.hang_up();
+            self.shared.hung_up.store(true, Ordering::Release);
             if let Some(link) = &self.import {
                 tell(&link.job, import::LinkLost);
             }
@@ -316,13 +316,6 @@ impl Connection {
         self.shared.last_interaction_ms.store(clock::unix_us(now) / 1000, Ordering::Relaxed);
         self.shared.query_bytes.store(self.unparsed_bytes() as u64, Ordering::Relaxed);
         tell(&self.shard, ExecuteBatch(batch));
-    }
-
-    /// A script that the client debugs is not to wait for it.
-    fn hang_up(&self) {
-        if let Some(conversation) = self.shared.debugger.get() {
-            conversation.hang_up();
-        }
     }
 
     /// Closes if that was asked for and everything due is written.
@@ -548,7 +541,7 @@ impl ActorFuture<Connection> for SocketFuture {
                             client::short_line(&connection.server, &connection.shared)
                         );
                         connection.ended = true;
-                        connection.hang_up();
+                        connection.shared.hung_up.store(true, Ordering::Release);
                         connection.settle(ctx);
                     }
                     Poll::Ready(Ok(())) => {

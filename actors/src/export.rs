@@ -58,7 +58,7 @@ pub struct Export {
 /// What arrives at the receiver.
 enum Piece {
     Keys(Chunk),
-    /// One key in pieces, to be handed out with nothing between.
+    /// One key in pieces, none of them empty, to be handed out with nothing between.
     Together(Vec<Chunk>),
     /// One of the shards has no more.
     ShardDone,
@@ -314,7 +314,7 @@ impl ExportStream {
     pub async fn next(&mut self) -> Result<Option<Chunk>, Stopped> {
         self.use_up();
         if let Some(piece) = self.together.next() {
-            return self.hand_out(piece);
+            return self.take(Piece::Keys(piece));
         }
         while self.shards_left > 0 {
             match self.pieces.recv().await {
@@ -333,7 +333,7 @@ impl ExportStream {
     pub fn next_blocking(&mut self) -> Result<Option<Chunk>, Stopped> {
         self.use_up();
         if let Some(piece) = self.together.next() {
-            return self.hand_out(piece);
+            return self.take(Piece::Keys(piece));
         }
         while self.shards_left > 0 {
             match self.pieces.blocking_recv() {
@@ -358,20 +358,15 @@ impl ExportStream {
                 Ok(None)
             }
             Piece::Keys(chunk) if chunk.is_empty() => Ok(None),
-            Piece::Keys(chunk) => self.hand_out(chunk),
+            Piece::Keys(chunk) => {
+                self.in_use = chunk.bytes.len() as u64;
+                Ok(Some(chunk))
+            }
             Piece::Together(pieces) => {
                 self.together = pieces.into_iter();
-                self.together.next().map_or(Ok(None), |piece| self.hand_out(piece))
+                self.together.next().map_or(Ok(None), |piece| self.take(Piece::Keys(piece)))
             }
         }
-    }
-
-    fn hand_out(&mut self, chunk: Chunk) -> Result<Option<Chunk>, Stopped> {
-        if self.is_stopped() {
-            return Err(Stopped);
-        }
-        self.in_use = chunk.bytes.len() as u64;
-        Ok(Some(chunk))
     }
 
     /// Gives credit for the chunk handed out last, and wakes those who wait for it.

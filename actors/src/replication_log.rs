@@ -11,6 +11,7 @@
 //! Invariant: whoever is told of something after a shard sent an `Append` finds the log to have handled that `Append`.
 
 mod serving;
+mod two_channels;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -349,7 +350,7 @@ impl ReplicationLog {
                 backlog.keep(self.server.config.load().repl_backlog_size, wanted_from);
                 backlog.push(&self.framed);
             }
-            if !self.followers.is_empty() || self.serving.has_awaiting() {
+            if !self.followers.is_empty() || !self.serving.awaiting.is_empty() {
                 let piece: Arc<[u8]> = self.framed.as_slice().into();
                 self.stream_to_followers(&piece);
             }

@@ -64,7 +64,7 @@ const DEEDS: &[Deed] = &[
 ];
 
 /// Probes until told to stop; the longest round trip, microseconds.
-pub fn probe(mut stream: TcpStream, stop: &AtomicBool) -> f64 {
+fn probe(mut stream: TcpStream, stop: &AtomicBool) -> f64 {
     let mut longest = Duration::ZERO;
     let mut reply = [0; 64];
     while !stop.load(Ordering::Relaxed) {
@@ -80,14 +80,19 @@ pub fn probe(mut stream: TcpStream, stop: &AtomicBool) -> f64 {
 
 /// The longest gap while `deed` is done, microseconds.
 pub fn during(server: &Server, deed: impl FnOnce(&Server)) -> f64 {
+    with_probe(server, || deed(server)).1
+}
+
+/// Runs `deed` while a client probes; its result, and the longest gap in microseconds.
+pub fn with_probe<T>(server: &Server, deed: impl FnOnce() -> T) -> (T, f64) {
     let stop = Arc::new(AtomicBool::new(false));
     let (stream, flag) = (server.connect(), stop.clone());
     let prober = std::thread::spawn(move || probe(stream, &flag));
     std::thread::sleep(Duration::from_millis(50));
-    deed(server);
+    let done = deed();
     std::thread::sleep(Duration::from_millis(50));
     stop.store(true, Ordering::Relaxed);
-    prober.join().expect("the probe ends")
+    (done, prober.join().expect("the probe ends"))
 }
 
 fn measure(binaries: &Binaries, kind: Kind, deed: &Deed, workers: u32) -> f64 {

@@ -2,11 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::gap::probe;
+use crate::gap::with_probe;
 use crate::load::fill;
 use crate::median;
 use crate::servers::{Binaries, Kind, Server};
@@ -80,18 +78,6 @@ fn lateness(binaries: &Binaries, kind: Kind, workers: u32) -> Vec<f64> {
     let mut late: Vec<f64> = late.map(|late| late.unwrap_or(PATIENCE.as_secs_f64() * 1000.0)).collect();
     late.sort_by(f64::total_cmp);
     late
-}
-
-/// Runs `deed` while a client probes; its result, and the longest gap in microseconds.
-fn with_probe<T>(server: &Server, deed: impl FnOnce() -> T) -> (T, f64) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let (stream, flag) = (server.connect(), stop.clone());
-    let prober = std::thread::spawn(move || probe(stream, &flag));
-    std::thread::sleep(Duration::from_millis(50));
-    let done = deed();
-    std::thread::sleep(Duration::from_millis(50));
-    stop.store(true, Ordering::Relaxed);
-    (done, prober.join().expect("the probe ends"))
 }
 
 /// Gap while [`BURST`] keys are due at once, and milliseconds until they are gone.

@@ -52,7 +52,8 @@ impl Staged {
         if let Some(encoding) = &mut self.encoding {
             let mut piece = Vec::new();
             let is_done = encoding.step(&mut piece, format, entry, touch);
-            self.pieces.push(piece);
+            // The rest of a table may be empty buckets.
+            self.pieces.extend(Some(piece).filter(|piece| !piece.is_empty()));
             return is_done;
         }
         let mut encoding = match format {

@@ -6,9 +6,6 @@ use std::ops::ControlFlow;
 /// Words that a request may have, and bytes that a word may have.
 const WORDS_MAX: usize = 1024;
 const WORD_BYTES_MAX: usize = 1024;
-/// Bytes that may wait for the rest of a request.
-pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
-
 /// Replies in replies that are shown.
 const DEPTH_MAX: u32 = 64;
 
@@ -20,13 +17,13 @@ pub struct Nonsense;
 /// understood.
 pub fn take_request(input: &mut Vec<u8>) -> Result<Option<Vec<Vec<u8>>>, Nonsense> {
     let Some(mut rest) = Some(input.as_slice()).filter(|input| !input.is_empty()) else { return Ok(None) };
-    let Some(count) = take_length(&mut rest, b'*', WORDS_MAX)? else { return too_long(input) };
+    let Some(count) = take_length(&mut rest, b'*', WORDS_MAX)? else { return Ok(None) };
     let mut words = Vec::with_capacity(count);
     for _ in 0..count {
-        let Some(length) = take_length(&mut rest, b'$', WORD_BYTES_MAX)? else { return too_long(input) };
-        let Some((word, behind)) = rest.split_at_checked(length) else { return too_long(input) };
+        let Some(length) = take_length(&mut rest, b'$', WORD_BYTES_MAX)? else { return Ok(None) };
+        let Some((word, behind)) = rest.split_at_checked(length) else { return Ok(None) };
         if behind.len() < 2 {
-            return too_long(input);
+            return Ok(None);
         }
         words.push(word.to_vec());
         rest = behind.strip_prefix(b"\r\n").ok_or(Nonsense)?;
@@ -34,10 +31,6 @@ pub fn take_request(input: &mut Vec<u8>) -> Result<Option<Vec<Vec<u8>>>, Nonsens
     let taken = input.len() - rest.len();
     input.drain(..taken);
     Ok(Some(words))
-}
-
-fn too_long(input: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Nonsense> {
-    if input.len() > WAITING_BYTES_MAX { Err(Nonsense) } else { Ok(None) }
 }
 
 /// Takes a line of a mark and a number from 1 to `max`; `None` if it is not complete.

@@ -74,9 +74,16 @@ fn migrate(request: &mut Request, batch: &Batch) -> Outcome {
 }
 
 async fn cancel(request: &mut Request) -> Outcome {
-    let server = request.server.clone();
-    if !server.migrations.cancel_exports().await {
+    let ends = request.server.migrations.cancel_exports();
+    if ends.is_empty() {
         return Err(refused(&Refusal::NothingToCancel));
+    }
+    // In a transaction or a script a job may be on the very thread that would wait for it.
+    if !request.is_inside() {
+        for end in ends {
+            // Dropped with the message.
+            let _ = end.await;
+        }
     }
     request.reply.ok();
     Ok(())

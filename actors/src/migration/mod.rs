@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use actix::Addr;
 use skuld::migration::{JobLog, JobName, SlotSet};
 use skuld::slot::Slot;
+use tokio::sync::oneshot;
 
 use crate::clients::flag;
 use crate::envelope::tell;
@@ -136,22 +137,18 @@ impl Migrations {
         [links(flag::SLOT_IMPORT), links(flag::SLOT_EXPORT)]
     }
 
-    /// Cancels all running exports, and waits until they have ended; false if there is none.
-    pub async fn cancel_exports(&self) -> bool {
-        let mut ends = Vec::new();
-        for job in self.jobs() {
-            if let Job::Export(job) = job {
-                let (done, end) = tokio::sync::oneshot::channel();
-                tell(&job, export::CancelRequested { done });
-                ends.push(end);
-            }
-        }
-        let any = !ends.is_empty();
-        for end in ends {
-            // Dropped with the message.
-            let _ = end.await;
-        }
-        any
+    /// Cancels all running exports; one receiver each, which ends when that one has.
+    pub fn cancel_exports(&self) -> Vec<oneshot::Receiver<()>> {
+        let exports = self
+            .jobs()
+            .into_iter()
+            .filter_map(|job| if let Job::Export(job) = job { Some(job) } else { None });
+        let cancel = |job| {
+            let (done, end) = oneshot::channel();
+            tell(&job, export::CancelRequested { done });
+            end
+        };
+        exports.map(cancel).collect()
     }
 }
 

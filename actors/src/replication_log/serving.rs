@@ -13,13 +13,14 @@ use skuld::replication::peer::Peer;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::two_channels::AwaitedStreams;
 use super::{Beat, Fsynced, Position, ReplicationLog};
 use crate::clients::ClientShared;
 use crate::clock;
 use crate::connection::{Connection, Kill};
 use crate::envelope::{Receive, tell};
 use crate::replication::bit;
-use crate::replication::followers::{Follower, Held, Stage};
+use crate::replication::followers::{Follower, Stage};
 use crate::replication::full_sync::{self, Job, Target};
 
 /// A connection asks to be a replica's.
@@ -163,7 +164,7 @@ pub struct Serving {
     marks: VecDeque<(u64, i64)>,
     waiters: Vec<Waiter>,
     /// Replicas that get a snapshot on one connection and have not asked for the stream on the other.
-    awaiting: Vec<Awaiting>,
+    pub awaiting: AwaitedStreams,
     /// Ask for acknowledgements with the next piece.
     ask: bool,
     /// When the last replica left, Unix milliseconds.
@@ -173,16 +174,6 @@ pub struct Serving {
     next_newline_ms: i64,
     /// What of the stream is in our append-only file on the disk.
     local_file_offset: Option<i64>,
-}
-
-/// The stream from the cut of a snapshot on, until the replica asks for it on its main connection.
-struct Awaiting {
-    /// The client that carries the snapshot.
-    rdb_client: u64,
-    name: String,
-    held: Held,
-    /// When the snapshot was sent or its connection closed, Unix milliseconds.
-    grace_from_ms: Option<i64>,
 }
 
 struct Waiter {
@@ -195,11 +186,6 @@ struct Waiter {
 const MARKS_MAX: usize = 1 << 10;
 
 impl Serving {
-    /// Whether a replica is about to ask for the stream.
-    pub fn has_awaiting(&self) -> bool {
-        !self.awaiting.is_empty()
-    }
-
     /// Takes note that the effects of an `Append` end here.
     pub fn mark(&mut self, sequence: u64, offset: i64) {
         if self.marks.len() == MARKS_MAX {
@@ -231,28 +217,9 @@ impl ReplicationLog {
             }
             stays
         });
-        let mut given_up = Vec::new();
-        self.serving.awaiting.retain_mut(|awaiting| {
-            if awaiting.held.is_empty() {
-                tracing::debug!(
-                    "Dual channel replication: Attach replica rdb client {} to repl buf block",
-                    awaiting.rdb_client
-                );
-            }
-            let stays = awaiting.held.add(&server, piece.len());
-            if !stays {
-                given_up.push(awaiting.rdb_client);
-                tracing::warn!(
-                    "Client id={} ({}) closed for overcoming of output buffer limits.",
-                    awaiting.rdb_client,
-                    awaiting.name
-                );
-            }
-            stays
-        });
+        let given_up = self.serving.awaiting.go_on(&server, piece.len());
         if !given_up.is_empty() {
             self.followers.iter().filter(|f| given_up.contains(&f.client())).for_each(Follower::disconnect);
-            self.publish_awaiting();
         }
     }
 
@@ -319,8 +286,7 @@ impl ReplicationLog {
         if name == b"?" {
             return false;
         }
-        let awaited = |a: &Awaiting| Some(a.rdb_client) == follower.peer.rdb_client && a.held.from() == from;
-        if self.serving.awaiting.iter().any(awaited) && self.history.covers(name, from) {
+        if self.serving.awaiting.has(follower.peer.rdb_client, from) && self.history.covers(name, from) {
             return true;
         }
         let shown = String::from_utf8_lossy(name);
@@ -371,18 +337,8 @@ impl ReplicationLog {
     }
 
     fn go_on(&mut self, mut follower: Follower, from: i64) {
-        let awaiting = follower.peer.rdb_client.and_then(|client| {
-            let at = self.serving.awaiting.iter().position(|a| a.rdb_client == client)?;
-            Some(self.serving.awaiting.remove(at))
-        });
-        if let Some(awaiting) = awaiting {
-            let client = awaiting.rdb_client;
-            tracing::debug!(
-                "Dual channel replication: Remove psync waiting replica {} with cid {client}, repl buffer block {}",
-                awaiting.name,
-                if awaiting.held.bytes() > 0 { "exists" } else { "doesn't exist" }
-            );
-            self.publish_awaiting();
+        if let Some(client) = follower.peer.rdb_client {
+            self.serving.awaiting.asked_for(&self.server, client);
         }
         let missing = self.backlog.as_ref().and_then(|b| b.since(from)).unwrap_or_default();
         tracing::info!(
@@ -584,7 +540,7 @@ impl ReplicationLog {
         backlog.keep(config.repl_backlog_size, wanted_from);
         let ttl_ms = i64::try_from(config.repl_backlog_ttl).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
         let now = clock::unix_ms();
-        let alone = self.followers.is_empty() && !self.serving.has_awaiting();
+        let alone = self.followers.is_empty() && self.serving.awaiting.is_empty();
         if !alone || self.server.replication.is_replica() {
             self.serving.alone_since_ms = now;
         } else if ttl_ms > 0 && now - self.serving.alone_since_ms > ttl_ms {
@@ -601,57 +557,12 @@ impl ReplicationLog {
     /// From which offset on the stream is still wanted by replicas that cannot take it yet.
     pub(super) fn wanted_from(&self) -> i64 {
         let held = self.followers.iter().filter_map(Follower::wants_from);
-        let awaited = self.serving.awaiting.iter().map(|awaiting| awaiting.held.from());
-        held.chain(awaited).min().unwrap_or(i64::MAX)
+        held.chain(self.serving.awaiting.wanted_from()).min().unwrap_or(i64::MAX)
     }
 
     /// Bytes on their way to the sockets of replicas.
     fn unsent_bytes(&self) -> u64 {
         self.followers.iter().map(Follower::unsent_bytes).sum()
-    }
-
-    /// The snapshots of these clients are sent, or their connections closed: their replicas have some time left to ask for
-    /// the stream. A replica may close the connection before it is known here that all was sent, so the one does not say
-    /// that the other failed.
-    fn await_streams(&mut self, rdb_clients: &[u64]) {
-        let seconds = self.server.replication.rdb_client_grace_s.load(Ordering::Relaxed);
-        let due = |awaiting: &&mut Awaiting| {
-            awaiting.grace_from_ms.is_none() && rdb_clients.contains(&awaiting.rdb_client)
-        };
-        for awaiting in self.serving.awaiting.iter_mut().filter(due) {
-            awaiting.grace_from_ms = Some(clock::unix_ms());
-            tracing::debug!(
-                "Dual channel replication: Postpone RDB client id={} ({}) free for {seconds} seconds",
-                awaiting.rdb_client,
-                awaiting.name
-            );
-        }
-    }
-
-    /// Nobody has asked for the stream for too long.
-    fn look_after_awaiting(&mut self) {
-        let seconds = self.server.replication.rdb_client_grace_s.load(Ordering::Relaxed);
-        let now = clock::unix_ms();
-        let before = self.serving.awaiting.len();
-        self.serving.awaiting.retain(|awaiting| {
-            let late = awaiting.grace_from_ms.is_some_and(|from| now - from > seconds * 1000);
-            if late {
-                tracing::info!(
-                    "Dual channel replication: Replica main channel failed to establish PSYNC within the grace period \
-                     ({seconds} seconds). Freeing RDB client {}.",
-                    awaiting.rdb_client
-                );
-            }
-            !late
-        });
-        if self.serving.awaiting.len() != before {
-            self.publish_awaiting();
-        }
-    }
-
-    fn publish_awaiting(&self) {
-        let clients = self.serving.awaiting.iter().map(|a| a.rdb_client).collect();
-        self.server.replication.awaiting_psync.store(Arc::new(clients));
     }
 
     fn facts(&self) -> Facts {
@@ -733,7 +644,7 @@ impl Receive<FollowerLost> for ReplicationLog {
                     "Dual channel replication: Replica {} rdb channel disconnected.",
                     follower.name()
                 );
-                self.await_streams(&[follower.client()]);
+                self.serving.awaiting.begin_grace(&self.server, &[follower.client()]);
             } else {
                 tracing::info!("Connection with replica {} lost.", follower.name());
             }
@@ -798,12 +709,7 @@ impl Receive<SnapshotCut> for ReplicationLog {
                     follower.client(),
                     if empty { "no repl-backlog to track" } else { "tracking repl-backlog tail" }
                 );
-                self.serving.awaiting.push(Awaiting {
-                    rdb_client: follower.client(),
-                    name,
-                    held: Held::since(position.offset + 1),
-                    grace_from_ms: None,
-                });
+                self.serving.awaiting.keep(&self.server, follower.client(), name, position.offset);
                 let line = format!(
                     "$ENDOFF:{} {} {} {}\r\n",
                     position.offset,
@@ -817,7 +723,6 @@ impl Receive<SnapshotCut> for ReplicationLog {
                 follower.send(line.into_bytes());
             }
         }
-        self.publish_awaiting();
         if !self.server.replication.is_replica() {
             self.framer.set_db(None);
         }
@@ -869,7 +774,7 @@ impl Receive<SnapshotSent> for ReplicationLog {
                 );
             }
         }
-        self.await_streams(&rdb_channels);
+        self.serving.awaiting.begin_grace(&self.server, &rdb_channels);
         if file {
             self.begin_stream_if_empty();
         }
@@ -939,13 +844,13 @@ impl Receive<Beat> for ReplicationLog {
         if self.backlog.is_none()
             && self.followers.is_empty()
             && self.serving.waiters.is_empty()
-            && !self.serving.has_awaiting()
+            && self.serving.awaiting.is_empty()
         {
             return;
         }
         let config = self.server.config.load_full();
         self.look_after_followers(&config, ctx);
-        self.look_after_awaiting();
+        self.serving.awaiting.end_grace(&self.server);
         self.look_after_backlog(&config);
         self.count_good();
         self.answer_waiters();

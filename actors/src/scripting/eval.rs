@@ -75,36 +75,16 @@ impl Executor {
     fn eval(
         &mut self,
         keyspace: &mut Keyspace,
-        client: Subscriber<'_>,
+        mut client: Subscriber<'_>,
         reply: &mut Reply,
         command: &'static Command,
         args: &[&[u8]],
         now_us: i64,
     ) -> Outcome {
+        let mut debugger = None;
         if client.session.debugging && suspension::is_possible() {
-            return self.debug(keyspace, client, reply, command, args, now_us);
+            debugger = Some(begin_debugging(&mut client, command, args[1])?);
         }
-        self.eval_script(keyspace, client, reply, command, (args, now_us), &mut None)
-    }
-
-    /// Runs a script with its client looking on, who is done then.
-    #[cold]
-    fn debug(
-        &mut self,
-        keyspace: &mut Keyspace,
-        client: Subscriber<'_>,
-        reply: &mut Reply,
-        command: &'static Command,
-        args: &[&[u8]],
-        now_us: i64,
-    ) -> Outcome {
-        if command.name.starts_with("evalsha") {
-            return Err(CommandError::fixed("ERR Please use EVAL instead of EVALSHA for debugging"));
-        }
-        client.session.debugging = false;
-        client.session.close_after_reply = true;
-        let conversation = Arc::clone(client.shared.debugger.get_or_init(Arc::default));
-        let mut debugger = Some(Debugger::begin(conversation, client.shared.connection.clone(), args[1]));
         let result = self.eval_script(keyspace, client, reply, command, (args, now_us), &mut debugger);
         if let Some(debugger) = debugger {
             debugger.end();
@@ -112,6 +92,7 @@ impl Executor {
         result
     }
 
+    /// Runs a script, with `debugger` looking on if there is one.
     fn eval_script(
         &mut self,
         keyspace: &mut Keyspace,
@@ -306,6 +287,21 @@ impl Executor {
         }
         Ok(())
     }
+}
+
+/// The client debugs the script it asks for, which is the last thing it does.
+#[cold]
+fn begin_debugging(
+    client: &mut Subscriber<'_>,
+    command: &Command,
+    text: &[u8],
+) -> Result<Box<Debugger>, CommandError> {
+    if command.name.starts_with("evalsha") {
+        return Err(CommandError::fixed("ERR Please use EVAL instead of EVALSHA for debugging"));
+    }
+    client.session.debugging = false;
+    client.session.close_after_reply = true;
+    Ok(Debugger::begin(client.shared, text))
 }
 
 fn does_not_compile(message: &[u8]) -> CommandError {

@@ -5,6 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use skuld::scripting::debugger::{Nonsense, take_request};
 
+/// Bytes that may wait to be heard.
+const WAITING_BYTES_MAX: usize = 1024 * 1024;
+
 /// The client's side of a session.
 #[derive(Default)]
 pub struct Conversation {
@@ -16,8 +19,8 @@ pub struct Conversation {
 #[derive(Default)]
 struct Heard {
     bytes: Vec<u8>,
-    /// Nothing more will come.
-    ended: bool,
+    /// More came than may wait; what did not fit is lost.
+    overflowed: bool,
 }
 
 /// What there is to hear.
@@ -25,8 +28,6 @@ pub enum Said {
     Nothing,
     Request(Vec<Vec<u8>>),
     Nonsense,
-    /// The client has gone.
-    Gone,
 }
 
 impl Conversation {
@@ -35,7 +36,7 @@ impl Conversation {
     }
 
     pub fn begin(&self) {
-        self.heard().bytes.clear();
+        *self.heard() = Heard::default();
         self.active.store(true, Ordering::Release);
     }
 
@@ -49,12 +50,11 @@ impl Conversation {
 
     /// The connection has read this.
     pub fn hear(&self, bytes: &[u8]) {
-        self.heard().bytes.extend_from_slice(bytes);
-    }
-
-    /// The connection is over.
-    pub fn hang_up(&self) {
-        self.heard().ended = true;
+        let mut heard = self.heard();
+        heard.overflowed |= heard.bytes.len() + bytes.len() > WAITING_BYTES_MAX;
+        if !heard.overflowed {
+            heard.bytes.extend_from_slice(bytes);
+        }
     }
 
     pub fn next(&self) -> Said {
@@ -62,7 +62,7 @@ impl Conversation {
         match take_request(&mut heard.bytes) {
             Ok(Some(request)) => Said::Request(request),
             Err(Nonsense) => Said::Nonsense,
-            Ok(None) if heard.ended => Said::Gone,
+            Ok(None) if heard.overflowed => Said::Nonsense,
             Ok(None) => Said::Nothing,
         }
     }

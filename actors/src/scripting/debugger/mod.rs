@@ -15,9 +15,9 @@ mod values;
 
 use std::ffi::c_int;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix::Addr;
 use skuld::scripting::debugger::put_reply;
 
 use self::conversation::{Conversation, Said};
@@ -26,7 +26,8 @@ use super::api::push_error;
 use super::call;
 use super::lua::*;
 use super::run::{Run, hand_back, take_turns, watch_instructions};
-use crate::connection::{Connection, Waits};
+use crate::clients::ClientShared;
+use crate::connection::Waits;
 use crate::envelope::tell;
 
 /// How long a stopped script sleeps between two looks for a request: nobody else is to be served much faster.
@@ -73,8 +74,8 @@ const HELP: &[&str] = &[
 
 /// A session.
 pub struct Debugger {
+    client: Arc<ClientShared>,
     conversation: Arc<Conversation>,
-    connection: Addr<Connection>,
     /// The script's text.
     lines: Vec<Vec<u8>>,
     breakpoints: Vec<i64>,
@@ -100,12 +101,13 @@ enum Next {
 
 impl Debugger {
     /// Begins a session.
-    pub fn begin(conversation: Arc<Conversation>, connection: Addr<Connection>, text: &[u8]) -> Box<Self> {
+    pub fn begin(client: &Arc<ClientShared>, text: &[u8]) -> Box<Self> {
         tracing::info!("Valkey synchronous debugging eval session started");
+        let conversation = Arc::clone(client.debugger.get_or_init(Arc::default));
         conversation.begin();
         Box::new(Self {
+            client: client.clone(),
             conversation,
-            connection,
             lines: text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect(),
             breakpoints: Vec::new(),
             told: Vec::new(),
@@ -150,7 +152,7 @@ impl Debugger {
             bytes.append(&mut line);
             bytes.extend(b"\r\n");
         }
-        tell(&self.connection, Waits { replies: vec![bytes], appended: 0 });
+        tell(&self.client.connection, Waits { replies: vec![bytes], appended: 0 });
     }
 
     /// Whether commands that the script calls are told.
@@ -214,7 +216,7 @@ impl Debugger {
                 Said::Request(request) => request,
                 Said::Nonsense => return Turn::Fail(b"protocol error"),
                 // Then the script runs to its end.
-                Said::Gone => return Turn::Leave,
+                Said::Nothing if self.client.hung_up.load(Ordering::Acquire) => return Turn::Leave,
                 Said::Nothing => {
                     std::thread::sleep(LOOK_EVERY);
                     if !hand_back() {
