@@ -71,6 +71,17 @@ pub struct Tracking {
     pub prefixes: Vec<Vec<u8>>,
 }
 
+/// What SCRIPT DEBUG asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Debugging {
+    #[default]
+    Off,
+    /// While everybody waits, and what is changed is changed (SYNC).
+    Sync,
+    /// On a copy of the data that is forgotten (YES).
+    Apart,
+}
+
 /// A client's session.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -108,8 +119,8 @@ pub struct Session {
     pub readonly: bool,
     /// ASKING: the next command may use a slot being imported.
     pub asking: bool,
-    /// SCRIPT DEBUG SYNC: the next script stops at its lines.
-    pub debugging: bool,
+    /// SCRIPT DEBUG: the next script stops at its lines.
+    pub debugging: Debugging,
     /// Close the connection once the replies so far are sent (QUIT, protocol errors).
     pub close_after_reply: bool,
     /// `address:port` of the peer or path of the unix socket.
@@ -149,7 +160,7 @@ impl Session {
             tracking: Tracking::default(),
             readonly: false,
             asking: false,
-            debugging: false,
+            debugging: Debugging::Off,
             close_after_reply: false,
             peer: "".into(),
             local: "".into(),

@@ -499,7 +499,11 @@ const CONVERSATION: &[(&[&str], &str)] = &[
 ];
 
 fn debug(client: &mut Client, script: &str) -> String {
-    assert_eq!(text(client, &["SCRIPT", "DEBUG", "SYNC"]), "OK");
+    debug_in_mode(client, "SYNC", script)
+}
+
+fn debug_in_mode(client: &mut Client, mode: &str, script: &str) -> String {
+    assert_eq!(text(client, &["SCRIPT", "DEBUG", mode]), "OK");
     lines(client, &["EVAL", script, "1", "k", "v"])
 }
 
@@ -508,24 +512,28 @@ fn lines(client: &mut Client, request: &[&str]) -> String {
     reply.items().iter().map(text_of).collect::<Vec<_>>().join("|")
 }
 
+/// Goes through the conversation above to its end.
+fn converse(client: &mut Client, mode: &str) {
+    assert_eq!(debug_in_mode(client, mode, DEBUGGED), "* Stopped at 5, stop reason = step over|-> 5   end");
+    for (request, expected) in CONVERSATION {
+        let answer = lines(client, request);
+        match expected.strip_prefix('~') {
+            Some(part) => assert!(answer.contains(part), "{request:?}: {answer}"),
+            None => assert_eq!(answer, *expected, "{request:?}"),
+        }
+    }
+    assert_eq!(lines(client, &["continue"]), "<endsession>");
+    assert_eq!(next_text(client), "48");
+    assert!(client.read_to_close().is_ok(), "the session was the client's last");
+}
+
 #[test]
 fn scripts_are_debugged_line_by_line() {
     let mut servers = vec![start(1), start(3)];
     servers
         .extend(reference_binary("the debugger of scripts").map(|binary| Launch::reference(&binary).start()));
     for server in &servers {
-        let mut client = server.connect();
-        assert_eq!(debug(&mut client, DEBUGGED), "* Stopped at 5, stop reason = step over|-> 5   end");
-        for (request, expected) in CONVERSATION {
-            let answer = lines(&mut client, request);
-            match expected.strip_prefix('~') {
-                Some(part) => assert!(answer.contains(part), "{request:?}: {answer}"),
-                None => assert_eq!(answer, *expected, "{request:?}"),
-            }
-        }
-        assert_eq!(lines(&mut client, &["continue"]), "<endsession>");
-        assert_eq!(next_text(&mut client), "48");
-        assert!(client.read_to_close().is_ok(), "the session was the client's last");
+        converse(&mut server.connect(), "SYNC");
         assert_eq!(text(&mut server.connect(), &["GET", "k"]), "v");
         assert!(server.log().contains("synchronous debugging eval session ended"));
     }
@@ -586,4 +594,71 @@ fn sessions_end_early_and_other_clients_wait_for_them() {
         let last = text_of(&replies[1].as_ref().expect("a reply").value);
         assert_eq!(last, "ERR SCRIPT DEBUG must be called outside a pipeline");
     }
+}
+
+#[test]
+fn scripts_are_debugged_on_a_copy_that_is_forgotten() {
+    let mut servers = vec![start(1), start(3)];
+    servers.extend(reference_binary("debugging a copy").map(|binary| Launch::reference(&binary).start()));
+    for server in &mut servers {
+        let mut other = server.connect();
+        text(&mut other, &["SET", "k", "kept"]);
+        converse(&mut server.connect(), "YES");
+        assert_eq!(text(&mut other, &["GET", "k"]), "kept");
+        assert_eq!(text(&mut other, &["EXISTS", "list"]), "0");
+
+        // Nobody waits, and what others do is not seen. Database and protocol are the client's.
+        let script = "redis.call('set', 'k', 'x')\nredis.setresp(3)\nreturn redis.call('hgetall', 'h')";
+        text(&mut other, &["SELECT", "3"]);
+        text(&mut other, &["HSET", "h", "f", "v"]);
+        let mut client = server.connect();
+        text(&mut client, &["HELLO", "3"]);
+        text(&mut client, &["SELECT", "3"]);
+        debug_in_mode(&mut client, "YES", script);
+        text(&mut other, &["HSET", "h", "g", "w"]);
+        assert_eq!(text(&mut other, &["SET", "k", "mine"]), "OK");
+        assert_eq!(lines(&mut client, &["r", "hlen", "h"]), "<command> hlen h|<reply> 1");
+        assert_eq!(lines(&mut client, &["c"]), "<endsession>");
+        assert_eq!(client.read_reply().expect("a reply").raw, b"%1\r\n$1\r\nf\r\n$1\r\nv\r\n");
+        assert_eq!(text(&mut other, &["GET", "k"]), "mine");
+
+        // What the user may not do, a script that is debugged may not either.
+        text(&mut other, &["ACL", "SETUSER", "guest", "on", ">p", "~k", "+@all", "-hgetall"]);
+        let mut client = server.connect();
+        text(&mut client, &["AUTH", "guest", "p"]);
+        debug_in_mode(&mut client, "YES", "return 1");
+        for request in [["r", "get", "other"], ["r", "hgetall", "k"]] {
+            let answer = lines(&mut client, &request);
+            assert!(answer.contains("ermission"), "{request:?}: {answer}");
+        }
+        assert_eq!(lines(&mut client, &["r", "get", "k"]), "<command> get k|<reply> \"kept\"");
+        drop(client);
+
+        // Clients that go away leave nothing behind, however far it has come.
+        for delay in [0, 10, 30, 100] {
+            let mut client = server.connect();
+            assert_eq!(text(&mut client, &["SCRIPT", "DEBUG", "YES"]), "OK");
+            client.send(&words(&["EVAL", "return 1", "0"]));
+            std::thread::sleep(Duration::from_millis(delay));
+        }
+        wait_until("all sessions are over", || temporary_files(server).is_empty());
+
+        // What cannot be debugged, and a session that the server's end finds open.
+        let mut client = server.connect();
+        assert_eq!(debug_in_mode(&mut client, "YES", "return ("), "<endsession>");
+        assert!(next_text(&mut client).starts_with("ERR Error compiling script"));
+        let mut open = server.connect();
+        debug_in_mode(&mut open, "YES", "return 1");
+        other.send(&words(&["SHUTDOWN", "NOSAVE"]));
+        assert!(server.wait_for_exit().success());
+        assert!(open.read_to_close().is_ok());
+        assert!(server.log().contains("Killing debugging session"));
+        assert_eq!(temporary_files(server), Vec::<String>::new());
+    }
+}
+
+fn temporary_files(server: &Server) -> Vec<String> {
+    let entries = std::fs::read_dir(server.dir()).expect("its directory");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("temp-")).collect()
 }

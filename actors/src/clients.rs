@@ -79,7 +79,7 @@ pub struct ClientShared {
     pub redirect_broken: AtomicBool,
     /// What changes rarely.
     pub names: Mutex<ClientNames>,
-    /// The connection is over, or nothing more comes from it.
+    /// The connection is over, or nothing more comes from it ([`ClientShared::hang_up`]).
     pub hung_up: AtomicBool,
     /// What it says to the script it debugs.
     pub debugger: OnceLock<Arc<Conversation>>,
@@ -119,6 +119,14 @@ pub mod flag {
 }
 
 impl ClientShared {
+    /// Nothing more comes from the client.
+    pub fn hang_up(&self) {
+        self.hung_up.store(true, Ordering::Release);
+        if let Some(conversation) = self.debugger.get() {
+            conversation.hang_up();
+        }
+    }
+
     /// What is known of a client that has just connected.
     pub fn new(session: &Session, fd: i32, connection: Addr<Connection>) -> Self {
         let now_ms = clock::unix_ms();

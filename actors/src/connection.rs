@@ -94,7 +94,7 @@ pub struct Fence {
     pub done: tokio::sync::oneshot::Sender<()>,
 }
 
-/// Bytes for a replica that is fed a snapshot; the sender goes on when there is room for more.
+/// Bytes for a replica that is fed a snapshot, or a client whose script is debugged elsewhere; the sender goes on when there is room for more.
 pub struct Feed {
     pub bytes: bytes::Bytes,
     pub room: tokio::sync::oneshot::Sender<()>,
@@ -227,7 +227,7 @@ impl Connection {
         }
         if !self.closed {
             self.closed = true;
-            self.shared.hung_up.store(true, Ordering::Release);
+            self.shared.hang_up();
             if let Some(link) = &self.import {
                 tell(&link.job, import::LinkLost);
             }
@@ -541,7 +541,7 @@ impl ActorFuture<Connection> for SocketFuture {
                             client::short_line(&connection.server, &connection.shared)
                         );
                         connection.ended = true;
-                        connection.shared.hung_up.store(true, Ordering::Release);
+                        connection.shared.hang_up();
                         connection.settle(ctx);
                     }
                     Poll::Ready(Ok(())) => {

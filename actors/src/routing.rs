@@ -3,6 +3,7 @@
 use skuld::commands::Command;
 use skuld::commands::keys::{KeyList, KeyShape, keys_of};
 use skuld::commands::spec::{MAY_REPLICATE, Scope, WRITE};
+use skuld::session::Debugging;
 use skuld::slot::{Slot, slot_of};
 use smallvec::{SmallVec, smallvec};
 
@@ -83,7 +84,7 @@ fn slots_of(command: &'static Command, words: &[&[u8]]) -> SlotList {
 
 fn route_script(command: &'static Command, batch: &Batch, scripts: &Scripts) -> Route {
     let words = batch.words(batch.next);
-    if batch.session.debugging || scripts.roams(command, &words) {
+    if batch.session.debugging != Debugging::Off || scripts.roams(command, &words) {
         Route::All
     } else {
         Route::Script(slots_of(command, &words))

@@ -319,6 +319,7 @@ async fn called_off(server: &ServerRef) {
 fn end(server: &ServerRef) -> ! {
     server.shutting_down.store(true, Ordering::Relaxed);
     let config = server.config.load();
+    server.scripts.debugged_apart.kill();
     remove_temporary();
     crate::process::remove_pidfile(&config);
     if !config.unixsocket.is_empty() {

@@ -8,7 +8,7 @@ use skuld::commands::spec::{DENYOOM, MAY_REPLICATE, NO_MULTI, READONLY, WRITE};
 use skuld::commands::{Handler, check};
 use skuld::keyspace::Keyspace;
 use skuld::resp::Reply;
-use skuld::session::Session;
+use skuld::session::{Debugging, Session};
 
 use super::{Executor, Resolved, borrow_args, say_critical, settle_reply_mode};
 use crate::access::gate::Asker;
@@ -54,6 +54,13 @@ impl Executor {
                     && (batch.session.subscriptions > 0
                         || batch.session.monitoring
                         || batch.session.tracking.on) =>
+            {
+                Resolved::Server(command)
+            }
+            // The script runs elsewhere.
+            Ok(command)
+                if batch.session.debugging == Debugging::Apart
+                    && matches!(command.name, "eval" | "eval_ro") =>
             {
                 Resolved::Server(command)
             }

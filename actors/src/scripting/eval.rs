@@ -10,6 +10,7 @@ use skuld::resp::Reply;
 use skuld::resp::decode::parse_integer;
 use skuld::scripting::cache::Script;
 use skuld::scripting::{ScriptFlags, Sha, sha1_hex, shebang};
+use skuld::session::Debugging;
 
 use super::convert::Counted;
 use super::debugger::Debugger;
@@ -82,7 +83,7 @@ impl Executor {
         now_us: i64,
     ) -> Outcome {
         let mut debugger = None;
-        if client.session.debugging && suspension::is_possible() {
+        if client.session.debugging != Debugging::Off && suspension::is_possible() {
             debugger = Some(begin_debugging(&mut client, command, args[1])?);
         }
         let result = self.eval_script(keyspace, client, reply, command, (args, now_us), &mut debugger);
@@ -266,21 +267,19 @@ impl Executor {
                 }
                 return match mode.as_slice() {
                     b"no" => {
-                        client.session.debugging = false;
+                        client.session.debugging = Debugging::Off;
                         reply.ok();
                         Ok(())
                     }
                     b"yes" | b"sync" if !reply.is_empty() => {
                         Err(CommandError::fixed("ERR SCRIPT DEBUG must be called outside a pipeline"))
                     }
-                    b"sync" => {
-                        client.session.debugging = true;
+                    b"yes" | b"sync" => {
+                        let apart = mode == b"yes";
+                        client.session.debugging = if apart { Debugging::Apart } else { Debugging::Sync };
                         reply.ok();
                         Ok(())
                     }
-                    b"yes" => Err(CommandError::fixed(
-                        "ERR scripts are debugged here with their effects only, use SCRIPT DEBUG SYNC",
-                    )),
                     _ => Err(CommandError::fixed("ERR Use SCRIPT DEBUG YES/SYNC/NO")),
                 };
             }
@@ -299,7 +298,10 @@ fn begin_debugging(
     if command.name.starts_with("evalsha") {
         return Err(CommandError::fixed("ERR Please use EVAL instead of EVALSHA for debugging"));
     }
-    client.session.debugging = false;
+    if client.session.debugging == Debugging::Apart {
+        return Err(CommandError::fixed("ERR inside MULTI scripts are debugged by SCRIPT DEBUG SYNC only"));
+    }
+    client.session.debugging = Debugging::Off;
     client.session.close_after_reply = true;
     Ok(Debugger::begin(client.shared, text))
 }

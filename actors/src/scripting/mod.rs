@@ -79,6 +79,8 @@ pub struct Scripts {
     /// Scripts that have handed their thread back, and how many of them have timed out.
     running: Mutex<Vec<Arc<Running>>>,
     timed_out: AtomicU32,
+    /// Processes that debug scripts on copies of the data.
+    pub debugged_apart: debugger::apart::Sessions,
     /// Bytes of all machines for scripts, and of all for functions.
     memory: [AtomicU64; 2],
 }

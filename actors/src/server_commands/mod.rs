@@ -48,6 +48,7 @@ use crate::executor::settle_reply_mode;
 use crate::gossip::key_counts;
 use crate::migration;
 use crate::monitor::{self, Runner};
+use crate::scripting::debugger::apart;
 use crate::server::ServerRef;
 use crate::shard::{Control, Controlled, ShardDescription};
 use crate::slot_stats::slot_of_words;
@@ -345,6 +346,7 @@ async fn dispatch(request: &mut Request, batch: &mut Batch) -> Outcome {
         "commandlog" | "slowlog" => command_log::run(request),
         "config" => config::run(request, batch).await,
         "debug" => debug::run(request, batch).await,
+        "eval" | "eval_ro" => apart::run(request, batch).await,
         "info" => info::run(request).await,
         "bgrewriteaof" => persistence::rewrite_aof(request).await,
         "bgsave" => persistence::background_save(request).await,

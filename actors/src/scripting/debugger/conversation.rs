@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use skuld::scripting::debugger::{Nonsense, take_request};
+use tokio::sync::Notify;
 
 /// Bytes that may wait to be heard.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
@@ -14,6 +15,10 @@ pub struct Conversation {
     /// A session is on: bytes that arrive belong to it.
     active: AtomicBool,
     heard: Mutex<Heard>,
+    /// Told when there is more to hear.
+    more: Notify,
+    /// Told when the client says nothing more.
+    gone: Notify,
 }
 
 #[derive(Default)]
@@ -54,6 +59,34 @@ impl Conversation {
         heard.overflowed |= heard.bytes.len() + bytes.len() > WAITING_BYTES_MAX;
         if !heard.overflowed {
             heard.bytes.extend_from_slice(bytes);
+        }
+        drop(heard);
+        self.more.notify_one();
+    }
+
+    /// The client has hung up.
+    pub fn hang_up(&self) {
+        self.gone.notify_one();
+    }
+
+    /// Waits for the client to hang up. One task may wait.
+    pub async fn gone(&self) {
+        self.gone.notified().await;
+    }
+
+    /// Waits for bytes that were heard, and takes them as they are; `None` if some are lost.
+    pub async fn take_bytes(&self) -> Option<Vec<u8>> {
+        loop {
+            {
+                let mut heard = self.heard();
+                if heard.overflowed {
+                    return None;
+                }
+                if !heard.bytes.is_empty() {
+                    return Some(std::mem::take(&mut heard.bytes));
+                }
+            }
+            self.more.notified().await;
         }
     }
 

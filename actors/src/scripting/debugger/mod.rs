@@ -1,4 +1,4 @@
-//! The debugger of scripts (SCRIPT DEBUG SYNC): the script stops at lines, tells its client where it is, and does what the
+//! The debugger of scripts (SCRIPT DEBUG): the script stops at lines, tells its client where it is, and does what the
 //! client asks for until it is told to go on.
 //!
 //! ```text
@@ -10,6 +10,7 @@
 //! A script that is stopped looks for requests again and again, and hands its thread back in between. It holds all keys,
 //! so nobody changes data meanwhile.
 
+pub mod apart;
 pub mod conversation;
 mod values;
 
