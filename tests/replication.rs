@@ -123,9 +123,18 @@ fn cell(primary: Kind, replica: Kind, options: &[(&str, &str)], workers: usize) 
     let answer = replica.connect().ask(&format!("REPLICAOF 127.0.0.1 {}", primary.port));
     assert_eq!(answer.text(), "OK");
     write(&mut client, count);
-    for line in
-        ["SET expires 1 PX 40", "SELECT 9", "INCR nine", "MULTI", "INCR nine", "SELECT 2", "INCR two", "EXEC"]
-    {
+    for line in [
+        "SET expires 1 PX 40",
+        "XADD limited MAXLEN ~ 1 LIMIT 5 * f v",
+        "XTRIM limited MINID ~ 1 LIMIT 5",
+        "SELECT 9",
+        "INCR nine",
+        "MULTI",
+        "INCR nine",
+        "SELECT 2",
+        "INCR two",
+        "EXEC",
+    ] {
         client.ask(line);
     }
     assert_same(&primary, &replica);

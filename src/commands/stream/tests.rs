@@ -1,5 +1,6 @@
 use crate::commands::testing::Bench;
 use crate::effects::Garbage;
+use crate::session::Origin;
 
 #[test]
 fn effects_of_adding_and_trimming_are_those_of_valkey() {
@@ -180,4 +181,19 @@ fn waiting_is_refused_but_what_is_there_is_read() {
     assert!(bench.say("XREAD BLOCK 0 STREAMS s 0").starts_with("*1\r\n"));
     assert_eq!(bench.say("XREAD BLOCK 0 STREAMS s $"), "*-1\r\n");
     assert_eq!(bench.say("XREAD STREAMS s $"), "*-1\r\n");
+}
+
+#[test]
+fn what_another_node_trimmed_may_say_its_limit() {
+    let mut bench = Bench::new();
+    for (origin, refused) in
+        [(Origin::Client, true), (Origin::Primary, false), (Origin::Aof, false), (Origin::Import, false)]
+    {
+        bench.session.origin = origin;
+        for line in ["XADD s MAXLEN = 3 LIMIT 10 * f v", "XTRIM s MAXLEN = 3 LIMIT 10"] {
+            assert_eq!(bench.say(line).starts_with('-'), refused, "{line}: {origin:?}");
+        }
+        let without = "-ERR syntax error, LIMIT cannot be used without specifying a trimming strategy\r\n";
+        assert_eq!(bench.say("XADD s LIMIT 10 * f v"), without);
+    }
 }

@@ -84,6 +84,7 @@ pub(super) fn parse(ctx: &Context<'_>, owner: Owner) -> Result<Options, CommandE
             _ => return Err(CommandError::Syntax),
         }
     }
+    let limit = Limit { asked: limit, obeyed: !ctx.session.origin.is_client() };
     apply_limit(&mut options.trim, limit, owner, ctx.config)?;
     Ok(options)
 }
@@ -102,10 +103,17 @@ fn parse_threshold(strategy: &[u8], text: &[u8]) -> Result<Trim, CommandError> {
         .map_err(|_| CommandError::fixed("ERR The MAXLEN argument must be >= 0."))
 }
 
+/// The value of LIMIT.
+struct Limit {
+    asked: Option<u64>,
+    /// Another node has trimmed already, and made the threshold exact: LIMIT, which it left, means nothing.
+    obeyed: bool,
+}
+
 /// LIMIT goes only with `~`, which has a limit of its own: 100 full nodes, at most a million entries.
 fn apply_limit(
     trim: &mut Option<Trimming>,
-    limit: Option<u64>,
+    Limit { asked: limit, obeyed }: Limit,
     owner: Owner,
     config: &Config,
 ) -> Result<(), CommandError> {
@@ -116,6 +124,9 @@ fn apply_limit(
     }
     if owner == Owner::Trim && trim.is_none() {
         return Err(CommandError::fixed("ERR syntax error, XTRIM must be called with a trimming strategy"));
+    }
+    if obeyed {
+        return Ok(());
     }
     if limit.is_some() && !trim.is_some_and(|trim| trim.approximate) {
         return Err(CommandError::fixed(
