@@ -210,6 +210,88 @@ fn a_primary_that_ends_hands_over() {
     }
 }
 
+/// A replica that comes from another shard has nothing of the new one's data before it is synchronized. However far it
+/// was in its old stream, it is not elected.
+#[test]
+fn a_replica_without_the_data_is_not_elected() {
+    let Some(binary) = reference_binary("mixed clusters") else { return };
+    for kinds in ["svsvs", "vsssv"] {
+        let mut nodes = shards(kinds, 3, &binary);
+        assert_eq!(ask(&nodes[0], "SET aga 1"), "OK");
+        let long = "x".repeat(10_000);
+        assert_eq!(ask(&nodes[1], &format!("SET a{{test}} {long}")), "OK");
+        until("both replicas have it", &nodes, || {
+            let offset = |node: &Server| replication(node, "master_repl_offset");
+            ([0, 1].iter().all(|at| offset(&nodes[*at]) == offset(&nodes[at + 3]))).then_some(())
+        });
+        // The snapshot for the newcomer would take hours.
+        order(&nodes[0], "CONFIG SET rdb-key-save-delay 100000000");
+        order(&nodes[4], "CONFIG SET cluster-replica-validity-factor 0");
+        let primary = ask(&nodes[0], "CLUSTER MYID");
+        order(&nodes[4], &format!("CLUSTER REPLICATE {primary}"));
+        assert_eq!(replication(&nodes[4], "slave_repl_offset"), "1", "{kinds}");
+        let newcomer = ask(&nodes[4], "CLUSTER MYID");
+        until("its sibling knows it", &nodes, || {
+            let text = ask(&nodes[3], "CLUSTER NODES");
+            let mut lines = text.lines();
+            lines.find(|line| line.starts_with(&newcomer))?.contains(&primary).then_some(())
+        });
+        nodes[0].signal("KILL");
+        nodes[0].wait_for_exit();
+        until("a replica takes over", &nodes[1..], || {
+            let leads = |node: &Server| replication(node, "role") == "master";
+            (leads(&nodes[3]) || leads(&nodes[4])).then_some(())
+        });
+        assert_eq!(ask(&nodes[3], "GET aga"), "1", "{kinds}");
+        assert_eq!(replication(&nodes[4], "role"), "slave", "{kinds}");
+    }
+}
+
+/// What a script declares, of its keys and of its writes, counts where it is sent.
+#[test]
+fn scripts_are_sent_where_they_say_they_belong() {
+    let nodes = shards("ss", 1, Path::new(""));
+    let eval = |client: &mut support::client::Client, script: &str, key: &str| {
+        client.send(&["EVAL", script, "1", key].map(|word| word.as_bytes().to_vec()));
+        String::from_utf8_lossy(&client.read_frame().expect("a reply").raw).into_owned()
+    };
+    let (mut primary, mut replica) = (nodes[0].connect(), nodes[1].connect());
+    let sets = "#!lua\nreturn redis.call('set', 'foo', '1')";
+    let refused = eval(&mut primary, sets, "bar");
+    let expected = "-ERR Script attempted to access keys that do not hash to the same slot";
+    assert!(refused.starts_with(expected), "{refused}");
+    assert_eq!(eval(&mut primary, sets, "foo"), "+OK\r\n");
+    replica.ask("READONLY");
+    let moved = format!("-MOVED 12182 127.0.0.1:{}\r\n", nodes[0].port);
+    assert_eq!(eval(&mut replica, sets, "foo"), moved);
+    let gets = "#!lua flags=no-writes\nreturn redis.call('get', KEYS[1])";
+    until("it is there", &nodes, || (eval(&mut replica, gets, "foo") == "$1\r\n1\r\n").then_some(()));
+}
+
+/// CONFIG SET holds from the next packet on, and for lines of the log that were not wanted before.
+#[test]
+fn every_packet_is_logged_if_wanted() {
+    let mut nodes: Vec<Server> = (0..2).map(|_| node(Launch::skuld(1))).collect();
+    form(&nodes, 2);
+    order(&nodes[0], "CONFIG SET cluster-announce-human-nodename one cluster-ping-interval 100");
+    order(
+        &nodes[1],
+        "CONFIG SET loglevel debug cluster-announce-human-nodename two cluster-ping-interval 100",
+    );
+    let id = ask(&nodes[0], "CLUSTER MYID");
+    nodes[1].wait_for_log(&format!("Sending ping packet to node {id} (one) on outbound link"));
+    nodes[1].wait_for_log(&format!("pong packet received from: {id} (one)"));
+    // What a queue takes while it is empty counts, as in Valkey: no connection lives under this limit.
+    order(&nodes[1], "CONFIG SET cluster-link-sendbuf-limit 1");
+    until("connections are closed", &nodes, || {
+        (info(&nodes[1], "total_cluster_links_buffer_limit_exceeded").parse::<u64>().ok()? > 1).then_some(())
+    });
+    order(&nodes[1], "CONFIG SET cluster-link-sendbuf-limit 0");
+    until("they are back", &nodes, || {
+        (nodes[1].connect().ask("CLUSTER LINKS").items().len() == 2).then_some(())
+    });
+}
+
 #[test]
 fn shutdown_minds_the_cluster() {
     let alone = Launch::skuld(1).start();

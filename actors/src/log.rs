@@ -41,7 +41,10 @@ pub fn apply(config: &Config) {
         LogLevel::Warning => 3,
         LogLevel::Nothing => 4,
     };
-    LEVEL.store(level, Ordering::Relaxed);
+    if LEVEL.swap(level, Ordering::Relaxed) != level {
+        // Whether a line is wanted is remembered where it is written.
+        tracing::callsite::rebuild_interest_cache();
+    }
     let format = match config.log_format {
         LogFormat::Legacy => 0,
         LogFormat::Logfmt => 1,

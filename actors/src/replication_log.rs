@@ -31,7 +31,7 @@ pub use self::serving::{
     FollowerFacts, FollowerLost, Following, Member, Reached, SnapshotCut, SnapshotEnded, SnapshotSent, Want,
 };
 use crate::clock;
-use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
 use crate::replication::bit;
 use crate::replication::followers::Follower;
 use crate::server::ServerRef;
@@ -431,11 +431,7 @@ impl Actor for ReplicationLog {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let id = self.id;
-        ctx.run_interval(BEAT, move |_, ctx| {
-            outside_event(id, clock::tick());
-            tell(&ctx.address(), Beat);
-        });
+        clock::every(ctx, BEAT, |_, ctx| tell(&ctx.address(), Beat));
     }
 }
 

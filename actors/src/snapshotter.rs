@@ -13,7 +13,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::clock;
-use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
 use crate::export::Stopper;
 use crate::memory;
 use crate::persistence::rdb_stream::{RdbOptions, RdbStream};
@@ -227,11 +227,7 @@ impl Actor for Snapshotter {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let id = self.id;
-        ctx.run_interval(BEAT, move |_, ctx| {
-            outside_event(id, clock::tick());
-            tell(&ctx.address(), Beat);
-        });
+        clock::every(ctx, BEAT, |_, ctx| tell(&ctx.address(), Beat));
     }
 }
 

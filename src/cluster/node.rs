@@ -123,8 +123,15 @@ impl Node {
     /// The name people gave it, or its address, for the log.
     pub fn shown_name(&self) -> String {
         match self.announced.human_name.as_str() {
-            "" if self.tcp_port == 0 => format!("{}:{}", self.ip, self.tls_port),
-            "" => format!("{}:{}", self.ip, self.tcp_port),
+            "" => {
+                let port = if self.tcp_port == 0 { self.tls_port } else { self.tcp_port };
+                // An IPv6 address has colons of its own.
+                if self.ip.contains(':') {
+                    format!("[{}]:{port}", self.ip)
+                } else {
+                    format!("{}:{port}", self.ip)
+                }
+            }
             name => name.to_owned(),
         }
     }

@@ -41,6 +41,8 @@ pub struct Standing {
     pub asking: bool,
     pub readonly: bool,
     pub db: u32,
+    /// The request writes whatever its command's flags say: its script declares so.
+    pub writes: bool,
 }
 
 /// Decides about one command, or all commands of a transaction. `exists` tells whether a key of a database is here; it
@@ -55,7 +57,7 @@ pub fn decide<'a>(
     let mut first: Option<(Slot, &[u8], usize)> = None;
     let (mut migrating, mut importing) = (false, false);
     let (mut multiple, mut missing, mut existing) = (false, false, false);
-    let (mut writes, mut sharded, mut asking_flag) = (false, false, false);
+    let (mut writes, mut sharded, mut asking_flag) = (standing.writes, false, false);
     let (mut is_migrate, mut crosses_databases) = (false, false);
     let mut db = standing.db;
     let mut keys = KeyList::new();

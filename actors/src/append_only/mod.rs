@@ -31,7 +31,7 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::configure::os_text;
-use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, outside_event, tell};
+use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
 use crate::export::Stopper;
 use crate::migration::restore;
 use crate::replication::{self, bit};
@@ -321,11 +321,7 @@ impl Actor for AppendOnlyFile {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let id = self.id;
-        ctx.run_interval(BEAT, move |_, ctx| {
-            outside_event(id, clock::tick());
-            tell(&ctx.address(), Beat);
-        });
+        clock::every(ctx, BEAT, |_, ctx| tell(&ctx.address(), Beat));
     }
 }
 

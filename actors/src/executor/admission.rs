@@ -112,7 +112,8 @@ impl Executor {
         let is_client = session.origin.is_client();
         if is_client && self.cluster.is_on() {
             let client = (&mut *session, transaction);
-            gate::cluster::admit(&mut self.cluster, &self.config, client, command, args, keyspace)
+            let around = (&self.server, &*self.config);
+            gate::cluster::admit(&mut self.cluster, around, client, command, args, keyspace)
                 .map_err(|error| (Some(command), error))?;
         }
         if self.out_of_memory && session.origin.obeys_memory_limit() && may_need_memory(command, transaction)

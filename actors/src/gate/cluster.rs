@@ -9,11 +9,13 @@ use skuld::commands::context::CommandError;
 use skuld::config::Config;
 use skuld::keyspace::Keyspace;
 use skuld::keyspace::access::PlaceHint;
+use skuld::scripting::ScriptFlags;
 use skuld::session::Session;
 use skuld::slot::Slot;
 
 use crate::batch::Batch;
 use crate::gossip::ClusterShared;
+use crate::scripting::runs_code;
 use crate::server::ServerRef;
 use crate::slot_stats::slot_of_words;
 use crate::transaction::Transaction;
@@ -71,7 +73,7 @@ pub fn view(tls: bool, peer: &str) -> ClientView {
 /// The redirection.
 pub fn admit(
     view: &mut ClusterView,
-    config: &Config,
+    (server, config): (&ServerRef, &Config),
     (session, transaction): (&mut Session, &Transaction),
     command: &'static Command,
     args: &[&[u8]],
@@ -88,7 +90,9 @@ pub fn admit(
     if command.keys.is_empty() && !is_exec {
         return Ok(());
     }
-    let standing = Standing { asking, readonly: session.readonly, db: session.db };
+    let writes = runs_code(command)
+        && server.scripts.declared(command, args).is_some_and(|flags| !flags.has(ScriptFlags::NO_WRITES));
+    let standing = Standing { asking, readonly: session.readonly, db: session.db, writes };
     let now = crate::clock::unix_ms();
     // What is there matters when it runs.
     let mut exists = |db: u32, key: &[u8]| is_queueing || exists(keyspace, db, key, now);
@@ -168,7 +172,7 @@ pub fn admit_script_command(
     declared: &mut Option<Slot>,
     keyspace: &Keyspace,
 ) -> Result<(), String> {
-    let standing = Standing { asking: true, readonly: session.readonly, db: session.db };
+    let standing = Standing { asking: true, readonly: session.readonly, db: session.db, writes: false };
     let now = crate::clock::unix_ms();
     let mut exists = |db: u32, key: &[u8]| exists(keyspace, db, key, now);
     let asked = std::iter::once(Asked { command, args });

@@ -24,7 +24,7 @@ use actix::prelude::*;
 use skuld::cluster::machine::{Facts, Level, Primary};
 use skuld::cluster::redirect::Elsewhere;
 use skuld::cluster::{ClusterState, LinkId, Machine, NodeId, Output, SlotBitmap, Topology};
-use skuld::config::{ClusterConfigSaveBehavior, Config};
+use skuld::config::{ClusterConfigSaveBehavior, Config, LogLevel};
 use skuld::slot::Slot;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -79,6 +79,8 @@ pub struct LinkConnected {
 /// A connection is gone.
 pub struct LinkClosed {
     pub link: LinkId,
+    /// What went wrong, unless it has been told.
+    pub why: Option<String>,
 }
 
 /// Time passes.
@@ -304,7 +306,9 @@ impl Gossip {
             Output::Save { fsync } => self.save(fsync),
             Output::Connect { link, ip, port } => {
                 let around = self.surroundings(ctx);
-                let wire = Wire::dial(link, (ip, port), self.bind_source(), around, clock::unix_ms());
+                let id = self.machine.links().get(&link).and_then(|link| link.node);
+                let id = id.map(|index| self.machine.node(index).id.to_string()).unwrap_or_default();
+                let wire = Wire::dial(link, (id, ip, port), self.bind_source(), around, clock::unix_ms());
                 self.wires.insert(link, wire);
             }
             Output::Send { link, bytes, .. } => {
@@ -435,6 +439,10 @@ impl Gossip {
 
     fn replicate(&self, primary: Primary) {
         self.server.replication.stream_stands_still.store(false, Ordering::Relaxed);
+        if primary.full_sync {
+            // From now on, not from when the link has been told.
+            self.server.replication.has_no_data.store(true, Ordering::Relaxed);
+        }
         let port = if self.config.tls_replication { primary.tls_port } else { primary.tcp_port };
         self.change_role(seam::Change::Follow { host: primary.ip, port, full_sync: primary.full_sync });
     }
@@ -489,7 +497,7 @@ impl Gossip {
         let over: Vec<(LinkId, usize)> = self
             .wires
             .iter()
-            .map(|(link, wire)| (*link, wire.waiting.bytes()))
+            .map(|(link, wire)| (*link, wire.used()))
             .filter(|(_, waiting)| *waiting > limit)
             .collect();
         for (link, waiting) in over {
@@ -533,7 +541,8 @@ impl Actor for Gossip {
             actix::spawn(async move {
                 loop {
                     match listener.accept().await {
-                        Ok((stream, _)) => {
+                        Ok((stream, peer)) => {
+                            tracing::debug!("Accepting cluster node connection from {peer}");
                             wire::prepare(&stream, timeout);
                             tell(&address, BusAccepted { stream });
                         }
@@ -549,11 +558,7 @@ impl Actor for Gossip {
         let facts = self.facts();
         self.machine.start(facts);
         self.perform(ctx);
-        let id = self.id;
-        ctx.run_interval(TICK, move |_, ctx| {
-            outside_event(id, clock::tick());
-            tell(&ctx.address(), Tick);
-        });
+        clock::every(ctx, TICK, |_, ctx| tell(&ctx.address(), Tick));
     }
 }
 
@@ -567,6 +572,8 @@ impl TracedActor for Gossip {
 
 impl Receive<BusPacket> for Gossip {
     fn receive(&mut self, BusPacket { link, bytes, turn }: BusPacket, ctx: &mut Context<Self>) {
+        // What CONFIG SET has answered holds for the next packet.
+        self.refresh();
         let facts = self.facts();
         self.machine.packet(facts, link, &bytes);
         drop(turn);
@@ -603,8 +610,15 @@ impl Receive<LinkConnected> for Gossip {
 }
 
 impl Receive<LinkClosed> for Gossip {
-    fn receive(&mut self, LinkClosed { link }: LinkClosed, ctx: &mut Context<Self>) {
+    fn receive(&mut self, LinkClosed { link, why }: LinkClosed, ctx: &mut Context<Self>) {
         let facts = self.facts();
+        if let Some(why) = why
+            && self.config.loglevel == LogLevel::Debug
+        {
+            let (number, name) = self.machine.name_of_link(link);
+            tracing::trace!("I/O error reading from node link ({number}) ({name}): {why}");
+            tracing::trace!("Freeing cluster link for node: {number} ({name})");
+        }
         self.wires.remove(&link);
         self.machine.disconnected(facts, link);
         self.perform(ctx);
@@ -683,7 +697,7 @@ impl Receive<DescribeLinks> for Gossip {
                         inbound,
                         node: node.id,
                         created_ms: wire.created_ms,
-                        waiting: wire.waiting.bytes(),
+                        waiting: wire.used(),
                     });
                 }
             }

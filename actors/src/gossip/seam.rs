@@ -17,7 +17,9 @@ pub fn facts(server: &ServerRef) -> (u64, Option<i64>) {
     if !replication.is_replica() {
         return (replication.offset.load(Ordering::Relaxed).max(0) as u64, None);
     }
-    let offset = replication.executed.load(Ordering::Relaxed).max(0) as u64;
+    // Data of another primary's stream, or none, are no reason to be elected.
+    let has_data = !replication.has_no_data.load(Ordering::Relaxed);
+    let offset = if has_data { replication.executed.load(Ordering::Relaxed).max(0) as u64 } else { 0 };
     let now = clock::unix_ms();
     let view = replication.link();
     let heard = match &view.client {

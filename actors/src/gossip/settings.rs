@@ -2,7 +2,7 @@
 
 use skuld::cluster::Announced;
 use skuld::cluster::machine::{DebugHooks, Settings};
-use skuld::config::Config;
+use skuld::config::{Config, LogLevel};
 
 /// Client ports beyond this one leave no room for the bus 10,000 ports above.
 pub const CLIENT_PORT_MAX: u16 = 55_535;
@@ -70,6 +70,7 @@ pub fn settings_of(config: &Config, debug: DebugHooks) -> Settings {
         manual_failover_timeout: i64::from(config.cluster_manual_failover_timeout),
         blacklist_ttl_s: config.cluster_blacklist_ttl,
         replica_ping_period_s: config.repl_ping_replica_period as i64,
+        logs_packets: config.loglevel == LogLevel::Debug,
         debug,
     }
 }

@@ -96,8 +96,8 @@ impl ClusterShared {
 
     /// Memory of the connections of the bus and of what waits to be sent on them, bytes.
     pub fn link_memory(&self) -> u64 {
-        /// A connection's own, on each side of a node.
-        const LINK_BYTES: u64 = 1024;
+        /// A connection's own, on each side of a node, with its empty queue.
+        const LINK_BYTES: u64 = 1024 + super::wire::QUEUE_BYTES as u64;
         let peers = self.topology.load().nodes.len() as u64 - 1;
         2 * peers * LINK_BYTES + self.waiting_bytes.load(Ordering::Relaxed)
     }

@@ -1,7 +1,9 @@
 //! The connections of the bus as tasks: bytes to packets, packets to bytes.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use actix::Addr;
 use skuld::cluster::LinkId;
 use skuld::cluster::packet::{Frame, frame};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -25,6 +27,14 @@ const WAITING_MAX: usize = 64;
 const READ_BYTES: usize = 16 * 1024;
 /// A peer that does not answer the call is given up after so long at most.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
+
+/// What the queue of a connection takes while it is empty; part of what `cluster-link-sendbuf-limit` limits.
+pub const QUEUE_BYTES: usize = 48;
+
+thread_local! {
+    /// Where all connections of the thread read to, so that none needs a buffer while nothing comes.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
 
 /// What a connection needs of its surroundings.
 #[derive(Clone)]
@@ -79,6 +89,11 @@ impl Drop for Wire {
 }
 
 impl Wire {
+    /// Memory of the queue, bytes.
+    pub fn used(&self) -> usize {
+        QUEUE_BYTES + self.waiting.bytes()
+    }
+
     /// Queues a packet.
     pub fn send(&self, bytes: Arc<[u8]>) {
         self.waiting.add(bytes.len());
@@ -101,7 +116,7 @@ impl Wire {
     /// Calls a node.
     pub fn dial(
         link: LinkId,
-        (ip, port): (String, u16),
+        (id, ip, port): (String, String, u16),
         from: Option<IpAddr>,
         around: Surroundings,
         now_ms: i64,
@@ -111,33 +126,34 @@ impl Wire {
             let limit = tokio::time::Instant::now() + CONNECT_MAX;
             let called = tokio::time::timeout_at(limit, connect(&ip, port, from)).await;
             let failed = |error: &io::Error| {
-                tracing::debug!("Connection with Node at {ip}:{port} failed: {}", os_text(error));
-                tell(&actor, LinkClosed { link });
+                tracing::debug!("Connection with Node {id} at {ip}:{port} failed: {}", os_text(error));
+                tell(&actor, LinkClosed { link, why: None });
             };
             let stream = match called {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => return failed(&error),
-                Err(_) => return tell(&actor, LinkClosed { link }),
+                Err(_) => return tell(&actor, LinkClosed { link, why: None }),
             };
             // Failing means the connection is gone again; reading will tell.
             let _ = stream.set_nodelay(true);
+            let peer = peer_of(&stream);
             let (peer_ip, local_ip) = ends(&stream);
             let connected = LinkConnected { link, peer_ip, local_ip };
-            match tls {
+            let why = match tls {
                 None => {
                     tell(&actor, connected);
-                    run(link, stream, receiver, waiting, &actor).await;
+                    run(link, stream, receiver, waiting, (&actor, &peer)).await
                 }
                 Some(server) => match tokio::time::timeout_at(limit, server.tls.connect(stream)).await {
                     Ok(Ok(stream)) => {
                         tell(&actor, connected);
-                        run(link, stream, receiver, waiting, &actor).await;
+                        run(link, stream, receiver, waiting, (&actor, &peer)).await
                     }
                     Ok(Err(error)) => return failed(&error),
-                    Err(_) => {}
+                    Err(_) => None,
                 },
-            }
-            tell(&actor, LinkClosed { link });
+            };
+            tell(&actor, LinkClosed { link, why });
         })
     }
 
@@ -145,18 +161,20 @@ impl Wire {
     pub fn accept(link: LinkId, stream: TcpStream, around: Surroundings, now_ms: i64) -> Self {
         Self::new(&around.clone(), now_ms, move |receiver, waiting| async move {
             let Surroundings { actor, tls, .. } = around;
-            match tls {
-                None => run(link, stream, receiver, waiting, &actor).await,
+            let peer = peer_of(&stream);
+            let why = match tls {
+                None => run(link, stream, receiver, waiting, (&actor, &peer)).await,
                 Some(server) => match tokio::time::timeout(CONNECT_MAX, server.tls.accept_node(stream)).await
                 {
-                    Ok(Ok(stream)) => run(link, stream, receiver, waiting, &actor).await,
+                    Ok(Ok(stream)) => run(link, stream, receiver, waiting, (&actor, &peer)).await,
                     Ok(Err(error)) => {
                         tracing::debug!("Error accepting cluster node connection: {error}");
+                        None
                     }
-                    Err(_) => {}
+                    Err(_) => None,
                 },
-            }
-            tell(&actor, LinkClosed { link });
+            };
+            tell(&actor, LinkClosed { link, why });
         })
     }
 }
@@ -177,6 +195,11 @@ async fn connect(ip: &str, port: u16, from: Option<IpAddr>) -> io::Result<TcpStr
     socket.connect(resolved).await
 }
 
+/// The peer's address and port, as log lines show them.
+fn peer_of(stream: &TcpStream) -> String {
+    stream.peer_addr().map(|address| address.to_string()).unwrap_or_default()
+}
+
 /// Addresses of the peer's and of our end, as text.
 pub fn ends(stream: &TcpStream) -> (String, String) {
     let text = |address: io::Result<SocketAddr>| {
@@ -194,73 +217,90 @@ pub fn prepare(stream: &TcpStream, node_timeout_ms: u64) {
     let _ = stream.set_nodelay(true);
 }
 
+/// Serves a connection until it ends; tells why.
 async fn run(
     link: LinkId,
     stream: impl AsyncRead + AsyncWrite + Unpin,
     receiver: mpsc::UnboundedReceiver<Arc<[u8]>>,
     waiting: Arc<Waiting>,
-    actor: &Addr<Gossip>,
-) {
+    (actor, peer): (&Addr<Gossip>, &str),
+) -> Option<String> {
     let (reader, writer) = tokio::io::split(stream);
     tokio::select! {
-        () = read(link, reader, actor) => {}
-        () = write(writer, receiver, &waiting) => {}
+        why = read(link, reader, actor, peer) => why,
+        error = write(writer, receiver, &waiting) => error.map(|error| os_text(&error)),
     }
 }
 
+/// Writes what is queued.
 async fn write(
     mut writer: impl AsyncWrite + Unpin,
     mut receiver: mpsc::UnboundedReceiver<Arc<[u8]>>,
     waiting: &Waiting,
-) {
+) -> Option<io::Error> {
     while let Some(bytes) = receiver.recv().await {
-        if let Err(error) = writer.write_all(&bytes).await {
-            tracing::debug!("I/O error writing to node link: {}", os_text(&error));
-            return;
-        }
-        if let Err(error) = writer.flush().await {
-            tracing::debug!("I/O error writing to node link: {}", os_text(&error));
-            return;
+        let written = writer.write_all(&bytes).await;
+        let flushed = if written.is_ok() { writer.flush().await } else { written };
+        if let Err(error) = flushed {
+            return Some(error);
         }
         waiting.remove(bytes.len());
     }
+    None
 }
 
-async fn read(link: LinkId, mut reader: impl AsyncRead + Unpin, actor: &Addr<Gossip>) {
+/// Reads into the thread's buffer and appends what came to `buffer`; 0 is the end.
+async fn read_some(reader: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::Result<usize> {
+    std::future::poll_fn(|context| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut space = ReadBuf::new(scratch);
+            std::task::ready!(Pin::new(&mut *reader).poll_read(context, &mut space))?;
+            buffer.extend_from_slice(space.filled());
+            std::task::Poll::Ready(Ok(space.filled().len()))
+        })
+    })
+    .await
+}
+
+async fn read(
+    link: LinkId,
+    mut reader: impl AsyncRead + Unpin,
+    actor: &Addr<Gossip>,
+    peer: &str,
+) -> Option<String> {
     let turns = Arc::new(Semaphore::new(WAITING_MAX));
     let mut buffer: Vec<u8> = Vec::new();
     loop {
+        match read_some(&mut reader, &mut buffer).await {
+            Ok(0) => return Some("connection closed".to_owned()),
+            Ok(_) => {}
+            Err(error) => return Some(os_text(&error)),
+        }
         let mut taken = 0;
         loop {
             match frame(&buffer[taken..]) {
                 Frame::NotTheBus => {
-                    tracing::warn!("Bad message length or signature received on the Cluster bus.");
-                    return;
+                    tracing::warn!("Bad message length or signature received on the Cluster bus from {peer}");
+                    return None;
                 }
                 Frame::Packet(length) if buffer.len() - taken >= length => {
                     let turn = turns.clone().acquire_owned().await.expect("the semaphore is never closed");
-                    let bytes = buffer[taken..taken + length].to_vec();
+                    // Mostly one packet has come, and nothing else.
+                    let bytes = if taken == 0 && buffer.len() == length {
+                        std::mem::take(&mut buffer)
+                    } else {
+                        taken += length;
+                        buffer[taken - length..taken].to_vec()
+                    };
                     tell(actor, BusPacket { link, bytes, turn });
-                    taken += length;
                 }
                 Frame::Packet(_) | Frame::Incomplete => break,
             }
         }
         buffer.drain(..taken);
-        if buffer.is_empty() && buffer.capacity() > 16 * READ_BYTES {
+        if buffer.is_empty() {
+            // A connection on which nothing comes holds nothing.
             buffer = Vec::new();
-        }
-        buffer.reserve(READ_BYTES);
-        match reader.read_buf(&mut buffer).await {
-            Ok(0) => {
-                tracing::debug!("I/O error reading from node link: connection closed");
-                return;
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::debug!("I/O error reading from node link: {}", os_text(&error));
-                return;
-            }
         }
     }
 }

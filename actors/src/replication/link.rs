@@ -591,6 +591,7 @@ impl Link {
         tell(server.replication_log(), DescribePosition { reply });
         let position = position.await.map_err(|_| "The replication log is gone".to_owned())?;
         server.replication.executed.store(position.offset, Ordering::Relaxed);
+        server.replication.has_no_data.store(false, Ordering::Relaxed);
         let (closed, mut is_closed) = oneshot::channel();
         let (shared, connection) = take_over(&server, wire, db, closed);
         {

@@ -50,6 +50,8 @@ pub struct Replication {
     pub durable: AtomicU64,
     /// Bytes of the primary's stream that have been executed here, for acknowledgements.
     pub executed: AtomicI64,
+    /// Nothing of our primary's data is here to go on from: all of it was asked for, or is being loaded.
+    pub has_no_data: AtomicBool,
     /// The stream's offset that is in our append-only file on the disk, or -1 if there is no such file.
     pub file_offset: AtomicI64,
     /// Our primary has asked how much we have while some of it was not on our disk: it is told when it is.

@@ -420,6 +420,7 @@ async fn direct(
             }
             append_only::stop(&server).await;
             link.data_lost.store(true, Ordering::Relaxed);
+            server.replication.has_no_data.store(true, Ordering::Relaxed);
             tell(server.replication_log(), HistoryLost);
             guard.begin(total);
             tracing::info!("Discarding previously cached primary state.");
@@ -553,6 +554,7 @@ async fn by_file(
     }
     append_only::stop(&server).await;
     link.data_lost.store(true, Ordering::Relaxed);
+    server.replication.has_no_data.store(true, Ordering::Relaxed);
     tell(server.replication_log(), HistoryLost);
     let file = std::fs::File::open(&target).map_err(|e| problem("Opening the DB dump file", &e))?;
     let bytes = file.metadata().map_or(0, |m| m.len());

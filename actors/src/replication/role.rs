@@ -5,6 +5,7 @@
 //! that nothing of it is left, the stream is the primary's.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use skuld::config::Text;
 use skuld::config::special::PrimaryAddress;
@@ -67,6 +68,9 @@ pub async fn follow(
         }
         _ => None,
     };
+    if let Some(have) = &have {
+        server.replication.executed.store(have.offset, Ordering::Relaxed);
+    }
     {
         let mut view = server.replication.link();
         view.primary = Some(primary.clone());
@@ -114,6 +118,7 @@ pub async fn lead(server: &ServerRef) {
     *server.replication.link() = super::link::LinkView::default();
     crate::log::set_role(b'M');
     server.replication.clear(bit::REPLICA | bit::LINK_UP);
+    server.replication.has_no_data.store(false, Ordering::Relaxed);
     role_changed(server);
     tell_all_shards(server, Controlled::ConfirmFlags).await;
     // A synchronization that was not finished may have stopped it.

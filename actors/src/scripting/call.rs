@@ -7,6 +7,7 @@ use skuld::commands::spec::{DENYOOM, MAY_REPLICATE, NOSCRIPT, STALE, WRITE};
 use skuld::commands::{Handler, refusals};
 use skuld::effects::Audience;
 use skuld::resp::{Protocol, Reply};
+use skuld::slot::Slot;
 use skuld::types::number::{F64Buffer, f64_as_i64};
 use smallvec::SmallVec;
 
@@ -254,6 +255,9 @@ fn asker(run: &mut Run) -> Asker<'_> {
 /// In a cluster a script uses keys of one slot, which this node serves.
 fn admit_in_cluster(run: &mut Run, command: &'static Command, words: &[&[u8]]) -> Result<(), String> {
     let mut slot = run.slot.filter(|_| !run.crosses_slots);
+    if slot.is_none() && !run.crosses_slots {
+        slot = declared_slot(run);
+    }
     let Surroundings { executor, keyspace, client } = run.surroundings();
     if !executor.cluster.is_on() || !client.session.origin.is_client() || command.keys.is_empty() {
         return Ok(());
@@ -264,6 +268,16 @@ fn admit_in_cluster(run: &mut Run, command: &'static Command, words: &[&[u8]]) -
         gate::cluster::admit_script_command(&topology, config, session, command, words, &mut slot, keyspace);
     run.slot = slot;
     admitted
+}
+
+/// The slot of the keys that the script was given, in a cluster.
+fn declared_slot(run: &mut Run) -> Option<Slot> {
+    let request = run.request();
+    let executor = run.surroundings().executor;
+    if !executor.cluster.is_on() {
+        return None;
+    }
+    slot_of_words(executor.server.table.resolve(request).ok()?, request)
 }
 
 /// The clock that an inner command is told, Unix microseconds: it stands still, until the script has run for longer than

@@ -10,6 +10,7 @@ use skuld::commands::context::CommandError;
 use skuld::resp::decode::parse_integer;
 use skuld::slot::{SLOTS, Slot};
 
+use super::client::short_line;
 use super::replication::facts;
 use super::{Outcome, Request};
 use crate::batch::Batch;
@@ -19,6 +20,7 @@ use crate::envelope::tell;
 use crate::gate::cluster::view_of;
 use crate::gossip::{ClusterShared, DescribeLinks};
 use crate::replication_log::{Facts, FollowerFacts, Inject};
+use crate::server::ServerRef;
 
 /// How long SETSLOT waits for replicas if it does not say.
 const SETSLOT_TIMEOUT_MS: i64 = 2000;
@@ -74,7 +76,7 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
 
 /// The subcommands that change something.
 async fn change(request: &mut Request, batch: &mut Batch, cluster: &Arc<ClusterShared>) -> Outcome {
-    let who = client_text(batch);
+    let who = client_text(&request.server, batch);
     match request.command.spec.name {
         "cluster|meet" => return meet(request, cluster, who).await,
         "cluster|forget" => {
@@ -175,9 +177,8 @@ fn unknown(id: &[u8]) -> CommandError {
 }
 
 /// The client, as log lines name whoever asked for something.
-fn client_text(batch: &Batch) -> String {
-    let session = &batch.session;
-    format!("id={} addr={} laddr={}", session.id, session.peer, session.local)
+fn client_text(server: &ServerRef, batch: &Batch) -> String {
+    short_line(server, &batch.shared)
 }
 
 fn wrong_arguments(request: &Request) -> CommandError {

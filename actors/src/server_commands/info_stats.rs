@@ -187,6 +187,8 @@ fn primary_link(view: &View<'_>, offset: i64, out: &mut Lines) {
     let heard = link.client.as_ref().map(|c| seconds_since(c.last_interaction_ms.load(Ordering::Relaxed)));
     out.add("master_last_io_seconds_ago", heard.filter(|_| up).unwrap_or(-1));
     out.add("master_sync_in_progress", u8::from(link.state == LinkState::Sync));
+    // Before anything has come: 1.
+    let offset = if view.server.replication.has_no_data.load(Ordering::Relaxed) { 1 } else { offset };
     out.add("slave_read_repl_offset", offset);
     out.add("slave_repl_offset", offset);
     out.add("replicas_repl_buffer_size", link.stream_held);

@@ -165,7 +165,7 @@ impl Machine {
             self.current_epoch = 0;
             self.last_vote_epoch = 0;
             self.me_mut().config_epoch = 0;
-            self.log(Level::Warning, "configEpoch set to 0 via CLUSTER RESET HARD".to_owned());
+            self.notice("configEpoch set to 0 via CLUSTER RESET HARD".to_owned());
             let (old, id) = (self.me().id, NodeId::random(&mut self.rng));
             self.by_id.remove(&old);
             self.by_id.insert(id, self.me);

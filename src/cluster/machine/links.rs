@@ -21,6 +21,15 @@ impl Machine {
         &self.links
     }
 
+    /// `id:outbound` and the name of whose connection it is, as log lines show connections.
+    pub fn name_of_link(&self, id: LinkId) -> (String, String) {
+        let Some(link) = self.links.get(&id) else { return Default::default() };
+        let direction = if link.inbound { "inbound" } else { "outbound" };
+        let node = link.node.map(|index| self.node(index));
+        let number = node.map_or_else(|| "NULL".to_owned(), |node| node.id.to_string());
+        (format!("{number}:{direction}"), node.map_or_else(String::new, Node::shown_name))
+    }
+
     fn new_link(&mut self, node: Option<NodeIndex>, inbound: bool) -> LinkId {
         self.next_link += 1;
         let id = LinkId(self.next_link);

@@ -80,7 +80,7 @@ impl Machine {
         self.manual.asked_on = Some(link);
         self.out.push(Output::Pause { until: now + PAUSE_FACTOR * timeout });
         let text = format!("Manual failover requested by replica {}.", self.name(sender));
-        self.log(Level::Warning, text);
+        self.notice(text);
     }
 
     /// The clients are held back and the offset of `facts` is final: the replica may know it.
@@ -100,10 +100,7 @@ impl Machine {
         if self.manual.end != 0 && self.manual.offset.is_none() && !self.manual.can_start {
             self.manual.offset = Some(offset);
             self.todo.handle_manual = true;
-            self.log(
-                Level::Warning,
-                format!("Received replication offset for paused primary manual failover: {offset}"),
-            );
+            self.notice(format!("Received replication offset for paused primary manual failover: {offset}"));
         }
     }
 

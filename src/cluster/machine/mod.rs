@@ -67,6 +67,8 @@ pub struct Settings {
     pub manual_failover_timeout: i64,
     pub blacklist_ttl_s: i64,
     pub replica_ping_period_s: i64,
+    /// Every packet is to be logged.
+    pub logs_packets: bool,
     pub debug: DebugHooks,
 }
 
@@ -90,6 +92,7 @@ impl Default for Settings {
             manual_failover_timeout: 5000,
             blacklist_ttl_s: 60,
             replica_ping_period_s: 10,
+            logs_packets: false,
             debug: DebugHooks::default(),
         }
     }

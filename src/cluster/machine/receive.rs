@@ -81,6 +81,12 @@ impl Machine {
             link.extensions = true;
         }
         let known = sender.filter(|index| !self.node(*index).in_handshake());
+        if self.settings.logs_packets {
+            let peer = self.links.get(&link).map(|link| link.peer_ip.clone()).unwrap_or_default();
+            let name = sender.map_or_else(|| format!("{} ()", header.sender), |index| self.name(index));
+            let text = format!("{} packet received from: {name} from client: {peer}", kind.name());
+            self.log(Level::Debug, text);
+        }
         if let Some(index) = known {
             self.note_epochs(index, &header);
         }
@@ -253,7 +259,7 @@ impl Machine {
         if (kind == Kind::Meet || self.me().ip.is_empty()) && self.settings.announce_ip.is_empty() {
             let ip = self.links.get(&link).map(|link| link.local_ip.clone()).unwrap_or_default();
             if !ip.is_empty() && ip != self.me().ip {
-                self.log(Level::Warning, format!("IP address for this node updated to {ip}"));
+                self.notice(format!("IP address for this node updated to {ip}"));
                 self.me_mut().ip = ip;
                 self.save_later();
             }
@@ -486,6 +492,7 @@ impl Machine {
             return self.log(Level::Notice, text);
         }
         self.node_mut(index).shard_id = shard;
+        self.notice(format!("Node {} is now part of shard {shard}", self.name(index)));
         self.save_later();
         if self.me().primary == Some(index) {
             self.me_mut().shard_id = shard;

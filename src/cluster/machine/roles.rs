@@ -27,6 +27,14 @@ impl Machine {
         if self.node(index).is_primary() {
             return;
         }
+        if index != self.me {
+            let text = format!(
+                "Reconfiguring node {} as primary for shard {}",
+                self.name(index),
+                self.node(index).shard_id
+            );
+            self.notice(text);
+        }
         if let Some(primary) = self.node(index).primary {
             self.remove_replica(primary, index);
             if index != self.me {
@@ -105,14 +113,12 @@ impl Machine {
                 }
                 None => {
                     let slots = self.drop_slots_of(sender);
-                    if slots > 0 {
-                        let text = format!(
-                            "Node {} is no longer primary of shard {}; removed all {slots} slot(s) it used to own",
-                            self.name(sender),
-                            self.node(sender).shard_id
-                        );
-                        self.notice(text);
-                    }
+                    let text = format!(
+                        "Node {} is no longer primary of shard {}; removed all {slots} slot(s) it used to own",
+                        self.name(sender),
+                        self.node(sender).shard_id
+                    );
+                    self.notice(text);
                 }
             }
             let node = self.node_mut(sender);
@@ -135,7 +141,7 @@ impl Machine {
             self.name(sender),
             self.node(sender).shard_id
         );
-        self.notice(text);
+        self.log(Level::Debug, text);
     }
 
     /// A failover has happened that is learnt from the node that lost: its slots are now its new primary's.

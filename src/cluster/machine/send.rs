@@ -38,6 +38,9 @@ impl Machine {
         if !self.links.contains_key(&link) {
             return;
         }
+        if self.settings.logs_packets {
+            self.log_sending(link, kind);
+        }
         self.stats.sent[kind as usize] += 1;
         let size = bytes.len() as u64;
         self.stats.bytes_sent += size;
@@ -47,6 +50,13 @@ impl Machine {
             _ => {}
         }
         self.out.push(Output::Send { link, kind, bytes });
+    }
+
+    fn log_sending(&mut self, link: LinkId, kind: Kind) {
+        let Some(link) = self.links.get(&link) else { return };
+        let direction = if link.inbound { "inbound" } else { "outbound" };
+        let name = link.node.map_or_else(|| "<unknown> ()".to_owned(), |index| self.name(index));
+        self.log(Level::Debug, format!("Sending {} packet to node {name} on {direction} link", kind.name()));
     }
 
     fn encoded(&self, kind: Kind, body: Body) -> Arc<[u8]> {

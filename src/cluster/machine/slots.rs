@@ -52,7 +52,16 @@ impl Machine {
         if header.replica_of.is_none() {
             self.follow_targets(sender, header.config_epoch);
             let are_known = self.unclaimed.is_empty() && self.taken.is_empty();
-            if self.node(sender).slots != header.slots || !are_known {
+            let differs = self.node(sender).slots != header.slots;
+            if differs {
+                let text = format!(
+                    "Mismatch in topology information for sender node {} in shard {}",
+                    self.name(sender),
+                    self.node(sender).shard_id
+                );
+                self.notice(text);
+            }
+            if differs || !are_known {
                 self.apply_claims(sender, header.config_epoch, &header.slots);
             }
             self.update_if_stale(sender, header.config_epoch, &header.slots);
@@ -81,7 +90,7 @@ impl Machine {
                 ["Failover occurred in migration source. Update importing source for slot", "to node"]
             };
             let (name, shard) = (self.name(sender), self.node(sender).shard_id);
-            self.notice(format!("{before} {slot} {behind} {name} in shard {shard}."));
+            self.log(Level::Verbose, format!("{before} {slot} {behind} {name} in shard {shard}."));
             self.save_later();
         }
     }

@@ -148,6 +148,7 @@ impl Machine {
         let node = self.node(index);
         if let Some(link) = node.outbound
             && node.has(flag::LIGHT_MODULE)
+            && !node.has(flag::MEET | flag::PFAIL | flag::FAIL)
             && node.inbound.is_none()
             && now - node.inbound_gone > timeout
             && now - node.meet_sent > timeout
