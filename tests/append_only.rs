@@ -209,6 +209,85 @@ fn it_can_be_switched_on_and_off() {
     }
 }
 
+#[test]
+fn it_can_be_switched_off_and_on_in_one_transaction() {
+    for workers in [1, 3] {
+        for round in 0..4 {
+            let directory = TempDir::new();
+            let launch = in_directory(Launch::skuld(workers), directory.path());
+            {
+                let server = launch.start();
+                let mut client = server.connect();
+                client.ask("SET before 1");
+                if round % 2 == 1 {
+                    // With a rewrite of one's own under way.
+                    client.ask("BGREWRITEAOF");
+                }
+                for line in ["MULTI", "CONFIG SET appendonly no", "CONFIG SET appendonly yes", "EXEC"] {
+                    client.ask(line);
+                }
+                rewritten(&mut client);
+                wait_until("the scheduled rewrite has ended", || {
+                    info(&mut client, "aof_rewrite_scheduled") == "0"
+                });
+                rewritten(&mut client);
+                client.ask("SET after 1");
+                client.ask("CONFIG SET appendfsync always");
+                client.ask("SET last 1");
+                let mut server = server;
+                client.send(&command(&["SHUTDOWN"]));
+                assert_eq!(server.wait_for_exit().code(), Some(0), "{}", server.log());
+            }
+            let server = launch.start();
+            let answer = server.connect().ask("EXISTS before after last");
+            assert_eq!(answer.integer(), Some(3), "{workers} workers, round {round}");
+        }
+    }
+}
+
+/// Messages are for those who listen now; and what only a connection could do is left out when a file is loaded.
+#[test]
+fn a_file_holds_no_messages_and_needs_no_connection() {
+    let directory = TempDir::new();
+    let launch = in_directory(Launch::skuld(1), directory.path()).option("appendfsync", "always");
+    {
+        let server = launch.start();
+        let mut client = server.connect();
+        for line in [
+            "PUBLISH channel message",
+            "SPUBLISH channel message",
+            "MULTI",
+            "PUBLISH channel message",
+            "SET a 1",
+            "EXEC",
+            "EVAL return(redis.call('PUBLISH','channel','message')) 0",
+            "SET b 2",
+        ] {
+            client.ask(line);
+        }
+    }
+    let path = incremental(directory.path());
+    let written = fs::read(&path).expect("the file was written");
+    let words = String::from_utf8_lossy(&written).to_ascii_uppercase();
+    assert!(words.contains("SET") && !words.contains("PUBLISH"), "{words}");
+    let mut odd = written;
+    for name in ["SUBSCRIBE", "MONITOR", "QUIT", "RESET", "BGREWRITEAOF", "SHUTDOWN"] {
+        let extra = if name == "SUBSCRIBE" {
+            "*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nx\r\n".into()
+        } else {
+            format!("*1\r\n${}\r\n{name}\r\n", name.len())
+        };
+        odd.extend_from_slice(extra.as_bytes());
+    }
+    odd.extend_from_slice(b"*3\r\n$3\r\nSET\r\n$1\r\nc\r\n$1\r\n3\r\n");
+    fs::write(&path, odd).expect("the directory is ours");
+    let server = launch.start();
+    assert_eq!(server.connect().ask("EXISTS a b c").integer(), Some(3));
+    let critical = "== CRITICAL == This server is sending an error to its AOF-loading-client: 'SUBSCRIBE isn't allowed for a \
+                    DENY BLOCKING client' after processing the command 'subscribe'";
+    assert!(server.log().contains(critical), "{}", server.log());
+}
+
 /// Clients that write as fast as they are answered; the process is killed while they do. Whatever was answered must be
 /// there, and also what only another client's answer showed.
 #[test]
@@ -363,7 +442,10 @@ fn a_torn_end_is_cut_off_or_refused_as_configured() {
     fs::write(&path, [&whole[..], b"*1\r\n$7\r\nNOSUCHX\r\n"].concat()).expect("the directory is ours");
     assert!(refused(&launch).contains("unknown command 'NOSUCHX'"));
     fs::remove_file(&path).expect("the file is there");
-    assert!(refused(&launch).contains("The append log file appendonly.aof.1.incr.aof doesn't exist"));
+    let log = refused(&launch);
+    let missing =
+        "Unable to obtain the AOF file appendonly.aof.1.incr.aof length. stat: No such file or directory";
+    assert!(log.contains(missing) && !log.contains("DB loaded from base file"), "{log}");
     fs::write(directory.path().join("appendonlydir/appendonly.aof.manifest"), "file x seq 1 type q\n")
         .expect("the directory is ours");
     let log = refused(&launch);

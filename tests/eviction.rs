@@ -144,6 +144,26 @@ fn allkeys_policies_evict_what_is_needed_and_everything_if_it_is_not_enough() {
     });
 }
 
+/// What INFO says right after a write that made room is what the write left behind, not what telling it takes.
+#[test]
+fn info_tells_of_no_more_than_the_limit() {
+    const TOLERANCE: u64 = 4096;
+    for_each_worker_count(|_, client| {
+        let limit = field(client, "used_memory") + 400 * 1024;
+        ok(client, &format!("CONFIG SET maxmemory {limit} maxmemory-policy allkeys-lru"));
+        for n in 0..4000 {
+            ok(client, &format!("SETEX key:{n} 10000 x"));
+        }
+        assert!(keys(client) < 4000);
+        for sections in ["", "memory", "everything"] {
+            let all = text(client, &format!("INFO {sections}"));
+            let used = all.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("it is there");
+            let used: u64 = used.trim().parse().expect("a number");
+            assert!(used < limit + TOLERANCE, "INFO {sections}: {used}, limit {limit}");
+        }
+    });
+}
+
 #[test]
 fn eviction_begins_without_a_command_and_takes_what_expires_first() {
     for_each_worker_count(|_, client| {

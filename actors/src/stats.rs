@@ -249,7 +249,13 @@ impl Stats {
         ] {
             counter.store(0, Ordering::Relaxed);
         }
+        // A large table of code words counts as freed in the background, as everything large.
+        const FREED_AT_ONCE_MAX: usize = 64;
+        let codes = self.errors.len();
         self.errors.clear();
+        if codes > FREED_AT_ONCE_MAX {
+            self.lazyfreed_objects.store(codes as u64, Ordering::Relaxed);
+        }
         self.server_commands.iter().for_each(CommandStats::reset);
         self.rates.reset();
     }

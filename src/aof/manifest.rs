@@ -187,10 +187,11 @@ fn parse_line(line: &[u8]) -> Result<Part, &'static str> {
                 sequence = std::str::from_utf8(value).ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
             }
             b"type" => {
-                kind = match value {
-                    b"b" => Some(Kind::Base),
-                    b"h" => Some(Kind::History),
-                    b"i" => Some(Kind::Incremental),
+                // The first letter counts.
+                kind = match value.first() {
+                    Some(b'b') => Some(Kind::Base),
+                    Some(b'h') => Some(Kind::History),
+                    Some(b'i') => Some(Kind::Incremental),
                     _ => return Err("Unknown AOF file type"),
                 }
             }

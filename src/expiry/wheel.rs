@@ -32,10 +32,10 @@ const BUCKETS: usize = 1 << LEVEL_BITS;
 const MOVES_PER_POP: usize = 256;
 
 /// Stale items below which sweeping is not worth it.
-const STALE_MIN: i64 = 4096;
+const STALE_MIN: i64 = 512;
 
 /// How many more pops than reports there may be at a time; beyond that, reports are assumed to be missing.
-const STALE_FLOOR: i64 = -1024;
+const STALE_FLOOR: i64 = -128;
 
 /// What [`Wheel::pop_due`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

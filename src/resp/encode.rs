@@ -49,6 +49,11 @@ impl Reply {
         self.protocol == Protocol::Resp3
     }
 
+    /// Makes room for so many bytes more.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.buf.reserve(bytes);
+    }
+
     pub fn len(&self) -> usize {
         self.buf.len()
     }

@@ -148,9 +148,10 @@ async fn healthz() -> HttpResponse {
 
 /// All of INFO, which is what metrics and readiness are read from: one source for every way of looking.
 async fn info_text(server: &ServerRef) -> String {
+    let used = crate::memory::used();
     let shards = crate::server_commands::describe_shards(server).await;
     let replication = crate::server_commands::replication::facts(server).await;
-    let view = View { server, config: server.config.load_full(), shards, replication };
+    let view = View { server, config: server.config.load_full(), shards, replication, used };
     info::render(&view, &[b"everything".to_vec()])
 }
 

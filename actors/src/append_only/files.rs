@@ -49,13 +49,13 @@ impl Directory {
     pub fn read_manifest(&self) -> Option<Manifest> {
         let path = self.manifest_path();
         if !self.path.exists() {
-            tracing::info!("The AOF directory {} doesn't exist", self.path.display());
+            tracing::trace!("The AOF directory {} doesn't exist", self.path.display());
             return None;
         }
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                tracing::info!("The AOF manifest file {} doesn't exist", path.display());
+                tracing::trace!("The AOF manifest file {} doesn't exist", path.display());
                 return None;
             }
             Err(e) => {

@@ -112,6 +112,13 @@ impl Stream {
 /// Loads all parts. The keyspace is empty before.
 pub async fn load(server: &ServerRef, directory: &Directory, manifest: &Manifest) -> Result<(), Refused> {
     let started = Instant::now();
+    // Before anything is loaded: what the manifest names must be there.
+    for part in manifest.to_load() {
+        if let Err(e) = std::fs::metadata(directory.file(&part.name)) {
+            tracing::warn!("Unable to obtain the AOF file {} length. stat: {}", part.name, os_text(&e));
+            return Err(Refused);
+        }
+    }
     server.persistence.begin_loading(directory.bytes(manifest));
     let last = manifest.to_load().last().map(|part| part.name.clone());
     let mut stream = Stream::new(server);
@@ -131,7 +138,11 @@ pub async fn load(server: &ServerRef, directory: &Directory, manifest: &Manifest
             Refused
         })?;
         let is_last = last.as_ref() == Some(&part.name);
+        let is_empty = file.metadata().is_ok_and(|facts| facts.len() == 0);
         load_part(server, &mut stream, file, &part.name, directory, is_last, part.kind).await?;
+        if is_empty {
+            continue;
+        }
         let kind = if part.kind == Kind::Base { "base" } else { "incr" };
         tracing::info!("DB loaded from {kind} file {}: {:.3} seconds", part.name, at.elapsed().as_secs_f64());
     }
@@ -231,6 +242,20 @@ async fn run_commands(
                         );
                         return Err(Refused);
                     }
+                    match for_clients_only(&args) {
+                        Some(reason) => {
+                            if let Some(reason) = reason {
+                                tracing::warn!(
+                                    "== CRITICAL == This server is sending an error to its AOF-loading-client: \
+                                     '{reason}' after processing the command '{}'",
+                                    String::from_utf8_lossy(word).to_ascii_lowercase()
+                                );
+                            }
+                            at += length;
+                            continue;
+                        }
+                        None => {}
+                    }
                     in_transaction = if word.eq_ignore_ascii_case(b"multi") {
                         true
                     } else {
@@ -295,6 +320,26 @@ async fn run_commands(
         return Ok(());
     }
     end_is_missing(server, stream, name, directory, is_last, valid)
+}
+
+/// What no file of ours has in it and nobody can be given here: a connection that is told something later, or one that
+/// ends. `Some` says that the command is left out, and with which error, if with one.
+fn for_clients_only(args: &[&[u8]]) -> Option<Option<String>> {
+    let name = String::from_utf8_lossy(args[0]).to_ascii_uppercase();
+    match &*name {
+        "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" => {
+            Some(Some(format!("{name} isn't allowed for a DENY BLOCKING client")))
+        }
+        "MONITOR" => Some(Some("MONITOR isn't allowed for DENY BLOCKING client".into())),
+        "SHUTDOWN" => {
+            let waits = !args[1..]
+                .iter()
+                .any(|word| word.eq_ignore_ascii_case(b"now") || word.eq_ignore_ascii_case(b"abort"));
+            waits.then(|| Some("SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client".into()))
+        }
+        "QUIT" | "RESET" | "WAIT" | "WAITAOF" | "SYNC" | "PSYNC" | "BGREWRITEAOF" => Some(None),
+        _ => None,
+    }
 }
 
 /// `key-load-delay`: microseconds per command here.

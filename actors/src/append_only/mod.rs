@@ -470,7 +470,8 @@ impl Receive<DisableAof> for AppendOnlyFile {
             // Who asked may have gone.
             let _ = reply.send(());
         };
-        ctx.spawn(end.into_actor(self));
+        // Nothing else meanwhile: what is attached by an `EnableAof` that follows must not be detached here.
+        ctx.wait(end.into_actor(self));
     }
 }
 
@@ -599,7 +600,15 @@ impl Receive<RewriteEnded> for AppendOnlyFile {
                     self.set_state(State::On);
                 }
             }
-            Ok(_) | Err(rewrite::Failed::Stopped) => {
+            ended @ (Ok(_) | Err(rewrite::Failed::Stopped)) => {
+                if let Ok(rewritten) = ended {
+                    // It was faster than its cancellation: this is what is on the disk.
+                    self.manifest = rewritten.manifest;
+                }
+                if self.state == State::Off {
+                    // Its cut may have come after appending ended.
+                    tell(self.server.replication_log(), DetachCommands);
+                }
                 tracing::warn!("Background AOF rewrite terminated by signal 10");
             }
             Err(rewrite::Failed::Logged) => {

@@ -128,7 +128,9 @@ impl Executor {
                     };
                     pubsub::execute(&self.server, client, command, &args, reply);
                     if pubsub::is_propagated(&self.server, command) {
+                        self.effects.propagation.audience = Audience::Replicas;
                         self.effects.also_propagate(batch.session.db, &args);
+                        self.effects.propagation.audience = Audience::All;
                     }
                 }
                 Handler::Server

@@ -314,7 +314,8 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
                 Subscriber { session: client.session, shared: client.shared, subscribed: client.subscribed };
             let db = client.session.db;
             pubsub::execute(&executor.server, client, command, words, reply);
-            if replicate != 0 && pubsub::is_propagated(&executor.server, command) {
+            if replicate & REPLICATE_REPLICAS != 0 && pubsub::is_propagated(&executor.server, command) {
+                executor.effects.propagation.audience = Audience::Replicas;
                 executor.effects.also_propagate(db, words);
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use skuld::config::Config;
 
 use super::{Outcome, Request, info_server, info_stats};
+use crate::memory;
 use crate::server::Server;
 use crate::shard::ShardDescription;
 
@@ -14,6 +15,8 @@ pub struct View<'a> {
     pub config: Arc<Config>,
     pub shards: Vec<ShardDescription>,
     pub replication: crate::replication_log::Facts,
+    /// Bytes in use when the question came: what answering takes is not part of the answer.
+    pub used: u64,
 }
 
 /// The lines of one section.
@@ -113,15 +116,32 @@ pub fn render(view: &View<'_>, words: &[Vec<u8>]) -> String {
     text
 }
 
+/// About as long is the text for these section names, bytes.
+fn text_bytes(words: &[Vec<u8>]) -> usize {
+    const SECTION: usize = 2 << 10;
+    const DEFAULT: usize = 8 << 10;
+    const ALL: usize = 16 << 10;
+    let is_all =
+        |word: &Vec<u8>| word.eq_ignore_ascii_case(b"all") || word.eq_ignore_ascii_case(b"everything");
+    match words.len() {
+        0 => DEFAULT,
+        _ if words.iter().any(is_all) => ALL,
+        few => few.min(8) * SECTION,
+    }
+}
+
 /// INFO [section ...].
 pub async fn run(request: &mut Request) -> Outcome {
+    // The connection keeps the memory of its reply for a while: it counts already.
+    request.reply.reserve(text_bytes(&request.args[1..]));
+    let used = memory::used();
     let shards = request.describe_shards().await;
     if let (Some(cluster), None) = (&request.server.cluster, &request.inside) {
         cluster.renew_info().await;
     }
     let replication = super::replication::facts_for(request).await;
     let config = request.server.config.load_full();
-    let view = View { server: &request.server, config, shards, replication };
+    let view = View { server: &request.server, config, shards, replication, used };
     let text = render(&view, &request.args[1..]);
     request.reply.verbatim("txt", text.as_bytes());
     Ok(())
@@ -130,7 +150,8 @@ pub async fn run(request: &mut Request) -> Outcome {
 /// INFO for a crash report: everything but what shards would have to be asked for.
 pub fn for_crash_report(server: &Server) -> String {
     let replication = crate::replication_log::Facts::default();
-    let view = View { server, config: server.config.load_full(), shards: Vec::new(), replication };
+    let (config, used) = (server.config.load_full(), memory::used());
+    let view = View { server, config, shards: Vec::new(), replication, used };
     render(&view, &[b"everything".to_vec()])
 }
 

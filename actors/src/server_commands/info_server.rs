@@ -151,7 +151,7 @@ pub struct MemoryFigures {
 /// Collects the figures of now, bytes.
 pub fn memory_figures(view: &View<'_>) -> MemoryFigures {
     let stats = &view.server.stats;
-    let used = memory::used();
+    let used = view.used;
     stats.peak_memory.fetch_max(used, Ordering::Relaxed);
     let startup = stats.startup_memory.load(Ordering::Relaxed);
     let tables: u64 = view.shards.iter().map(|s| s.table_bytes).sum();
@@ -225,7 +225,8 @@ pub fn memory(view: &View<'_>, out: &mut Lines) {
     out.add("mem_replication_backlog", replication.backlog_bytes.saturating_sub(kept_for_replicas));
     out.add("mem_total_replication_buffers", replication.backlog_bytes + replication.unsent_bytes);
     out.add("mem_replicas_repl_buffer", view.server.replication.link().stream_held);
-    out.add("mem_clients_slaves", replication.held_bytes);
+    let for_replicas = if replication.followers.is_empty() { 0 } else { replication.held_bytes };
+    out.add("mem_clients_slaves", for_replicas);
     out.add("mem_clients_normal", figures.clients);
     out.add("mem_cluster_links", view.server.cluster.as_ref().map_or(0, |cluster| cluster.link_memory()));
     let [import, export] = view.server.migrations.link_bytes(view.server);

@@ -30,9 +30,10 @@ pub async fn run(request: &mut Request) -> Outcome {
 }
 
 async fn view(request: &Request) -> View<'_> {
+    let used = memory::used();
     let shards = request.describe_shards().await;
     let replication = super::replication::facts_for(request).await;
-    View { server: &request.server, config: request.server.config.load_full(), shards, replication }
+    View { server: &request.server, config: request.server.config.load_full(), shards, replication, used }
 }
 
 /// A value of MEMORY STATS.
@@ -58,7 +59,8 @@ async fn stats(request: &mut Request) -> Outcome {
         add("startup.allocated", whole(figures.startup));
         add("replication.backlog", whole(view.replication.backlog_bytes));
         add("replicas.repl.buffer", whole(view.server.replication.link().stream_held));
-        add("clients.slaves", whole(view.replication.held_bytes));
+        let followed = !view.replication.followers.is_empty();
+        add("clients.slaves", whole(if followed { view.replication.held_bytes } else { 0 }));
         add("clients.normal", whole(figures.clients));
         add("cluster.links", whole(view.server.cluster.as_ref().map_or(0, |cluster| cluster.link_memory())));
         let [import, export] = view.server.migrations.link_bytes(view.server);

@@ -87,7 +87,7 @@ async fn pass_messages(batch: &Batch) {
     let _ = passed.await;
 }
 
-/// Whether the command reaches replicas: messages do, but in a cluster, where the bus carries them.
+/// Whether the command reaches replicas: messages do, but in a cluster, where the bus carries them. No file has them.
 pub fn is_propagated(server: &Server, command: &Command) -> bool {
     matches!(command.name, "publish" | "spublish") && !server.config.load().cluster_enabled
 }
@@ -98,6 +98,7 @@ fn propagate(server: &Server, session: &Session, command: &Command, words: &[&[u
         return;
     }
     let mut propagation = skuld::effects::Propagation::default();
+    propagation.audience = skuld::effects::Audience::Replicas;
     propagation.push(session.db, words);
     let sequence = server.replication.issue();
     tell(server.replication_log(), Append { sequence, propagation, events: Vec::new() });

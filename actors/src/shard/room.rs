@@ -29,7 +29,7 @@ pub(super) enum Room {
 
 /// A shard whose victims are worse than another's leaves eviction to that one while memory is over the limit by no
 /// more than this part of it.
-const DEFERENCE: u64 = 64;
+const DEFERENCE: u64 = 1024;
 
 /// After so many evicted keys those who have read them are told.
 const TOLD_AT_ONCE: u32 = 8;
