@@ -242,19 +242,16 @@ async fn run_commands(
                         );
                         return Err(Refused);
                     }
-                    match for_clients_only(&args) {
-                        Some(reason) => {
-                            if let Some(reason) = reason {
-                                tracing::warn!(
-                                    "== CRITICAL == This server is sending an error to its AOF-loading-client: \
+                    if let Some(reason) = for_clients_only(&args) {
+                        if let Some(reason) = reason {
+                            tracing::warn!(
+                                "== CRITICAL == This server is sending an error to its AOF-loading-client: \
                                      '{reason}' after processing the command '{}'",
-                                    String::from_utf8_lossy(word).to_ascii_lowercase()
-                                );
-                            }
-                            at += length;
-                            continue;
+                                String::from_utf8_lossy(word).to_ascii_lowercase()
+                            );
                         }
-                        None => {}
+                        at += length;
+                        continue;
                     }
                     in_transaction = if word.eq_ignore_ascii_case(b"multi") {
                         true
