@@ -22,6 +22,8 @@ fn first_two(input: &[u8], at: usize) -> u32 {
 /// Output under construction. Literals are copied when their run ends, so that most steps touch no memory of it.
 struct Output<'a> {
     bytes: &'a mut Vec<u8>,
+    /// Bytes that were taken away, which came before.
+    before: usize,
     /// What the output would take if the run ended here, in bytes: liblzf's limit is on that.
     len: usize,
     /// Literals of the run that are not copied yet.
@@ -66,7 +68,7 @@ impl Output<'_> {
             self.bytes.push((length - 7) as u8);
         }
         self.bytes.push(offset as u8);
-        self.len = self.bytes.len();
+        self.len = self.before + self.bytes.len();
     }
 }
 
@@ -90,12 +92,13 @@ impl Seen {
         }
         let floor = self.floor;
         self.floor = floor.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
-        let new = || {
-            let zeros = vec![0; 1 << TABLE_BITS].into_boxed_slice();
-            zeros.try_into().expect("a table of that size")
-        };
-        (floor, self.table.get_or_insert_with(new))
+        (floor, self.table.get_or_insert_with(empty_table))
     }
+}
+
+fn empty_table() -> Box<[u32; 1 << TABLE_BITS]> {
+    let zeros = vec![0; 1 << TABLE_BITS].into_boxed_slice();
+    zeros.try_into().expect("a table of that size")
 }
 
 /// Notes that the sequence `window` is at `at`, and returns where it was before.
@@ -112,7 +115,7 @@ thread_local! {
 }
 
 /// The longest input that is compressed, in bytes.
-const INPUT_MAX: usize = 1 << 31;
+pub const INPUT_MAX: usize = 1 << 31;
 /// The largest output buffer that a thread keeps, in bytes.
 const KEPT_MAX: usize = 1 << 16;
 
@@ -140,57 +143,133 @@ pub fn compress_for<R>(input: &[u8], limit: usize, user: impl FnOnce(&[u8]) -> R
 /// Appends the compressed input to `out`, which is empty; false if `limit` does not allow that.
 fn compress_with(seen: &mut Seen, out: &mut Vec<u8>, input: &[u8], limit: usize) -> bool {
     let (floor, table) = seen.start(input.len());
-    let end = input.len();
-    let mut out = Output { bytes: out, len: 0, run: 0 };
-    out.start_run();
-    let mut at = 0;
-    let mut window = if end >= 2 { first_two(input, 0) } else { 0 };
-    while at + 2 < end {
-        window = window << 8 | input[at + 2] as u32;
-        let candidate = replace(table, floor, window, at);
-        // The very first byte is never referred to; liblzf cannot tell it from an empty slot.
-        let matched = candidate.filter(|&c| {
-            c > 0 && c < at && at - c - 1 < OFFSET_MAX && {
-                first_two(input, c) << 8 | input[c + 2] as u32 == window & 0xff_ffff
+    let step = State::new(input).advance(table, floor, out, (input, limit), usize::MAX);
+    step == Step::Done
+}
+
+/// What one step of a compression came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There is more to do.
+    Paused,
+    Done,
+    /// The result would be longer than it may be.
+    TooLong,
+}
+
+/// A compression in steps, of an input that takes long, for those who have to do other things in between.
+pub struct Compressor {
+    state: State,
+    table: Box<[u32; 1 << TABLE_BITS]>,
+}
+
+impl Compressor {
+    /// For this input, of 2 GiB at most.
+    pub fn new(input: &[u8]) -> Self {
+        Self { state: State::new(input), table: empty_table() }
+    }
+
+    /// Compresses about `count` bytes more of the same input into at most `limit` bytes altogether; what they became.
+    pub fn step(&mut self, input: &[u8], limit: usize, count: usize) -> (Step, Vec<u8>) {
+        let mut bytes = Vec::new();
+        let until = self.state.at.saturating_add(count);
+        let step = self.state.advance(&mut self.table, 0, &mut bytes, (input, limit), until);
+        self.state.before += bytes.len();
+        (step, bytes)
+    }
+}
+
+impl std::fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compressor").field("at", &self.state.at).finish_non_exhaustive()
+    }
+}
+
+/// How far a compression is.
+struct State {
+    at: usize,
+    /// The bytes before `at + 2`, the last in the lowest place.
+    window: u32,
+    /// See [`Output`].
+    before: usize,
+    len: usize,
+    run: usize,
+}
+
+impl State {
+    /// Before the first byte of an input that is not empty.
+    fn new(input: &[u8]) -> Self {
+        let window = if input.len() >= 2 { first_two(input, 0) } else { 0 };
+        let mut out = Output { bytes: &mut Vec::new(), before: 0, len: 0, run: 0 };
+        out.start_run();
+        Self { at: 0, window, before: 0, len: out.len, run: out.run }
+    }
+
+    /// Goes on, to position `until` of the input or a little beyond.
+    fn advance(
+        &mut self,
+        table: &mut [u32; 1 << TABLE_BITS],
+        floor: u32,
+        out: &mut Vec<u8>,
+        (input, limit): (&[u8], usize),
+        until: usize,
+    ) -> Step {
+        let end = input.len();
+        let last = end.saturating_sub(2);
+        let pause = last.min(until);
+        let mut out = Output { bytes: out, before: self.before, len: self.len, run: self.run };
+        let (mut at, mut window) = (self.at, self.window);
+        while at < pause {
+            window = window << 8 | input[at + 2] as u32;
+            let candidate = replace(table, floor, window, at);
+            // The very first byte is never referred to; liblzf cannot tell it from an empty slot.
+            let matched = candidate.filter(|&c| {
+                c > 0 && c < at && at - c - 1 < OFFSET_MAX && {
+                    first_two(input, c) << 8 | input[c + 2] as u32 == window & 0xff_ffff
+                }
+            });
+            let Some(source) = matched else {
+                if out.len >= limit {
+                    return Step::TooLong;
+                }
+                at += 1;
+                out.literal(input, at);
+                continue;
+            };
+            if out.len - usize::from(out.run == 0) + 4 >= limit {
+                return Step::TooLong;
             }
-        });
-        let Some(source) = matched else {
-            if out.len >= limit {
-                return false;
+            out.stop_run(input, at);
+            let octets = match_length(input, source, at);
+            out.reference(octets - 2, at - source - 1);
+            out.start_run();
+            at += octets;
+            if at >= last {
+                break;
             }
+            // Enter the last two positions of the match into the table.
+            at -= 2;
+            window = first_two(input, at);
+            for _ in 0..2 {
+                window = window << 8 | input[at + 2] as u32;
+                replace(table, floor, window, at);
+                at += 1;
+            }
+        }
+        if at < last {
+            *self = Self { at, window, before: self.before, len: out.len, run: out.run };
+            return Step::Paused;
+        }
+        if out.len + 3 > limit {
+            return Step::TooLong;
+        }
+        while at < end {
             at += 1;
             out.literal(input, at);
-            continue;
-        };
-        if out.len - usize::from(out.run == 0) + 4 >= limit {
-            return false;
         }
-        out.stop_run(input, at);
-        let octets = match_length(input, source, at);
-        out.reference(octets - 2, at - source - 1);
-        out.start_run();
-        at += octets;
-        if at + 2 >= end {
-            break;
-        }
-        // Enter the last two positions of the match into the table.
-        at -= 2;
-        window = first_two(input, at);
-        for _ in 0..2 {
-            window = window << 8 | input[at + 2] as u32;
-            replace(table, floor, window, at);
-            at += 1;
-        }
+        out.stop_run(input, end);
+        Step::Done
     }
-    if out.len + 3 > limit {
-        return false;
-    }
-    while at < end {
-        at += 1;
-        out.literal(input, at);
-    }
-    out.stop_run(input, end);
-    true
 }
 
 /// Bytes in common from `source` and `at` on, within liblzf's limits: it stops two bytes before the end of the input,
@@ -295,6 +374,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn steps_come_to_the_same(
+            input in prop::collection::vec(prop_oneof![4 => 0u8..4, 1 => any::<u8>()], 1..3000),
+            count in 1usize..500,
+            gain in 0usize..2000,
+        ) {
+            let limit = input.len().saturating_sub(gain);
+            let mut compressor = Compressor::new(&input);
+            let (mut steps, mut packed) = (0, Vec::new());
+            let last = loop {
+                let (step, mut bytes) = compressor.step(&input, limit, count);
+                packed.append(&mut bytes);
+                match step {
+                    Step::Paused => steps += 1,
+                    last => break last,
+                }
+            };
+            prop_assert!(last == Step::TooLong || steps > 0 || input.len() < count + MATCH_MAX);
+            let stepwise = (last == Step::Done).then_some(packed);
+            prop_assert_eq!(stepwise, compress(&input, limit));
+        }
+
         #[test]
         fn round_trips(input in prop::collection::vec(prop_oneof![4 => 0u8..4, 1 => any::<u8>()], 1..3000)) {
             if let Some(packed) = compress(&input, input.len()) {

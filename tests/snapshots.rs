@@ -200,6 +200,14 @@ fn fill_large(client: &mut Client, tag: &str) {
     let mut words = vec!["EVAL".to_owned(), make.to_owned(), "5".to_owned()];
     words.extend(["hash", "set", "zset", "list", "stream"].map(|kind| format!("{kind}:{tag}")));
     let _ = client.call(&words.into_iter().map(String::into_bytes).collect::<Vec<_>>());
+    // One that can be compressed, and one that cannot.
+    let words =
+        (0u32..200_000).flat_map(|n| format!("{} ", n.wrapping_mul(2_654_435_761) >> 20).into_bytes());
+    let mut rng = Rng::new(1);
+    let noise = (0..1_000_000).map(|_| rng.below(256) as u8);
+    for (kind, value) in [("text", words.collect::<Vec<_>>()), ("noise", noise.collect())] {
+        let _ = client.call(&[b"SET".to_vec(), format!("{kind}:{tag}").into_bytes(), value]);
+    }
 }
 
 /// A tag that puts keys into one of the last slots, which an export comes to last.
@@ -231,9 +239,15 @@ fn large_values_are_saved_as_they_were() {
             );
             let running = if rewrite { "aof_rewrite_in_progress" } else { "rdb_bgsave_in_progress" };
             wait_until("it runs", || info(&mut client, running) == "1");
-            for write in
-                ["HSET hash:T new f", "SREM set:T nobody", "ZADD zset:T 1 new", "LPOP list:T", "DEL stream:T"]
-            {
+            for write in [
+                "HSET hash:T new f",
+                "SREM set:T nobody",
+                "ZADD zset:T 1 new",
+                "LPOP list:T",
+                "DEL stream:T",
+                "SETRANGE text:T 5 changed",
+                "APPEND noise:T more",
+            ] {
                 let reply = text(&mut client, &write.replace(":T", &format!(":{tag}")));
                 assert!(!reply.starts_with("ERR"), "{write}: {reply}");
             }

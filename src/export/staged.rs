@@ -6,7 +6,8 @@ use crate::keyspace::{Entry, Touch};
 use crate::rdb;
 use crate::rdb::file::write_entry_head;
 
-/// What an entry may add to one slice, bytes. What cannot be divided may be longer: strings, compact encodings.
+/// What an entry may add to one slice, bytes. What cannot be divided may be longer: compact encodings, single
+/// elements.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// How far one entry is encoded. What of it is encoded waits here for the rest, since an entry is sent whole: others are

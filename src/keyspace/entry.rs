@@ -709,6 +709,16 @@ impl Entry {
         }
     }
 
+    /// Whether encoding the value takes long enough for others to notice, a few hundred microseconds.
+    pub fn is_slow_to_encode(&self) -> bool {
+        const ELEMENTS: usize = 2048;
+        const STRING_BYTES: usize = 128 * 1024;
+        match self.value() {
+            ValueRef::Str(text) => text.len() >= STRING_BYTES,
+            _ => self.free_effort() >= ELEMENTS,
+        }
+    }
+
     /// The LRU clock or LFU counter (low 24 bits) and the mark lanes of running exports (high 8 bits).
     #[inline]
     pub fn access_word(&self) -> u32 {

@@ -3,6 +3,7 @@
 
 use super::{Compression, ValueType, stream, write};
 use crate::keyspace::ValueRef;
+use crate::lzf::{Compressor, INPUT_MAX, Step};
 use crate::types::Item;
 use crate::types::hash::Hash;
 use crate::types::list::List;
@@ -41,6 +42,12 @@ pub fn encode_value(out: &mut Vec<u8>, value: &ValueRef<'_>, compression: Compre
     debug_assert!(is_done, "there is room for everything");
 }
 
+/// Begins a string as it is.
+fn plain_string(out: &mut Vec<u8>, text: &[u8], waste: Vec<Vec<u8>>) -> Place {
+    write::count(out, text.len());
+    Place::Plain(0, waste)
+}
+
 /// How far the encoding of one value is. The value must not change from the first step to the last.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -59,6 +66,12 @@ enum Place {
     Cursor(u64),
     /// What follows the nodes of a stream.
     Groups,
+    /// Of a string that is being compressed: what is left to do, and what was done.
+    Packing(Box<Compressor>, Vec<Vec<u8>>),
+    /// The rest of a string that is compressed, backwards.
+    Packed(Vec<Vec<u8>>),
+    /// The next byte of a string, and what came of trying to compress it, which is freed piece by piece.
+    Plain(usize, Vec<Vec<u8>>),
 }
 
 impl Progress {
@@ -67,8 +80,8 @@ impl Progress {
         matches!(self.place, Place::Start)
     }
 
-    /// Appends the next piece, about `bytes_max` bytes; true if it was the last. Strings, compact encodings and the
-    /// groups of a stream are one piece.
+    /// Appends the next piece, about `bytes_max` bytes; true if it was the last. Compact encodings, single
+    /// elements and the groups of a stream are one piece.
     pub fn step(
         &mut self,
         out: &mut Vec<u8>,
@@ -79,6 +92,9 @@ impl Progress {
         let end = out.len().saturating_add(bytes_max);
         match value {
             ValueRef::Int(value) => write::integer(out, *value),
+            ValueRef::Str(text) if text.len() > bytes_max => {
+                return self.long_string(out, text, compression, bytes_max);
+            }
             ValueRef::Str(text) => write::string(out, text, compression),
             ValueRef::List(list) => return self.list(out, list, compression, end),
             ValueRef::Set(set) => match &**set {
@@ -97,6 +113,52 @@ impl Progress {
             ValueRef::Stream(stream) => return self.stream(out, stream, compression, end),
         }
         true
+    }
+
+    /// A string of more bytes than one piece has: compressed a piece at a time, and then taken out; or as it is.
+    fn long_string(
+        &mut self,
+        out: &mut Vec<u8>,
+        text: &[u8],
+        compression: Compression,
+        bytes_max: usize,
+    ) -> bool {
+        self.place = match std::mem::take(&mut self.place) {
+            Place::Start if compression == Compression::On && text.len() <= INPUT_MAX => {
+                Place::Packing(Box::new(Compressor::new(text)), Vec::new())
+            }
+            Place::Packing(mut compressor, mut packed) => {
+                let (step, bytes) = compressor.step(text, write::packed_max(text), bytes_max);
+                packed.push(bytes);
+                match step {
+                    Step::Paused => Place::Packing(compressor, packed),
+                    Step::Done => {
+                        write::compressed_head(out, packed.iter().map(Vec::len).sum(), text.len());
+                        packed.reverse();
+                        Place::Packed(packed)
+                    }
+                    Step::TooLong => plain_string(out, text, packed),
+                }
+            }
+            Place::Packed(mut packed) => {
+                out.append(&mut packed.pop().unwrap_or_default());
+                if packed.is_empty() {
+                    return true;
+                }
+                Place::Packed(packed)
+            }
+            Place::Plain(from, mut waste) => {
+                waste.pop();
+                let end = text.len().min(from + bytes_max);
+                out.extend_from_slice(&text[from..end]);
+                if end == text.len() {
+                    return true;
+                }
+                Place::Plain(end, waste)
+            }
+            _ => plain_string(out, text, Vec::new()),
+        };
+        false
     }
 
     /// Before the first element: writes how many there are.

@@ -43,7 +43,7 @@ pub fn string(out: &mut Vec<u8>, text: &[u8], compression: Compression) {
     if compression == Compression::On
         && text.len() > COMPRESS_ABOVE
         && let Some(()) =
-            lzf::compress_for(text, text.len() - COMPRESS_GAIN, |packed| compressed(out, packed, text.len()))
+            lzf::compress_for(text, packed_max(text), |packed| compressed(out, packed, text.len()))
     {
         return;
     }
@@ -51,12 +51,22 @@ pub fn string(out: &mut Vec<u8>, text: &[u8], compression: Compression) {
     out.extend_from_slice(text);
 }
 
+/// Bytes that a string may have when it is compressed: more are not worth it.
+pub fn packed_max(text: &[u8]) -> usize {
+    text.len().saturating_sub(COMPRESS_GAIN)
+}
+
 /// A string of `size` bytes that is compressed already (see [`lzf`]).
 pub fn compressed(out: &mut Vec<u8>, packed: &[u8], size: usize) {
-    out.push(0xc3);
-    count(out, packed.len());
-    count(out, size);
+    compressed_head(out, packed.len(), size);
     out.extend_from_slice(packed);
+}
+
+/// What stands before the bytes of such a string: how many they are, and how many they were.
+pub fn compressed_head(out: &mut Vec<u8>, packed: usize, size: usize) {
+    out.push(0xc3);
+    count(out, packed);
+    count(out, size);
 }
 
 /// The decimal text of an integer.

@@ -68,9 +68,6 @@ pub(super) struct ShardExports {
     waiting_tasks: Vec<Task>,
 }
 
-/// Elements of a value whose encoding nobody should wait for; it takes a few hundred microseconds.
-const LARGE_ELEMENTS: usize = 2048;
-
 /// Bytes collected in one slice.
 const SLICE_BYTES: usize = 128 * 1024;
 
@@ -209,7 +206,7 @@ impl Shard {
             let open = database.slot(slot).map(SlotTable::lanes).filter(|lanes| lanes.any_open());
             let Some((lanes, entry)) = open.zip(database.find(slot, hash(key), key)) else { continue };
             let due = lanes.due(entry.marks());
-            if due == 0 || entry.free_effort() < LARGE_ELEMENTS {
+            if due == 0 || !entry.is_slow_to_encode() {
                 continue;
             }
             let jobs = self.exports.jobs.iter_mut();

@@ -26,22 +26,25 @@ pub fn geoadd(ctx: &mut Context<'_>) -> Outcome {
         return Err(CommandError::Syntax);
     }
     let mut scored = Pairs::new();
+    let mut hashes = Vec::with_capacity(triples.len() / 3);
     for triple in triples.chunks_exact(3) {
-        // 52 bits: exact as a double.
-        scored.push((encode(arguments::point(triple[0], triple[1])?) as f64, triple[2]));
+        let hash = encode(arguments::point(triple[0], triple[1])?);
+        // 52 bits, exact as a double; at a longitude of 180 a few more, of which the last may be lost.
+        scored.push((hash as f64, triple[2]));
+        hashes.push(hash);
     }
     let added = add_members(ctx, ctx.args[1], &options, &scored)?;
     if added.added + added.updated > 0 {
-        propagate_zadd(ctx, at, &scored);
+        propagate_zadd(ctx, at, &hashes, &scored);
     }
     ctx.reply.integer(added.count(&options) as i64);
     Ok(())
 }
 
-/// In the stream a place is its score.
-fn propagate_zadd(ctx: &mut Context<'_>, options_end: usize, scored: &[(f64, &[u8])]) {
+/// In the stream a place is its hash.
+fn propagate_zadd(ctx: &mut Context<'_>, options_end: usize, hashes: &[u64], scored: &[(f64, &[u8])]) {
     if ctx.db.effects.listening.propagation {
-        let scores: Vec<String> = scored.iter().map(|(hash, _)| (*hash as u64).to_string()).collect();
+        let scores: Vec<String> = hashes.iter().map(u64::to_string).collect();
         let mut args: Vec<&[u8]> = vec![b"ZADD"];
         args.extend_from_slice(&ctx.args[1..options_end]);
         for (text, (_, member)) in scores.iter().zip(scored) {

@@ -9,6 +9,7 @@ fn effects_are_those_of_valkey() {
         "
         GEOADD g 13.361389 38.115556 Palermo 15.087269 37.502669 Catania | 2 | ZADD g 3479099956230698 Palermo 3479447370796909 Catania | new g; zadd g
         GEOADD g 13.361389 38.115556 Palermo | 0 |  |
+        GEOADD edge 180 36.2753 e14 | 1 | ZADD edge 10222451952010577 e14 | new edge; zadd edge
         GEOADD g CH 13.4 38.115556 Palermo | 1 | ZADD g CH 3479100000293410 Palermo | zadd g
         geoadd g NX 13.4 38.115556 Palermo 13.5 38 New | 1 | ZADD g NX 3479100000293410 Palermo 3479097324432493 New | zadd g
         GEOADD nope XX 1 1 a | 0 |  |
