@@ -383,7 +383,8 @@ fn effects_and_events_of_random_commands() {
     let total = number("SKULD_EFFECTS_COMMANDS", 3000) as usize;
     println!("SKULD_SEED={seed}");
     let mut listed = listed_commands(&Launch::skuld(3).start());
-    // Which member is taken is random, and an id made from the clock differs.
+    // Which member is taken is random, and an id made from the clock differs. A key that MSETEX makes with a deadline in
+    // the past goes as one that has expired: here at once, in Valkey some time later.
     listed.remove("spop");
     let wanted: Vec<String> = std::env::var("SKULD_FAMILIES")
         .map(|text| text.split(',').map(str::to_owned).collect())
@@ -391,7 +392,9 @@ fn effects_and_events_of_random_commands() {
     let mut generator = Generator::new(seed, &wanted, &listed);
     let groups = (0..total).map(|_| generator.group()).filter(|group| {
         !group.iter().any(|command| {
-            command[0].eq_ignore_ascii_case(b"xadd") && command.iter().any(|word| word == b"*")
+            let has = |word: &str| command.iter().any(|w| w.eq_ignore_ascii_case(word.as_bytes()));
+            command[0].eq_ignore_ascii_case(b"xadd") && has("*")
+                || command[0].eq_ignore_ascii_case(b"msetex") && (has("EXAT") || has("PXAT"))
         })
     });
     compare(3, groups, &format!("random, SKULD_SEED={seed}"));

@@ -10,6 +10,7 @@ use skuld::effects::{Freeing, Garbage};
 use skuld::export::{Chunk, Format, Ground, Walk, Walked};
 use skuld::hash::hash;
 use skuld::keyspace::{Database, Keyspace, SlotTable};
+use skuld::resp::decode::parse_integer;
 use skuld::slot::slot_of;
 
 use super::{SLICE_US_MAX, Shard, Slots};
@@ -177,29 +178,48 @@ impl Shard {
     }
 
     /// Whether a command would change or remove a large value that an export has not come to: it would have to be encoded
-    /// at once, and everybody would wait. The export takes it next instead, in slices, and only the command waits.
+    /// at once, and everybody would wait. The export takes it next instead, in slices, and only the command waits. Of a
+    /// transaction its commands are looked at, of a script the keys it declares.
     pub(super) fn must_wait_for_large_value(
         &mut self,
         batch: &Batch,
         command: &'static Command,
         ctx: &mut Context<Self>,
     ) -> bool {
-        if !self.executor.effects.exports.active
-            || !command.flags.has(WRITE)
-            || runs_code(command)
-            || !batch.session.origin.is_client()
-        {
+        if !self.executor.effects.exports.active || !batch.session.origin.is_client() {
+            return false;
+        }
+        let mut db = batch.session.db;
+        let mut must_wait = false;
+        if let Some(queue) = batch.transaction.queue.as_ref().filter(|_| command.name == "exec") {
+            for (command, words) in &queue.commands {
+                let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+                if command.name == "select" {
+                    db = words.get(1).and_then(|word| parse_integer(word)?.try_into().ok()).unwrap_or(db);
+                }
+                must_wait |= self.hasten_large_values(db, command, &words);
+            }
+        } else {
+            must_wait = self.hasten_large_values(db, command, &batch.words(batch.next));
+        }
+        if must_wait && !self.exports.continuing {
+            self.exports.continuing = true;
+            continue_later(self, ContinueExports, ctx);
+        }
+        must_wait
+    }
+
+    /// Has exports take the large values next that a command may change. Whether there are any.
+    fn hasten_large_values(&mut self, db: u32, command: &'static Command, words: &[&[u8]]) -> bool {
+        if !command.flags.has(WRITE) && !runs_code(command) {
             return false;
         }
         let part = &self.keyspace.parts()[0];
-        let Some(database) = part.database(batch.session.db).filter(|d| d.is_exporting()) else {
-            return false;
-        };
-        let words = batch.words(batch.next);
+        let Some(database) = part.database(db).filter(|d| d.is_exporting()) else { return false };
         let mut keys = KeyList::new();
         // What is wrong with the request is found when it runs.
-        let _ = keys_of(command, &words, &mut keys);
-        let mut must_wait = false;
+        let _ = keys_of(command, words, &mut keys);
+        let mut any = false;
         for key in &keys {
             let key = words[key.position as usize];
             let slot = slot_of(key);
@@ -212,14 +232,10 @@ impl Shard {
             let jobs = self.exports.jobs.iter_mut();
             for job in jobs.filter(|job| due & 1 << job.export.lane.index() != 0) {
                 job.walk.hasten(database.id(), slot, key);
-                must_wait = true;
+                any = true;
             }
         }
-        if must_wait && !self.exports.continuing {
-            self.exports.continuing = true;
-            continue_later(self, ContinueExports, ctx);
-        }
-        must_wait
+        any
     }
 
     /// Runs tasks that waited for a KEYS or a script.
