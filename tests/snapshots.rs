@@ -201,8 +201,7 @@ fn fill_large(client: &mut Client, tag: &str) {
     words.extend(["hash", "set", "zset", "list", "stream"].map(|kind| format!("{kind}:{tag}")));
     let _ = client.call(&words.into_iter().map(String::into_bytes).collect::<Vec<_>>());
     // One that can be compressed, and one that cannot.
-    let words =
-        (0u32..60_000).flat_map(|n| format!("{} ", n.wrapping_mul(2_654_435_761) >> 20).into_bytes());
+    let words = (0u32..60_000).flat_map(|n| format!("{} ", n.wrapping_mul(2_654_435_761) >> 20).into_bytes());
     let mut rng = Rng::new(1);
     let noise = (0..200_000).map(|_| rng.below(256) as u8);
     for (kind, value) in [("text", words.collect::<Vec<_>>()), ("noise", noise.collect())] {
