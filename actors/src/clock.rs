@@ -172,15 +172,20 @@ where
     run_when(ctx, sleep(move || due.saturating_sub(unix_us(tick())).min(PIECE_US)), then)
 }
 
+/// How long until the next moment at which [`every`] calls those who asked for this period.
+pub fn until_next(period: Duration) -> Duration {
+    let period_us = i64::try_from(period.as_micros()).unwrap_or(i64::MAX).max(1);
+    let left = period_us - elapsed_us().rem_euclid(period_us);
+    Duration::from_micros(left.unsigned_abs())
+}
+
 /// Has the actor do something again and again. Whoever asks for the same period is called at the same moments: one
 /// wake-up of the thread for all.
 pub fn every<A>(ctx: &mut Context<A>, period: Duration, then: impl Fn(&mut A, &mut Context<A>) + 'static)
 where
     A: TracedActor<Context = Context<A>>,
 {
-    let period_us = i64::try_from(period.as_micros()).unwrap_or(i64::MAX).max(1);
-    let next = period_us - elapsed_us().rem_euclid(period_us);
-    after(ctx, Duration::from_micros(next as u64), move |actor, ctx| {
+    after(ctx, until_next(period), move |actor, ctx| {
         then(actor, ctx);
         every(ctx, period, then);
     });

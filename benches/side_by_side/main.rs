@@ -11,11 +11,13 @@
 //! cargo bench -p skuld-actors --bench side_by_side -- durability --keys 1000000 [gaps throughput extra replicated everysec always]
 //! cargo bench -p skuld-actors --bench side_by_side -- migration --keys 1000000 --size 128     # slots that move
 //! cargo bench -p skuld-actors --bench side_by_side -- migration flood  # the same under pipelined writes
+//! cargo bench -p skuld-actors --bench side_by_side -- cluster --runs 1 --nodes 100 --kills 20 # the bus of many nodes
 //! ```
 //!
 //! The server runs on processor 0, the load generator on processor 1. Ratios are medians over alternating runs; below
 //! 1 Skuld needs less. The quantity to trust is server CPU per request: throughput depends on the generator too.
 
+mod cluster;
 mod durability;
 mod gap;
 mod lifetime;
@@ -33,12 +35,22 @@ struct Options {
     workers: u32,
     keys: u64,
     size: usize,
+    nodes: usize,
+    kills: usize,
     words: Vec<String>,
 }
 
 fn options() -> Options {
-    let mut options =
-        Options { runs: 5, requests: 1_000_000, workers: 1, keys: 1_000_000, size: 128, words: Vec::new() };
+    let mut options = Options {
+        runs: 5,
+        requests: 1_000_000,
+        workers: 1,
+        keys: 1_000_000,
+        size: 128,
+        nodes: 100,
+        kills: 20,
+        words: Vec::new(),
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number = |name: &str| -> u64 {
@@ -50,6 +62,8 @@ fn options() -> Options {
             "--requests" => options.requests = number("--requests"),
             "--keys" => options.keys = number("--keys"),
             "--size" => options.size = number("--size") as usize,
+            "--nodes" => options.nodes = number("--nodes") as usize,
+            "--kills" => options.kills = number("--kills") as usize,
             "--workers" => options.workers = number("--workers") as u32,
             _ => options.words.push(arg),
         }
@@ -127,6 +141,10 @@ fn main() {
     if wanted("durability") {
         let part = |name: &str| options.words.len() < 2 || options.words.iter().any(|word| word == name);
         durability::run(&binaries, options.runs, options.requests, options.keys, &part);
+    }
+    // Minutes of both processors: only if it is asked for.
+    if options.words.iter().any(|word| word == "cluster") {
+        cluster::run(&binaries, options.runs, options.nodes, options.kills);
     }
     if wanted("migration") {
         let flood = options.words.iter().any(|word| word == "flood");

@@ -90,9 +90,15 @@ impl Server {
 
     /// Starts a cluster node, on all processors.
     pub fn start_node(binaries: &Binaries, kind: Kind, workers: u32) -> Self {
+        Self::start_member(binaries, kind, workers, &[])
+    }
+
+    /// The same with further options.
+    pub fn start_member(binaries: &Binaries, kind: Kind, workers: u32, more: &[&str]) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let port = free_port().to_string();
-        let options = ["--cluster-enabled", "yes", "--cluster-port", &port];
+        let own = ["--cluster-enabled", "yes", "--cluster-port", &port];
+        let options = [own.as_slice(), more].concat();
         let mut server = Self::start_with(binaries, kind, workers, processors, &options);
         server.bus_port = port.parse().unwrap_or(0);
         server
@@ -189,6 +195,26 @@ impl Server {
         let fields: Vec<&str> = stat.rsplit(") ").next().expect("stat has fields").split(' ').collect();
         let ticks = |i: usize| fields[i].parse::<f64>().expect("a number");
         (ticks(11) * 10_000.0, ticks(12) * 10_000.0)
+    }
+
+    /// Time its threads have run so far, nanoseconds; with a name, only those of that name.
+    pub fn threads_ns(&self, name: Option<&str>) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the server lives");
+        let of_task = |path: PathBuf| {
+            let comm = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+            let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+            let ns: u64 = text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+            if name.is_none_or(|name| name == comm.trim()) { ns } else { 0 }
+        };
+        tasks.flatten().map(|task| of_task(task.path())).sum()
+    }
+
+    /// Resident bytes that are not of a file.
+    pub fn anonymous(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()));
+        let text = text.expect("the server lives");
+        let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("Anonymous");
+        line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).expect("kB") * 1024
     }
 
     /// Where it keeps its files.

@@ -46,11 +46,12 @@ impl SlotBitmap {
     }
 
     pub fn len(&self) -> usize {
-        self.0.iter().map(|b| b.count_ones() as usize).sum()
+        let (words, _) = self.0.as_chunks::<WORD_BYTES>();
+        words.iter().map(|word| u64::from_le_bytes(*word).count_ones() as usize).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|&b| b == 0)
+        *self.0 == [0; BITMAP_BYTES]
     }
 
     /// The slots in the set, lowest first.

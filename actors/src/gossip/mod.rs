@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
-use skuld::cluster::machine::{Facts, Level, Primary};
+use skuld::cluster::machine::{CALM_TICKS, Facts, Level, Primary};
 use skuld::cluster::redirect::Elsewhere;
 use skuld::cluster::{ClusterState, LinkId, Machine, NodeId, Output, SlotBitmap, Topology};
 use skuld::config::{ClusterConfigSaveBehavior, Config, LogLevel};
@@ -207,6 +207,8 @@ pub struct Gossip {
     topology: Arc<Topology>,
     short_ticks: bool,
     last_tick_ms: i64,
+    /// The next tick, and whether it is a late one because nothing is going on.
+    next_tick: Option<(SpawnHandle, bool)>,
     /// Where changes of the role are made, in order.
     roles: Option<mpsc::UnboundedSender<seam::Change>>,
     /// What is still to be done when this node leads.
@@ -232,6 +234,7 @@ impl Gossip {
             bus,
             short_ticks: false,
             last_tick_ms: 0,
+            next_tick: None,
             roles: None,
             after_lead: Vec::new(),
             will_perform: false,
@@ -257,6 +260,24 @@ impl Gossip {
         self.machine.configure(facts, settings::settings_of(&self.config, debug));
     }
 
+    /// Whether the next tick may come late.
+    fn is_calm(&self) -> bool {
+        self.config.cluster_link_sendbuf_limit == 0 && self.machine.is_calm()
+    }
+
+    /// Has the next tick come when it is due; late, if nothing is going on.
+    fn schedule_tick(&mut self, ctx: &mut Context<Self>) {
+        let late = self.is_calm();
+        let delay = if late { TICK * CALM_TICKS as u32 } else { clock::until_next(TICK) };
+        let handle = clock::after(ctx, delay, |gossip: &mut Self, ctx| {
+            gossip.next_tick = None;
+            tell(&ctx.address(), Tick);
+        });
+        if let Some((former, _)) = self.next_tick.replace((handle, late)) {
+            ctx.cancel_future(former);
+        }
+    }
+
     /// Does what the machine wants.
     fn perform(&mut self, ctx: &mut Context<Self>) {
         loop {
@@ -276,6 +297,9 @@ impl Gossip {
                 continue;
             }
             self.perform_all(outputs, ctx);
+        }
+        if matches!(self.next_tick, Some((_, true))) && !self.is_calm() {
+            self.schedule_tick(ctx);
         }
         if self.machine.awaits_offset() && !self.short_ticks {
             self.short_ticks = true;
@@ -558,7 +582,7 @@ impl Actor for Gossip {
         let facts = self.facts();
         self.machine.start(facts);
         self.perform(ctx);
-        clock::every(ctx, TICK, |_, ctx| tell(&ctx.address(), Tick));
+        self.schedule_tick(ctx);
     }
 }
 
@@ -634,10 +658,14 @@ impl Receive<Tick> for Gossip {
             // A short tick: only the manual failover is looked after.
             self.machine.look_after_manual_failover(facts);
         } else {
+            let passed = (facts.now - self.last_tick_ms) / TICK.as_millis() as i64;
             self.last_tick_ms = facts.now;
-            self.machine.tick(facts);
+            self.machine.tick_after(facts, (passed - 1).clamp(0, CALM_TICKS as i64 - 1) as u64);
         }
         self.perform(ctx);
+        if self.next_tick.is_none() {
+            self.schedule_tick(ctx);
+        }
     }
 }
 

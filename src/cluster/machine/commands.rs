@@ -216,7 +216,7 @@ impl Machine {
     /// CLUSTER ADDSLOTS and ADDSLOTSRANGE; the slots are distinct.
     pub fn add_slots(&mut self, facts: Facts, slots: &[Slot]) -> Ordered {
         self.facts = facts;
-        if let Some(busy) = slots.iter().find(|slot| self.owners[slot.index()].is_some()) {
+        if let Some(busy) = slots.iter().find(|slot| self.owners.of(**slot).is_some()) {
             return Err(format!("Slot {} is already busy", busy.0).into());
         }
         for &slot in slots {
@@ -232,7 +232,7 @@ impl Machine {
     /// CLUSTER DELSLOTS and DELSLOTSRANGE; the slots are distinct.
     pub fn delete_slots(&mut self, facts: Facts, slots: &[Slot]) -> Ordered {
         self.facts = facts;
-        if let Some(free) = slots.iter().find(|slot| self.owners[slot.index()].is_none()) {
+        if let Some(free) = slots.iter().find(|slot| self.owners.of(**slot).is_none()) {
             return Err(format!("Slot {} is already unassigned", free.0).into());
         }
         slots.iter().for_each(|slot| self.set_owner(*slot, None));

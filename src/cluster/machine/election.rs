@@ -340,7 +340,7 @@ impl Machine {
             return denied(self, format!(" for epoch {requested}: its primary is up"));
         }
         let newer = header.slots.iter().find_map(|slot| {
-            let owner = self.owners[slot.index()].filter(|_| !self.unclaimed.contains(slot))?;
+            let owner = self.owners.of(slot).filter(|_| !self.unclaimed.contains(slot))?;
             (self.node(owner).config_epoch > header.config_epoch).then_some((slot, owner))
         });
         if let Some((Slot(slot), owner)) = newer {

@@ -18,6 +18,7 @@ mod failure;
 mod gossip;
 mod links;
 mod manual;
+mod owners;
 mod receive;
 mod replica_migration;
 mod restore;
@@ -43,6 +44,7 @@ pub use commands::{FailoverKind, Refusal};
 pub use election::CannotFailOver;
 pub use links::Link;
 pub use setslot::SetSlot;
+pub use timer::CALM_TICKS;
 
 /// What the configuration says. Times are milliseconds.
 #[derive(Clone, Debug)]
@@ -99,7 +101,7 @@ impl Default for Settings {
 }
 
 /// What DEBUG can disturb.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DebugHooks {
     /// DROP-CLUSTER-PACKET-FILTER: packets of this type are dropped unread.
     pub drop: DropFilter,
@@ -244,7 +246,7 @@ pub struct Machine {
     nodes: Vec<Option<Node>>,
     by_id: BTreeMap<NodeId, NodeIndex>,
     me: NodeIndex,
-    owners: Vec<Option<NodeIndex>>,
+    owners: owners::Owners,
     /// The nodes and owners of the last snapshot, as long as no slot has another owner.
     shown_owners: Option<(Vec<NodeIndex>, Arc<[u16]>)>,
     /// Slots whose owner has stopped claiming them.
@@ -289,7 +291,7 @@ impl Machine {
             nodes: Vec::new(),
             by_id: BTreeMap::new(),
             me: 0,
-            owners: vec![None; SLOTS],
+            owners: owners::Owners::default(),
             shown_owners: None,
             unclaimed: SlotBitmap::default(),
             migrating: BTreeMap::new(),
@@ -408,7 +410,7 @@ impl Machine {
     }
 
     pub fn owner(&self, slot: Slot) -> Option<NodeIndex> {
-        self.owners[slot.index()]
+        self.owners.of(slot)
     }
 
     pub fn migrating(&self) -> &BTreeMap<u16, NodeIndex> {
@@ -531,7 +533,7 @@ impl Machine {
         for (index, node) in self.nodes() {
             assert_eq!(node.slots.len(), node.slot_count);
             for slot in node.slots.iter() {
-                assert_eq!(self.owners[slot.index()], Some(index));
+                assert_eq!(self.owners.of(slot), Some(index));
             }
             if let Some(primary) = node.primary {
                 assert!(primary != index && self.node(primary).replicas.contains(&index));

@@ -154,7 +154,7 @@ impl Machine {
         {
             return owners.clone();
         }
-        let place = |owner: &Option<NodeIndex>| owner.map_or(NO_OWNER, |index| places[index] as u16);
+        let place = |owner: Option<NodeIndex>| owner.map_or(NO_OWNER, |index| places[index] as u16);
         let owners: Arc<[u16]> = self.owners.iter().map(place).collect();
         self.shown_owners = Some((indices, owners.clone()));
         owners

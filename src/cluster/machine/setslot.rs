@@ -24,7 +24,7 @@ impl Machine {
     /// Whether the order could be carried out, without carrying it out: so that a primary does not send its replicas
     /// what it will refuse itself. `keys`: how many the slot has here.
     pub fn check_set_slot(&self, slot: Slot, action: &SetSlot, keys: u64) -> Ordered {
-        let owner = self.owners[slot.index()];
+        let owner = self.owners.of(slot);
         let primary_node = |id: &[u8], missing: Refusal| {
             let index = NodeId::parse(id).and_then(|id| self.find(&id)).ok_or(missing)?;
             Ok::<_, Refusal>(index)
@@ -152,7 +152,7 @@ impl Machine {
             self.migrating.remove(&slot.0);
         }
         let mine = self.my_primary_or_me();
-        let was_mine = self.owners[slot.index()] == Some(mine);
+        let was_mine = self.owners.of(slot) == Some(mine);
         self.set_owner(slot, Some(index));
         if self.settings.allow_replica_migration
             && was_mine

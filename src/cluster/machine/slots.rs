@@ -22,7 +22,7 @@ const STRAGGLE_MS: i64 = 500;
 impl Machine {
     /// Gives a slot to a node, or to nobody.
     pub(super) fn set_owner(&mut self, slot: Slot, owner: Option<NodeIndex>) {
-        if let Some(old) = self.owners[slot.index()] {
+        if let Some(old) = self.owners.of(slot) {
             if Some(old) == owner {
                 return;
             }
@@ -31,7 +31,7 @@ impl Machine {
                 node.slot_count -= 1;
             }
         }
-        self.owners[slot.index()] = owner;
+        self.owners.set(slot, owner);
         self.shown_owners = None;
         self.unclaimed.remove(slot);
         if let Some(new) = owner {
@@ -101,7 +101,7 @@ impl Machine {
             return;
         }
         let owner = claimed.iter().find_map(|slot| {
-            let owner = self.owners[slot.index()].filter(|owner| *owner != sender)?;
+            let owner = self.owners.of(slot).filter(|owner| *owner != sender)?;
             (!self.unclaimed.contains(slot) && self.node(owner).config_epoch > epoch).then_some(owner)
         });
         if let Some(owner) = owner {
@@ -174,7 +174,7 @@ impl Machine {
         }
         for slot in claimed.iter() {
             let number = slot.0;
-            let owner = self.owners[slot.index()];
+            let owner = self.owners.of(slot);
             if owner == Some(sender) {
                 self.unclaimed.remove(slot);
                 continue;
@@ -303,7 +303,7 @@ impl Machine {
                 self.node(source).shard_id
             );
             self.notice(text);
-            if self.owners[slot.index()] != Some(self.me) {
+            if self.owners.of(slot) != Some(self.me) {
                 self.set_owner(slot, Some(self.me));
                 took = true;
             }
@@ -376,7 +376,7 @@ impl Machine {
             }
             let old = if taken.from == sender { taken.slots.clone() } else { SlotBitmap::default() };
             for slot in old.iter() {
-                if owners[slot.index()] == Some(me) && claimed.contains(slot) {
+                if owners.of(slot) == Some(me) && claimed.contains(slot) {
                     mistaken.insert(slot);
                 } else if now - taken.at > STRAGGLE_MS {
                     taken.slots.remove(slot);
@@ -395,7 +395,7 @@ impl Machine {
         }
         for &slot in slots {
             self.importing.remove(&slot.0);
-            let from = self.owners[slot.index()].filter(|owner| *owner != self.me);
+            let from = self.owners.of(slot).filter(|owner| *owner != self.me);
             self.set_owner(slot, Some(self.me));
             let Some(from) = from else { continue };
             match self.taken.iter_mut().find(|taken| taken.from == from && taken.at == facts.now) {
@@ -468,19 +468,19 @@ mod tests {
         let claims = bitmap((10..20).chain([0]));
         machine.node_mut(source).config_epoch = 6;
         machine.apply_claims(source, 6, &claims);
-        assert!([10, 11].iter().all(|slot| machine.owners[*slot] == Some(machine.me)));
-        assert_eq!(machine.owners[0], Some(source), "what it did take");
+        assert!([10, 11].iter().all(|slot| machine.owners.of(Slot(*slot)) == Some(machine.me)));
+        assert_eq!(machine.owners.of(Slot(0)), Some(source), "what it did take");
         assert_eq!(machine.me().config_epoch, 7, "all are to know");
         // It has heard of it; what it sent before that may still come.
         machine.apply_claims(source, 6, &bitmap((12..20).chain([0])));
         machine.apply_claims(source, 8, &claims);
-        assert_eq!((machine.owners[10], machine.me().config_epoch), (Some(machine.me), 9));
+        assert_eq!((machine.owners.of(Slot(10)), machine.me().config_epoch), (Some(machine.me), 9));
         // From then on a newer claim of its is one.
         machine.facts.now += STRAGGLE_MS + 1;
         machine.apply_claims(source, 8, &bitmap((12..20).chain([0])));
         assert!(machine.taken.is_empty());
         machine.apply_claims(source, 10, &bitmap((10..20).chain([0])));
-        assert_eq!(machine.owners[10], Some(source));
+        assert_eq!(machine.owners.of(Slot(10)), Some(source));
         machine.assert_consistent();
     }
 
@@ -490,7 +490,7 @@ mod tests {
         let epoch = machine.claim_slots(Facts::default(), &[Slot(10)]).expect("a primary");
         machine.grant_slots(&[Slot(10)], true);
         machine.apply_claims(source, epoch + 1, &bitmap(10..20));
-        assert_eq!((machine.owners[10], machine.me().config_epoch), (Some(source), epoch));
+        assert_eq!((machine.owners.of(Slot(10)), machine.me().config_epoch), (Some(source), epoch));
     }
 
     #[test]
@@ -500,7 +500,7 @@ mod tests {
         let epoch = machine.claim_slots(now, &[Slot(10)]).expect("a primary");
         machine.facts.now += machine.settings.node_timeout + 1;
         machine.apply_claims(source, epoch + 1, &bitmap(10..20));
-        assert_eq!(machine.owners[10], Some(source));
+        assert_eq!(machine.owners.of(Slot(10)), Some(source));
     }
 
     #[test]

@@ -4,6 +4,10 @@ use super::*;
 
 /// Between two ticks, milliseconds.
 pub const TICK_MS: i64 = 100;
+/// In a calm cluster so many ticks are one.
+pub const CALM_TICKS: u64 = 5;
+/// A cluster whose times are shorter is never calm, milliseconds.
+const CALM_MS: i64 = 10 * TICK_MS * CALM_TICKS as i64;
 /// A random node is pinged every so many ticks, chosen among so many.
 const TICKS_PER_RANDOM_PING: u64 = 10;
 const RANDOM_CANDIDATES: usize = 5;
@@ -11,6 +15,36 @@ const RANDOM_CANDIDATES: usize = 5;
 impl Machine {
     pub(super) fn handshake_timeout(&self) -> i64 {
         self.settings.node_timeout.max(1000)
+    }
+
+    /// Whether nothing is to be looked at before [`CALM_TICKS`] ticks have passed: all nodes are connected and answer,
+    /// nobody is under suspicion, and no time in the settings is so short that it would be noticed.
+    pub fn is_calm(&self) -> bool {
+        let Settings { node_timeout, ping_interval, debug, .. } = &self.settings;
+        let (now, half) = (self.facts.now, node_timeout / 2);
+        let is_long = |ms: i64| ms >= CALM_MS;
+        let settled = |node: &Node| {
+            let waits = node.ping_sent != 0 && now - node.ping_sent > half;
+            node.has(flag::MYSELF)
+                || node.outbound.is_some()
+                    && !waits
+                    && !node.has(flag::HANDSHAKE | flag::MEET | flag::PFAIL | flag::FAIL)
+        };
+        is_long(*node_timeout)
+            && (*ping_interval == 0 || is_long(*ping_interval))
+            && *debug == DebugHooks::default()
+            && self.state == ClusterState::Ok
+            && self.manual.end == 0
+            && self.nodes().all(|(_, node)| settled(node))
+    }
+
+    /// A tick that comes in the place of so many before it.
+    pub fn tick_after(&mut self, facts: Facts, left_out: u64) {
+        // A random node is pinged as often as otherwise.
+        let (before, after) = (self.ticks, self.ticks + left_out);
+        let due = before / TICKS_PER_RANDOM_PING != after / TICKS_PER_RANDOM_PING;
+        self.ticks = if due { after / TICKS_PER_RANDOM_PING * TICKS_PER_RANDOM_PING - 1 } else { after };
+        self.tick(facts);
     }
 
     /// A tick.
@@ -161,5 +195,37 @@ impl Machine {
             self.notice(text);
             self.send_ping(link, Kind::Meet);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_that_are_left_out_leave_no_random_ping_out() {
+        for first in 1..10 {
+            let mut machine = Machine::new(Settings::default(), Facts::default(), 1);
+            (0..first).for_each(|_| machine.tick(Facts::default()));
+            let hits = (0..20).filter(|_| {
+                machine.tick_after(Facts::default(), CALM_TICKS - 1);
+                machine.ticks.is_multiple_of(TICKS_PER_RANDOM_PING)
+            });
+            assert_eq!(hits.count(), 10, "100 ticks after {first}");
+        }
+    }
+
+    #[test]
+    fn who_has_a_node_to_call_is_not_calm() {
+        let facts = Facts { now: 1_760_000_000_000, ..Facts::default() };
+        let mut machine = Machine::new(Settings::default(), facts, 1);
+        assert!(!machine.is_calm(), "no slot is served");
+        let slots: Vec<Slot> = (0..SLOTS as u16).map(Slot).collect();
+        machine.add_slots(facts, &slots).expect("nobody has them");
+        let later = Facts { now: facts.now + 10_000, ..facts };
+        machine.tick(later);
+        assert!(machine.is_calm());
+        assert!(machine.meet(later, "10.0.0.2", 6379, 16379));
+        assert!(!machine.is_calm());
     }
 }
