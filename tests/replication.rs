@@ -138,6 +138,13 @@ fn cell(primary: Kind, replica: Kind, options: &[(&str, &str)], workers: usize) 
         client.ask(line);
     }
     assert_same(&primary, &replica);
+    for (server, role) in [(&primary, "master"), (&replica, "replica")] {
+        let hello = match server.connect().call(&[b"HELLO".to_vec()]) {
+            Ok(frame) => String::from_utf8_lossy(&frame.raw).into_owned(),
+            Err(error) => panic!("{error:?}"),
+        };
+        assert!(hello.contains(&format!("role\r\n${}\r\n{role}\r\n", role.len())), "{hello}");
+    }
     let full = info(&mut primary.connect(), "stats", "sync_full");
     primary.connect().ask("CLIENT KILL TYPE replica");
     write(&mut primary.connect(), count);

@@ -364,7 +364,8 @@ impl Connection {
             self.server.stats.count_error(b"ERR ");
             self.closing = true;
             tracing::debug!(
-                "Protocol error ({error}) from client: {}. Query buffer: {}",
+                "Protocol error ({}) from client: {}. Query buffer: {}",
+                error.log_text(),
                 client::line_for_log(&self.server, &self.shared),
                 self.shown_input()
             );

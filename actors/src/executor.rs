@@ -453,6 +453,7 @@ impl Executor {
             rng: &mut self.rng,
             now_us,
             node: self.server.cluster.as_deref().map(|cluster| cluster as &dyn NodeOfCluster),
+            is_replica: self.is_replica,
         };
         let result = function(&mut context);
         self.effects.finish_command(db_before, args, dirty_before);

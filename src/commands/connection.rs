@@ -126,7 +126,7 @@ pub fn hello(ctx: &mut Context<'_>) -> Outcome {
 }
 
 fn describe_server(ctx: &mut Context<'_>) {
-    let config = ctx.config;
+    let (config, is_replica) = (ctx.config, ctx.is_replica);
     let (server, version) =
         if config.extended_redis_compatibility { ("redis", REDIS_VERSION) } else { ("valkey", VERSION) };
     let zone = config.availability_zone.as_bytes();
@@ -143,7 +143,7 @@ fn describe_server(ctx: &mut Context<'_>) {
     reply.bulk(b"mode");
     reply.bulk(if config.cluster_enabled { b"cluster" } else { b"standalone" });
     reply.bulk(b"role");
-    reply.bulk(b"master");
+    reply.bulk(if is_replica { b"replica" } else { b"master" });
     reply.bulk(b"modules");
     // The built-in scripting engine presents itself as a module.
     reply.array(1);

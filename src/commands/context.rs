@@ -99,6 +99,8 @@ pub struct Context<'a> {
     pub now_us: i64,
     /// The node of a cluster this server is.
     pub node: Option<&'a dyn NodeOfCluster>,
+    /// Whether this server follows a primary.
+    pub is_replica: bool,
 }
 
 /// What commands about keys ask the node of a cluster.

@@ -104,6 +104,7 @@ impl Bench {
             rng: &mut self.rng,
             now_us: self.now * 1000,
             node: None,
+            is_replica: false,
         };
         let result = function(&mut context);
         let grouping = if command.flags.has(ARBITRARY_KEYS) { Grouping::Apart } else { Grouping::Together };

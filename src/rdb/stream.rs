@@ -109,11 +109,8 @@ fn decode_group(kind: ValueType, reader: &mut Reader<'_>, stream: &StreamData) -
     let entries_read = match kind {
         ValueType::Stream1 => stream.entries_read_at(last_id),
         _ => match reader.length()? {
-            UNKNOWN => None,
-            // It is a signed number, of which only -1 is negative.
-            read if i64::try_from(read).is_err() => {
-                return Err(malformed("Stream cgroup offset loading failed."));
-            }
+            // It is a signed number; a negative one says that it is not known.
+            read if i64::try_from(read).is_err() => None,
             read => Some(read),
         },
     };

@@ -106,6 +106,20 @@ pub enum ProtocolError {
     InvalidLineEnd,
 }
 
+impl ProtocolError {
+    /// What the log calls it, which is not always what the client is told.
+    pub fn log_text(&self) -> String {
+        match self {
+            Self::UnbalancedQuotes => "unbalanced quotes in inline request".into(),
+            Self::InvalidMultibulkLength => "invalid mbulk count".into(),
+            Self::UnauthenticatedMultibulkLength => "unauth mbulk count".into(),
+            Self::ExpectedDollar(_) => "expected $ but got something else".into(),
+            Self::UnauthenticatedBulkLength => "unauth bulk length".into(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Where the decoder stands inside the read buffer.
 #[derive(Debug, Default)]
 pub struct Decoder {

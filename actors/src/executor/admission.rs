@@ -1,6 +1,7 @@
 //! Whether the next request of a batch may run here and now, in Valkey's order of tests, and what it is answered if not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use skuld::commands::Command;
 use skuld::commands::context::CommandError;
@@ -14,6 +15,7 @@ use super::{Executor, Resolved, borrow_args, say_critical, settle_reply_mode};
 use crate::access::gate::Asker;
 use crate::batch::Batch;
 use crate::clients::ClientShared;
+use crate::clock;
 use crate::gate;
 use crate::slot_stats::slot_of_words;
 use crate::transaction::Transaction;
@@ -211,15 +213,22 @@ fn queue(batch: &mut Batch, command: &'static Command, words: Vec<Vec<u8>>) {
     settle_reply_mode(&mut batch.output, from, &mut batch.session);
 }
 
-/// Ends the connection of somebody's browser that was made to talk to us.
+/// Ends the connection of somebody's browser that was made to talk to us. The log says so once a minute at most.
 fn refuse_browser(session: &mut Session) {
+    const SILENT_MS: i64 = 60_000;
+    static SAID_MS: AtomicI64 = AtomicI64::new(i64::MIN);
+    session.close_after_reply = true;
+    let (now_ms, said_ms) = (clock::unix_ms(), SAID_MS.load(Ordering::Relaxed));
+    if now_ms.saturating_sub(said_ms) <= SILENT_MS {
+        return;
+    }
+    SAID_MS.store(now_ms, Ordering::Relaxed);
     tracing::warn!(
         "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to the server. This \
          is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your instance. Connection \
          from {} aborted.",
         session.peer
     );
-    session.close_after_reply = true;
 }
 
 /// Whether a command is refused while memory is full. EXEC is what it is about to run.

@@ -193,7 +193,7 @@ fn execute(run: &mut Run, words: &[&[u8]], reply: &mut Reply) {
         }
         Err(_) => return refuse(run, None, reply, "ERR Unknown command called from script"),
     };
-    if !command.accepts(words.len()) || command.is_container() {
+    if !command.accepts(words.len()) {
         let line = "ERR Wrong number of args calling command from script";
         return refuse(run, Some(command), reply, line);
     }
