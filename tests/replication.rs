@@ -145,6 +145,9 @@ fn cell(primary: Kind, replica: Kind, options: &[(&str, &str)], workers: usize) 
         };
         assert!(hello.contains(&format!("role\r\n${}\r\n{role}\r\n", role.len())), "{hello}");
     }
+    let clients = replica.connect().ask("CLIENT LIST").text();
+    let link = clients.lines().find(|line| line.contains(" flags=M ")).unwrap_or_default();
+    assert!(link.contains(" user=(superuser) "), "{clients}");
     let full = info(&mut primary.connect(), "stats", "sync_full");
     primary.connect().ask("CLIENT KILL TYPE replica");
     write(&mut primary.connect(), count);

@@ -139,6 +139,8 @@ fn described(client: &ClientShared, now_ms: i64, hidden: bool) -> String {
     let counted = output_limit::counted(output as usize);
     let (query, free) = (load(&client.query_bytes), load(&client.query_free));
     let arguments = load(&client.argv_bytes);
+    // What the primary sends is nobody's, and may be anything.
+    let user: &[u8] = if client.is_primary() { b"(superuser)" } else { &names.user };
     let capa = if client.flags.load(Ordering::Relaxed) & flag::CAPA_REDIRECT != 0 { "r" } else { "" };
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={capa} db={} sub={} psub={} ssub={} \
@@ -165,7 +167,7 @@ fn described(client: &ClientShared, now_ms: i64, hidden: bool) -> String {
         client.memory_bytes(),
         if output > 0 { "rw" } else { "r" },
         last_command(client),
-        private(&names.user),
+        private(user),
         if client.tracks() { client.redirect.load(Ordering::Relaxed) as i64 } else { -1 },
         client.resp.load(Ordering::Relaxed),
         text(&names.lib_name),
