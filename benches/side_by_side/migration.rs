@@ -17,6 +17,8 @@ use crate::servers::{Binaries, Kind, Server};
 
 /// The first slot that stays.
 const STAYS: u16 = 8192;
+/// How long clients write before anything moves.
+const AT_REST: Duration = Duration::from_millis(1500);
 /// Different keys a client writes.
 const KEYS_WRITTEN: u64 = 1000;
 
@@ -74,6 +76,8 @@ struct Figures {
     /// Longest writes to slots that move and to those that stay, milliseconds.
     longest_moving: f64,
     longest_staying: f64,
+    /// The same of all clients before anything moves: what the machine does.
+    longest_at_rest: f64,
     writes_per_second: f64,
 }
 
@@ -164,53 +168,72 @@ fn migrate(binaries: &Binaries, kinds: [Kind; 2], size: Size, workers: u32) -> F
     wait(&mut b, "CLUSTER INFO", "cluster_state:ok");
     wait(&mut b, "CLUSTER INFO", "cluster_slots_assigned:16384");
     let keys = fill(&source, size);
+    let (at_rest, _) = with_writers([source.port, target.port], size, || std::thread::sleep(AT_REST));
+    let (wrote, moved) = with_writers([source.port, target.port], size, || {
+        std::thread::sleep(Duration::from_millis(200));
+        let moved = hand_over(&mut a, &mut b, [&source, &target], wait);
+        // What the source does about what moved belongs to it.
+        std::thread::sleep(Duration::from_millis(500));
+        moved
+    });
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    Figures {
+        keys_per_second: keys as f64 / moved.seconds,
+        keys_per_cpu_second: keys as f64 / (moved.cpu_us / 1e6),
+        longest_moving: ms(wrote[0].0.max(wrote[1].0)),
+        longest_staying: ms(wrote[2].0),
+        longest_at_rest: ms(at_rest.iter().map(|wrote| wrote.0).max().unwrap_or_default()),
+        writes_per_second: (wrote[0].1 + wrote[1].1) as f64 / (moved.seconds + 0.7),
+    }
+}
+
+/// Does something while two clients write to the slots that move and one to those that stay; each one's longest write and
+/// number of writes.
+fn with_writers<T>(ports: [u16; 2], size: Size, act: impl FnOnce() -> T) -> (Vec<(Duration, u64)>, T) {
     let stop = Arc::new(AtomicBool::new(false));
-    let ports = [source.port, target.port];
-    let writers: Vec<_> = [true, true, false]
-        .into_iter()
-        .enumerate()
-        .map(|(number, moving)| {
-            let stop = stop.clone();
-            std::thread::spawn(move || write(ports, moving, number as u64, size, &stop))
-        })
-        .collect();
-    std::thread::sleep(Duration::from_millis(200));
+    let write = |(number, moving)| {
+        let stop = stop.clone();
+        std::thread::spawn(move || write(ports, moving, number, size, &stop))
+    };
+    let writers: Vec<_> = (0..).zip([true, true, false]).map(write).collect();
+    let result = act();
+    stop.store(true, Ordering::Relaxed);
+    (writers.into_iter().map(|writer| writer.join().expect("the writer ends")).collect(), result)
+}
+
+/// What a hand-over took.
+struct Moved {
+    seconds: f64,
+    cpu_us: f64,
+}
+
+fn hand_over(
+    a: &mut Link,
+    b: &mut Link,
+    servers: [&Server; 2],
+    wait: impl Fn(&mut Link, &str, &str),
+) -> Moved {
     let id = b.ask("CLUSTER MYID");
-    let cpu =
-        || [&source, &target].map(|s| s.cpu_us()).iter().map(|(user, system)| user + system).sum::<f64>();
+    let cpu = || servers.map(Server::cpu_us).iter().map(|(user, system)| user + system).sum::<f64>();
     let (cpu_before, begin) = (cpu(), Instant::now());
     let reply = a.ask(&format!("CLUSTER MIGRATESLOTS SLOTSRANGE 0 {} NODE {id}", STAYS - 1));
     assert_eq!(reply, "+OK");
-    wait(&mut a, "CLUSTER GETSLOTMIGRATIONS", "success");
-    let took = begin.elapsed().as_secs_f64();
-    let cpu_us = cpu() - cpu_before;
-    // What the source does about what moved belongs to it.
-    std::thread::sleep(Duration::from_millis(500));
-    stop.store(true, Ordering::Relaxed);
-    let wrote: Vec<(Duration, u64)> =
-        writers.into_iter().map(|writer| writer.join().expect("the writer ends")).collect();
-    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-    Figures {
-        keys_per_second: keys as f64 / took,
-        keys_per_cpu_second: keys as f64 / (cpu_us / 1e6),
-        longest_moving: ms(wrote[0].0.max(wrote[1].0)),
-        longest_staying: ms(wrote[2].0),
-        writes_per_second: (wrote[0].1 + wrote[1].1) as f64 / (took + 0.7),
-    }
+    wait(a, "CLUSTER GETSLOTMIGRATIONS", "success");
+    Moved { seconds: begin.elapsed().as_secs_f64(), cpu_us: cpu() - cpu_before }
 }
 
 /// Prints the table; the pairs take turns.
 pub fn run(binaries: &Binaries, runs: usize, workers: u32, size: Size) {
     println!(
-        "\n{} keys of {} bytes, half of them move{}; medians of {runs} runs, the worst of the longest writes",
+        "\n{} keys of {} bytes, half of them move{}; medians of {runs} runs (the worst in brackets)",
         size.keys,
         size.bytes,
         if size.flood { ", under a flood of writes" } else { "" }
     );
     println!(
-        "\n| from, to | keys/s | keys/CPU s | longest write, moving slots, ms | other slots, ms | writes/s |"
+        "\n| from, to | keys/s | keys/CPU s | longest write, moving slots, ms | other slots, ms | nothing moving, ms | writes/s |"
     );
-    println!("|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|");
     use Kind::{Skuld, Valkey};
     let pairs = [[Skuld, Skuld], [Valkey, Valkey], [Skuld, Valkey], [Valkey, Skuld]];
     let mut rows: Vec<Vec<Figures>> = pairs.iter().map(|_| Vec::new()).collect();
@@ -223,13 +246,17 @@ pub fn run(binaries: &Binaries, runs: usize, workers: u32, size: Size) {
         let middle = |f: fn(&Figures) -> f64| median(rows.iter().map(f).collect());
         let worst = |f: fn(&Figures) -> f64| rows.iter().map(f).fold(0.0, f64::max);
         println!(
-            "| {:?}, {:?} | {:.0} | {:.0} | {:.1} | {:.1} | {:.0} |",
+            "| {:?}, {:?} | {:.0} | {:.0} | {:.1} ({:.1}) | {:.1} ({:.1}) | {:.1} ({:.1}) | {:.0} |",
             pair[0],
             pair[1],
             middle(|f| f.keys_per_second),
             middle(|f| f.keys_per_cpu_second),
+            middle(|f| f.longest_moving),
             worst(|f| f.longest_moving),
+            middle(|f| f.longest_staying),
             worst(|f| f.longest_staying),
+            middle(|f| f.longest_at_rest),
+            worst(|f| f.longest_at_rest),
             middle(|f| f.writes_per_second),
         );
     }

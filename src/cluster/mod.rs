@@ -19,7 +19,6 @@ pub mod machine;
 pub mod node;
 pub mod packet;
 pub mod redirect;
-#[cfg(any(test, feature = "testing"))]
 pub mod simulation;
 pub mod topology;
 

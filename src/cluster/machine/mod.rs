@@ -528,7 +528,6 @@ impl Machine {
     ///
     /// # Panics
     /// If it does not.
-    #[cfg(any(test, feature = "testing"))]
     pub fn assert_consistent(&self) {
         for (index, node) in self.nodes() {
             assert_eq!(node.slots.len(), node.slot_count);
