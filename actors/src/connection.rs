@@ -94,7 +94,8 @@ pub struct Fence {
     pub done: tokio::sync::oneshot::Sender<()>,
 }
 
-/// Bytes for a replica that is fed a snapshot, or a client whose script is debugged elsewhere; the sender goes on when there is room for more.
+/// Bytes for a replica that is fed a snapshot, or a client whose script is debugged elsewhere; the sender goes on when
+/// there is room for more.
 pub struct Feed {
     pub bytes: bytes::Bytes,
     pub room: tokio::sync::oneshot::Sender<()>,

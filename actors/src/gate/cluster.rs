@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use skuld::cluster::Topology;
 use skuld::cluster::redirect::{Asked, ClientView, Elsewhere, Standing, decide};
+use skuld::cluster::{ClusterState, Topology};
 use skuld::commands::Command;
 use skuld::commands::context::CommandError;
 use skuld::config::Config;
@@ -90,7 +90,10 @@ pub fn admit(
     if command.keys.is_empty() && !is_exec {
         return Ok(());
     }
-    let writes = runs_code(command)
+    // Only here it makes a difference, and to find it out of a script's text costs as much as to look the script up.
+    let matters = session.readonly || topology.state == ClusterState::Fail;
+    let writes = matters
+        && runs_code(command)
         && server.scripts.declared(command, args).is_some_and(|flags| !flags.has(ScriptFlags::NO_WRITES));
     let standing = Standing { asking, readonly: session.readonly, db: session.db, writes };
     let now = crate::clock::unix_ms();

@@ -138,6 +138,13 @@ pub struct Facts {
     pub unsent_bytes: u64,
 }
 
+impl Facts {
+    /// Memory of the clients that are replicas: none without replicas, whatever is still held.
+    pub fn bytes_of_replicas(&self) -> u64 {
+        if self.followers.is_empty() { 0 } else { self.held_bytes }
+    }
+}
+
 /// One replica.
 #[derive(Clone, Debug)]
 pub struct FollowerFacts {

@@ -20,7 +20,6 @@ use crate::envelope::tell;
 use crate::gate::cluster::view_of;
 use crate::gossip::{ClusterShared, DescribeLinks};
 use crate::replication_log::{Facts, FollowerFacts, Inject};
-use crate::server::ServerRef;
 
 /// How long SETSLOT waits for replicas if it does not say.
 const SETSLOT_TIMEOUT_MS: i64 = 2000;
@@ -76,7 +75,7 @@ pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
 
 /// The subcommands that change something.
 async fn change(request: &mut Request, batch: &mut Batch, cluster: &Arc<ClusterShared>) -> Outcome {
-    let who = client_text(&request.server, batch);
+    let who = short_line(&request.server, &batch.shared);
     match request.command.spec.name {
         "cluster|meet" => return meet(request, cluster, who).await,
         "cluster|forget" => {
@@ -174,11 +173,6 @@ fn refused(Refusal(text): Refusal) -> CommandError {
 
 fn unknown(id: &[u8]) -> CommandError {
     CommandError::quoting("ERR Unknown node ", id, "")
-}
-
-/// The client, as log lines name whoever asked for something.
-fn client_text(server: &ServerRef, batch: &Batch) -> String {
-    short_line(server, &batch.shared)
 }
 
 fn wrong_arguments(request: &Request) -> CommandError {

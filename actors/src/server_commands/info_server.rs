@@ -225,8 +225,7 @@ pub fn memory(view: &View<'_>, out: &mut Lines) {
     out.add("mem_replication_backlog", replication.backlog_bytes.saturating_sub(kept_for_replicas));
     out.add("mem_total_replication_buffers", replication.backlog_bytes + replication.unsent_bytes);
     out.add("mem_replicas_repl_buffer", view.server.replication.link().stream_held);
-    let for_replicas = if replication.followers.is_empty() { 0 } else { replication.held_bytes };
-    out.add("mem_clients_slaves", for_replicas);
+    out.add("mem_clients_slaves", replication.bytes_of_replicas());
     out.add("mem_clients_normal", figures.clients);
     out.add("mem_cluster_links", view.server.cluster.as_ref().map_or(0, |cluster| cluster.link_memory()));
     let [import, export] = view.server.migrations.link_bytes(view.server);

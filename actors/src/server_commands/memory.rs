@@ -59,8 +59,7 @@ async fn stats(request: &mut Request) -> Outcome {
         add("startup.allocated", whole(figures.startup));
         add("replication.backlog", whole(view.replication.backlog_bytes));
         add("replicas.repl.buffer", whole(view.server.replication.link().stream_held));
-        let followed = !view.replication.followers.is_empty();
-        add("clients.slaves", whole(if followed { view.replication.held_bytes } else { 0 }));
+        add("clients.slaves", whole(view.replication.bytes_of_replicas()));
         add("clients.normal", whole(figures.clients));
         add("cluster.links", whole(view.server.cluster.as_ref().map_or(0, |cluster| cluster.link_memory())));
         let [import, export] = view.server.migrations.link_bytes(view.server);

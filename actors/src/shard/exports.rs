@@ -152,7 +152,7 @@ impl Shard {
     /// Whether a command would add old values to an export whose receiver is too far behind.
     pub(super) fn must_wait_for_export(&self, batch: &Batch, command: &'static Command) -> bool {
         if !self.executor.effects.exports.active
-            || !(command.flags.has(WRITE) || command.name == "exec" || runs_code(command))
+            || !(may_change(command) || command.name == "exec")
             || !batch.session.authenticated
         {
             return false;
@@ -197,9 +197,9 @@ impl Shard {
                 if command.name == "select" {
                     db = words.get(1).and_then(|word| parse_integer(word)?.try_into().ok()).unwrap_or(db);
                 }
-                must_wait |= self.hasten_large_values(db, command, &words);
+                must_wait |= may_change(command) && self.hasten_large_values(db, command, &words);
             }
-        } else {
+        } else if may_change(command) {
             must_wait = self.hasten_large_values(db, command, &batch.words(batch.next));
         }
         if must_wait && !self.exports.continuing {
@@ -211,9 +211,6 @@ impl Shard {
 
     /// Has exports take the large values next that a command may change. Whether there are any.
     fn hasten_large_values(&mut self, db: u32, command: &'static Command, words: &[&[u8]]) -> bool {
-        if !command.flags.has(WRITE) && !runs_code(command) {
-            return false;
-        }
         let part = &self.keyspace.parts()[0];
         let Some(database) = part.database(db).filter(|d| d.is_exporting()) else { return false };
         let mut keys = KeyList::new();
@@ -254,6 +251,11 @@ impl Shard {
         self.serve_ready(None, ctx);
         self.perform_effects();
     }
+}
+
+/// Whether a command may change a value.
+fn may_change(command: &'static Command) -> bool {
+    command.flags.has(WRITE) || runs_code(command)
 }
 
 impl Receive<RunOverAll> for Shard {

@@ -12,7 +12,8 @@
 //! Invariant: the process may do what the client's user may, no more; its directory is only its own user's to read.
 //! Invariant: it does not outlive the task, the server, or a crash of the server.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,6 @@ use crate::connection::{Feed, Waits};
 use crate::envelope::tell;
 use crate::memory;
 use crate::persistence::rdb_stream::{RdbOptions, RdbStream};
-use crate::persistence::save::NewFile;
 use crate::server::ServerRef;
 use crate::server_commands::{Outcome, Request};
 use crate::start::random_hex;
@@ -136,17 +136,17 @@ impl Apart {
         let (done, saved) = tokio::sync::oneshot::channel();
         std::thread::Builder::new().name("save-debugged".into()).spawn(move || {
             memory::register_thread();
-            let path = directory.0.join(SNAPSHOT);
             let stopped = || io::Error::other("stopped");
-            let write = || -> io::Result<()> {
-                let mut file = NewFile::create(path.with_extension("new"), path, false)?;
+            let mut write = || -> io::Result<()> {
+                // Nobody reads it before it is whole, and nobody after a crash.
+                let mut file = File::create(directory.0.join(SNAPSHOT))?;
                 while let Some(bytes) = stream.next_blocking().map_err(|_| stopped())? {
                     if done.is_closed() {
                         return Err(stopped());
                     }
-                    file.write(&bytes)?;
+                    file.write_all(&bytes)?;
                 }
-                file.put_in_place()
+                Ok(())
             };
             let written = write();
             drop(directory);
@@ -173,7 +173,12 @@ impl Apart {
                 Err(error) => return Err(error),
             }
         };
-        while ask(&mut stream, &[b"PING"]).await? != b"+PONG" {
+        while let line = ask(&mut stream, &[b"PING"]).await?
+            && line != b"+PONG"
+        {
+            if !line.starts_with(b"-LOADING") {
+                return Err(io::Error::other(String::from_utf8_lossy(&line).into_owned()));
+            }
             tokio::time::sleep(TRY_EVERY).await;
         }
         std::fs::remove_file(self.directory.0.join(SNAPSHOT))?;
