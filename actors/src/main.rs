@@ -68,6 +68,7 @@ mod reaper;
 mod replication;
 mod replication_log;
 mod routing;
+mod scheduling;
 mod scripting;
 mod server;
 mod server_commands;

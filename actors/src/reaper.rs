@@ -185,9 +185,6 @@ impl Reaper {
             self.queue = VecDeque::new();
         }
         if self.running {
-            // On a processor that is shared with a worker, the worker's next client would otherwise wait until the
-            // kernel takes the processor away from here.
-            std::thread::yield_now();
             continue_later(self, ContinueReaping, ctx);
         }
     }

@@ -18,6 +18,7 @@ use crate::export::Stopper;
 use crate::memory;
 use crate::persistence::rdb_stream::{RdbOptions, RdbStream};
 use crate::persistence::save::{SaveError, save_stream};
+use crate::scheduling::{Role, take_turns_as};
 use crate::server::ServerRef;
 
 /// Save a snapshot.
@@ -152,6 +153,7 @@ impl Snapshotter {
                 let own = own.clone();
                 move || {
                     memory::register_thread();
+                    take_turns_as(Role::Background);
                     let mut stream = stream;
                     let result = save_stream(&server, &mut stream);
                     let held_bytes_max = stream.held_bytes_max();

@@ -23,6 +23,7 @@ use crate::process::{self, Supervisor};
 use crate::reaper::Reaper;
 use crate::replication::link::ReplicaLink;
 use crate::replication_log::ReplicationLog;
+use crate::scheduling::{Role, take_turns_as};
 use crate::server::{Server, ServerRef};
 use crate::shard::Shard;
 use crate::snapshotter::Snapshotter;
@@ -466,15 +467,16 @@ fn run(
     }
     system.block_on(async {
         telemetry::name_thread("worker-0");
+        take_turns_as(Role::Serving);
         // With one worker the light actors share its arbiter: waking a sleeping thread costs more than they do.
         let arbiters: Vec<Option<Arbiter>> = (0..workers)
-            .map(|i| (i > 0).then(|| named_arbiter(format!("worker-{i}"), String::new())))
+            .map(|i| (i > 0).then(|| named_arbiter(format!("worker-{i}"), String::new(), Role::Serving)))
             .collect();
         let here = Arbiter::current();
         let handles: Vec<ArbiterHandle> =
             arbiters.iter().map(|a| a.as_ref().map_or_else(|| here.clone(), Arbiter::handle)).collect();
-        let reaper_arbiter = named_arbiter("reaper".into(), bio_cpulist);
-        let tls_arbiter = named_arbiter("tls".into(), String::new());
+        let reaper_arbiter = named_arbiter("reaper".into(), bio_cpulist, Role::Background);
+        let tls_arbiter = named_arbiter("tls".into(), String::new(), Role::Serving);
         assert!(server.tls.thread.set(tls_arbiter.handle()).is_ok(), "set once");
         let for_reaper = server.clone();
         let reaper = Reaper::start_in_arbiter(&reaper_arbiter.handle(), move |_| Reaper::new(for_reaper));
@@ -505,7 +507,7 @@ fn run(
         Janitor::new(server.clone()).start();
         // The bus must go on whatever the workers do: it has a thread of its own.
         let _gossip_arbiter = node.map(|(prepared, shared)| {
-            let arbiter = named_arbiter("gossip".into(), String::new());
+            let arbiter = named_arbiter("gossip".into(), String::new(), Role::Serving);
             let for_gossip = server.clone();
             let for_actor = shared.clone();
             let gossip = Gossip::start_in_arbiter(&arbiter.handle(), move |_| {
@@ -569,7 +571,7 @@ impl Ready {
     }
 }
 
-fn named_arbiter(name: String, cpulist: String) -> Arbiter {
+fn named_arbiter(name: String, cpulist: String, role: Role) -> Arbiter {
     let arbiter = Arbiter::new();
     arbiter.spawn_fn(move || {
         memory::register_thread();
@@ -577,6 +579,7 @@ fn named_arbiter(name: String, cpulist: String) -> Arbiter {
         process::name_thread(&name);
         telemetry::name_thread(&name);
         process::bind_to_cpus(&cpulist);
+        take_turns_as(role);
     });
     arbiter
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::gap::{during, figures};
+use crate::gap::{busy_processors, during, figures};
 use crate::load::{self, fill};
 use crate::median;
 use crate::servers::{Binaries, Kind, Server};
@@ -102,6 +102,7 @@ type Deed = (&'static str, fn(&Server));
 
 const DEEDS: &[Deed] = &[
     ("at rest", |_| std::thread::sleep(Duration::from_millis(500))),
+    ("at rest, processors busy", busy_processors),
     ("BGSAVE", save_in_background),
     ("BGREWRITEAOF", rewrite_in_background),
     ("full sync without disk", full_sync),

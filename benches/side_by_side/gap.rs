@@ -63,6 +63,23 @@ const DEEDS: &[Deed] = &[
     }),
 ];
 
+/// What the machine alone does to a client when its processors are busy: one thread for each spins for a second, and
+/// gives way to anybody at once (SCHED_IDLE). On a shared host even that client waits: its processors are taken away.
+pub fn busy_processors(_: &Server) {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let until = Instant::now() + Duration::from_secs(1);
+    let spin = move || {
+        // SAFETY: an all-zero structure is valid (SCHED_IDLE wants priority 0); 0 is this thread.
+        let given = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &std::mem::zeroed()) };
+        assert_eq!(given, 0, "any thread may take less");
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+    };
+    let threads: Vec<_> = (0..processors).map(|_| std::thread::spawn(spin)).collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("it spins and ends"));
+}
+
 /// Probes until told to stop; the longest round trip, microseconds.
 fn probe(mut stream: TcpStream, stop: &AtomicBool) -> f64 {
     let mut longest = Duration::ZERO;

@@ -24,6 +24,7 @@ use crate::migration::restore;
 use crate::persistence::rdb_stream::{RdbOptions, RdbStream, SlowKeys, usual_aux};
 use crate::persistence::save::NewFile;
 use crate::replication_log::AttachCommands;
+use crate::scheduling::{Role, take_turns_as};
 use crate::server::{Server, ServerRef};
 
 /// Where the commands go that are executed after the cut.
@@ -162,6 +163,7 @@ pub async fn run(
     let for_thread = owner.clone();
     let spawned = std::thread::Builder::new().name("rewrite".into()).spawn(move || {
         memory::register_thread();
+        take_turns_as(Role::Background);
         let mut source = source;
         let result = write_base(&server, &mut source, &directory, manifest, &target, suffix);
         let held_bytes_max = source.held_bytes_max();

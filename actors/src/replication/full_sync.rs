@@ -23,6 +23,7 @@ use crate::replication::{bit, listen};
 use crate::replication_log::{
     DescribeSnapshotMembers, Member, Position, SnapshotCut, SnapshotEnded, SnapshotSent,
 };
+use crate::scheduling::{Role, take_turns_as};
 use crate::server::ServerRef;
 
 /// Where a snapshot goes.
@@ -248,6 +249,7 @@ async fn by_file(server: &ServerRef, job: &Job) -> Result<(), String> {
         .name("rdb-for-replicas".into())
         .spawn(move || {
             crate::memory::register_thread();
+            take_turns_as(Role::Background);
             let write = || -> Result<(), std::io::Error> {
                 let mut file = NewFile::create(temporary, path, sync_early)?;
                 loop {
@@ -294,6 +296,7 @@ async fn by_file(server: &ServerRef, job: &Job) -> Result<(), String> {
         .name("rdb-reader".into())
         .spawn(move || {
             crate::memory::register_thread();
+            take_turns_as(Role::Background);
             let mut file = file;
             let mut buffer = vec![0; READ_BYTES];
             while let Ok(n @ 1..) = file.read(&mut buffer) {
