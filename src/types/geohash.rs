@@ -139,6 +139,9 @@ pub fn text(score: u64) -> [u8; 11] {
 
 const RADIANS: f64 = std::f64::consts::PI / 180.0;
 
+/// Sine of half a difference in longitude up to which two places lie on one meridian, some nanometres.
+const SAME_LONGITUDE: f64 = 1e-15;
+
 fn latitude_distance(a: f64, b: f64) -> f64 {
     EARTH_RADIUS * (b * RADIANS - a * RADIANS).abs()
 }
@@ -146,7 +149,7 @@ fn latitude_distance(a: f64, b: f64) -> f64 {
 /// Great-circle distance in metres, by the haversine formula.
 pub fn distance(a: Point, b: Point) -> f64 {
     let v = ((b.longitude * RADIANS - a.longitude * RADIANS) / 2.0).sin();
-    if v == 0.0 {
+    if v.abs() <= SAME_LONGITUDE {
         return latitude_distance(a.latitude, b.latitude);
     }
     let (from, to) = (a.latitude * RADIANS, b.latitude * RADIANS);
@@ -176,12 +179,11 @@ impl Shape {
         let (mut x, mut y, mut z) = (0.0, 0.0, 0.0);
         for corner in corners {
             let (longitude, latitude) = (corner.longitude * RADIANS, corner.latitude * RADIANS);
-            x += EARTH_RADIUS * latitude.cos() * longitude.cos();
-            y += EARTH_RADIUS * latitude.cos() * longitude.sin();
-            z += EARTH_RADIUS * latitude.sin();
+            // On a sphere of radius 1 and without a mean: only the direction counts, and the last bits are Valkey's.
+            x += latitude.cos() * longitude.cos();
+            y += latitude.cos() * longitude.sin();
+            z += latitude.sin();
         }
-        let n = corners.len() as f64;
-        (x, y, z) = (x / n, y / n, z / n);
         Point { longitude: y.atan2(x) / RADIANS, latitude: z.atan2((x * x + y * y).sqrt()) / RADIANS }
     }
 

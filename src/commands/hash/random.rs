@@ -22,7 +22,12 @@ pub fn hrandfield(ctx: &mut Context<'_>) -> Outcome {
         ctx.reply.null();
         return Ok(());
     };
-    match random_field(&*hash_of(entry)?, sight, ctx.rng) {
+    let hash = hash_of(entry)?;
+    let found = random_field(&hash, sight, ctx.rng).or_else(|| {
+        let alive = alive_fields(&hash, sight);
+        alive.get(ctx.rng.below(alive.len().max(1) as u64) as usize).copied()
+    });
+    match found {
         Some((name, _)) => reply_item(ctx.reply, name),
         None => ctx.reply.null(),
     }
@@ -61,8 +66,15 @@ fn random_fields(ctx: &mut Context<'_>, sight: Sight) -> Outcome {
             }
         }
     } else if count < 0 || count == 1 {
+        // Those that are left when nearly all have expired; found by one walk that serves the rest of the count.
+        let mut alive: Option<Vec<Named<'_>>> = None;
         for _ in 0..count.unsigned_abs() {
-            let Some((name, field)) = random_field(&hash, sight, ctx.rng) else { break };
+            let tried = if alive.is_none() { random_field(&hash, sight, ctx.rng) } else { None };
+            let found = tried.or_else(|| {
+                let alive = alive.get_or_insert_with(|| alive_fields(&hash, sight));
+                alive.get(ctx.rng.below(alive.len().max(1) as u64) as usize).copied()
+            });
+            let Some((name, field)) = found else { break };
             picked.put(name, field);
             if picked.reply.is_in_vain() {
                 break;
@@ -97,8 +109,22 @@ impl Picked<'_> {
     }
 }
 
+type Named<'h> = (Item<'h>, FieldValue<'h>);
+
+/// All fields that have not expired, whoever asks.
+fn alive_fields(hash: &Hash, sight: Sight) -> Vec<Named<'_>> {
+    let mut alive = Vec::new();
+    hash.visit(|name, field| {
+        if sight.is_alive(field.deadline_ms) {
+            alive.push((name, field));
+        }
+        ControlFlow::Continue(())
+    });
+    alive
+}
+
 /// A random field that has not expired, whoever asks; gives up if it only meets expired ones.
-fn random_field<'h>(hash: &'h Hash, sight: Sight, rng: &mut Rng) -> Option<(Item<'h>, FieldValue<'h>)> {
+fn random_field<'h>(hash: &'h Hash, sight: Sight, rng: &mut Rng) -> Option<Named<'h>> {
     const TRIES: usize = 100;
     for _ in 0..TRIES {
         let (name, field) = hash.random(&mut || rng.next_u64())?;
@@ -116,7 +142,8 @@ fn choose(hash: &Hash, count: usize, sight: Sight, rng: &mut Rng, picked: &mut P
     /// Tries per field, in case most have expired.
     const TRIES: usize = 10;
     if count.saturating_mul(SPARSE) <= hash.len() && matches!(hash, Hash::Table(_)) {
-        let mut chosen = HashSet::with_capacity(count);
+        let mut known = HashSet::with_capacity(count);
+        let mut chosen = Vec::with_capacity(count);
         for _ in 0..count.saturating_mul(TRIES) {
             if chosen.len() == count {
                 break;
@@ -124,11 +151,15 @@ fn choose(hash: &Hash, count: usize, sight: Sight, rng: &mut Rng, picked: &mut P
             let Some((name, field)) = random_field(hash, sight, rng) else { break };
             // Names of a table lie where they are while it is not changed, so their address tells them apart.
             let Item::Str(text) = name else { break };
-            if chosen.insert(text.as_ptr()) {
-                picked.put(name, field);
+            if known.insert(text.as_ptr()) {
+                chosen.push((name, field));
             }
         }
-        return;
+        if chosen.len() == count {
+            chosen.into_iter().for_each(|(name, field)| picked.put(name, field));
+            return;
+        }
+        // Too many have expired to meet enough others by chance: walk.
     }
     let visible = if sight.sees_all(hash) { hash.len() } else { count_visible(hash, sight) };
     let mut chooser = Chooser::new(count.min(visible), visible);

@@ -297,6 +297,30 @@ fn random_fields_among_many_expired_ones_are_live() {
 }
 
 #[test]
+fn the_few_live_fields_among_thousands_of_expired_ones_are_all_found() {
+    let mut bench = Bench::new();
+    for field in 0..5000 {
+        bench.run(&["HSETEX", "h", "PX", "1", "FIELDS", "1", &format!("x{field}"), "v"]);
+    }
+    later(&mut bench);
+    bench.say("HSET h f1 v f2 v f3 v");
+    let found = |reply: String| {
+        let mut fields: Vec<String> =
+            reply.split("\r\n").filter(|line| line.starts_with('f')).map(str::to_owned).collect();
+        fields.sort_unstable();
+        fields.join(" ")
+    };
+    for _ in 0..20 {
+        assert_eq!(found(bench.say("HRANDFIELD h")).len(), 2);
+        assert_eq!(found(bench.say("HRANDFIELD h 2")).len(), 5);
+        assert_eq!(found(bench.say("HRANDFIELD h 1")).len(), 2);
+        assert_eq!(found(bench.say("HRANDFIELD h 3 WITHVALUES")), "f1 f2 f3");
+        assert_eq!(found(bench.say("HRANDFIELD h -16")).len(), 16 * 3 - 1);
+    }
+    assert_eq!(found(bench.say("HRANDFIELD h 4000")), "f1 f2 f3");
+}
+
+#[test]
 fn maps_and_pairs_are_nested_in_resp3_only() {
     let mut bench = Bench::new();
     bench.say("HSET h a 1");
