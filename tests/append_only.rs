@@ -215,7 +215,7 @@ fn it_can_be_switched_off_and_on_in_one_transaction() {
         for round in 0..4 {
             let directory = TempDir::new();
             let launch = in_directory(Launch::skuld(workers), directory.path());
-            {
+            let log = {
                 let server = launch.start();
                 let mut client = server.connect();
                 client.ask("SET before 1");
@@ -237,10 +237,11 @@ fn it_can_be_switched_off_and_on_in_one_transaction() {
                 let mut server = server;
                 client.send(&command(&["SHUTDOWN"]));
                 assert_eq!(server.wait_for_exit().code(), Some(0), "{}", server.log());
-            }
+                server.log()
+            };
             let server = launch.start();
             let answer = server.connect().ask("EXISTS before after last");
-            assert_eq!(answer.integer(), Some(3), "{workers} workers, round {round}");
+            assert_eq!(answer.integer(), Some(3), "{workers} workers, round {round}: {log}");
         }
     }
 }
@@ -286,6 +287,56 @@ fn a_file_holds_no_messages_and_needs_no_connection() {
     let critical = "== CRITICAL == This server is sending an error to its AOF-loading-client: 'SUBSCRIBE isn't allowed for a \
                     DENY BLOCKING client' after processing the command 'subscribe'";
     assert!(server.log().contains(critical), "{}", server.log());
+}
+
+/// The disk takes a while. Who reads what nobody has written lately does not wait for it; who reads what was just
+/// written sees it when it is in the file.
+#[test]
+fn readers_wait_for_what_they_are_shown_alone() {
+    for workers in [1, 3] {
+        let directory = TempDir::new();
+        let launch = in_directory(Launch::skuld(workers), directory.path()).option("appendfsync", "always");
+        let server = launch.start();
+        let mut client = server.connect();
+        client.ask("MSET other 1 {other}2 2 elsewhere 3");
+        let path = incremental(directory.path());
+        assert_eq!(client.ask("DEBUG AOF-FLUSH-SLEEP 500000").text(), "OK");
+        let unconcerned = ["GET other", "STRLEN {other}2", "MGET other elsewhere", "TTL nothing"];
+        let concerned =
+            ["GET written", "MGET other written", "EVAL return(redis.call('GET',KEYS[1])) 1 written"];
+        for line in unconcerned.iter().chain(&concerned) {
+            let is_written = Arc::new(AtomicUsize::new(0));
+            let writer = {
+                let (mut client, is_written) = (server.connect(), is_written.clone());
+                std::thread::spawn(move || {
+                    let reply = client.ask("INCR written");
+                    is_written.store(1, Ordering::SeqCst);
+                    reply
+                })
+            };
+            let mut reader = server.connect();
+            let mut answers = 0;
+            while is_written.load(Ordering::SeqCst) == 0 {
+                let reply = reader.ask(line).to_string();
+                answers += 1;
+                if concerned.contains(line) {
+                    let number = |c: char| !c.is_ascii_digit();
+                    let shown = reply.rsplit(number).find_map(|word| word.parse().ok()).unwrap_or(0);
+                    let file = fs::read(&path).expect("the file is written");
+                    let written = file.windows(7).filter(|word| *word == b"written").count();
+                    assert!(
+                        written >= shown,
+                        "{workers} workers, {line}: {reply} with {written} in the file"
+                    );
+                }
+            }
+            assert!(writer.join().expect("the writer is answered").integer().is_some());
+            // It may take the write a moment to arrive; then it takes half a second.
+            if unconcerned.contains(line) {
+                assert!(answers > 20, "{workers} workers, {line}: {answers} answers during a write");
+            }
+        }
+    }
 }
 
 /// Clients that write as fast as they are answered; the process is killed while they do. Whatever was answered must be

@@ -30,6 +30,12 @@ pub struct Batch {
     pub feeder: Option<Recipient<Traced<BatchExecuted>>>,
     /// The last `Append` that was issued when commands of this client ran: what it has seen and done is in it or before.
     pub appended: u64,
+    /// The same, of the last commands that only read the keys they name: what those keys show is in it or before.
+    pub shown: u64,
+    /// How many of the requests since `reported` those were, if anybody asks (`appendfsync always`).
+    pub plain_reads: usize,
+    /// The first request whose reply the connection has not been given yet.
+    pub reported: usize,
     /// The bytes the requests' spans point into.
     pub input: Vec<u8>,
     pub requests: Requests,
@@ -95,6 +101,9 @@ impl Batch {
             connection,
             feeder: None,
             appended: 0,
+            shown: 0,
+            plain_reads: 0,
+            reported: 0,
             input: Vec::new(),
             requests: Requests::default(),
             next: 0,

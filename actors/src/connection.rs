@@ -312,6 +312,7 @@ impl Connection {
             self.input.drain(..complete);
         }
         batch.next = 0;
+        batch.reported = 0;
         batch.protocol_error = self.protocol_error.take();
         self.shared.argv_bytes.store(batch.input.len() as u64, Ordering::Relaxed);
         self.shared.last_interaction_ms.store(clock::unix_us(now) / 1000, Ordering::Relaxed);

@@ -306,8 +306,11 @@ impl Shard {
         batch.publish();
         self.perform_effects();
         if self.executor.effects.listening.propagation {
-            batch.appended = self.server.replication.issued();
+            let only_reads = batch.plain_reads > 0 && batch.reported + batch.plain_reads == batch.next;
+            let seen = if only_reads { batch.shown } else { self.server.replication.issued() };
+            batch.appended = batch.appended.max(seen);
         }
+        (batch.reported, batch.shown, batch.plain_reads) = (batch.next, 0, 0);
         if batch.session.close_after_reply {
             batch.next = batch.requests.len();
         }
@@ -481,6 +484,7 @@ impl Shard {
             if let Some(wait) = self.executor.effects.wait.take() {
                 return self.block(batch, wait, ctx);
             }
+            self.note_what_is_shown(&mut batch, command);
             batch.next += 1;
             if !self.executor.effects.ready.is_empty() {
                 self.serve_ready(None, ctx);
@@ -493,6 +497,20 @@ impl Shard {
                 batch.session.await_reaper = false;
                 return self.await_reaper(batch, ctx);
             }
+        }
+    }
+
+    /// With `appendfsync always`, what the reply to the command that has just run must wait for, if that can be told.
+    #[inline]
+    pub(super) fn note_what_is_shown(&self, batch: &mut Batch, command: &'static skuld::commands::Command) {
+        let aof = &self.server.persistence.aof;
+        // What a replica executes is numbered as it comes.
+        if !aof.is_always() || self.executor.is_replica {
+            return;
+        }
+        if let Some(sequence) = aof.recent.shown_by(command, batch, &self.server.scripts) {
+            batch.shown = batch.shown.max(sequence);
+            batch.plain_reads += 1;
         }
     }
 
@@ -561,6 +579,9 @@ impl Shard {
             self.server.subscriptions.publish_events(self.executor.config.notify_keyspace_events.0, &events);
             if Replication::records_effects(self.server.replication.flags()) {
                 let sequence = self.server.replication.issue();
+                if self.server.persistence.aof.is_always() {
+                    self.server.persistence.aof.recent.note(sequence, &propagation);
+                }
                 tell(self.server.replication_log(), Append { sequence, propagation, events });
             }
         }

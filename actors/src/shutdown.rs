@@ -251,8 +251,9 @@ pub async fn finish(server: &ServerRef, saving: Saving, force: bool) {
         end(server);
     }
     let aof = &server.persistence.aof;
-    let appends = aof.enabled.load(Ordering::Relaxed);
-    if appends && !aof.has_base.load(Ordering::Relaxed) {
+    let enabling = aof.enabling.load(Ordering::Relaxed);
+    let appends = enabling || aof.enabled.load(Ordering::Relaxed);
+    if appends && (enabling || !aof.has_base.load(Ordering::Relaxed)) {
         if !force {
             tracing::warn!("Writing initial AOF, can't exit.");
             return called_off(server).await;

@@ -14,6 +14,7 @@
 
 pub mod files;
 pub mod load;
+mod recent;
 mod rewrite;
 pub mod state;
 mod writer;
@@ -236,6 +237,12 @@ impl AppendOnlyFile {
         let (server, own, manifest) = (self.server.clone(), ctx.address(), self.manifest.clone());
         actix::spawn(async move {
             if enabling {
+                // If appending has just ended, the log may not have come to that, which ends the listening: it answers
+                // when it has.
+                let (reply, position) = oneshot::channel();
+                tell(server.replication_log(), DescribePosition { reply });
+                // The log ends only with the process.
+                let _ = position.await;
                 replication::listen(&server, bit::COMMANDS).await;
             }
             rewrite::run(server, directory, manifest, target, own).await;
@@ -440,6 +447,8 @@ impl Receive<EnableAof> for AppendOnlyFile {
             }
             started
         };
+        // A transaction that has switched it off again meanwhile has said so itself.
+        self.server.persistence.aof.enabling.store(false, Ordering::Relaxed);
         // Who asked may have gone.
         let _ = reply.send(answer);
     }

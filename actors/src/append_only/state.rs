@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use actix::Addr;
 
+use super::recent::RecentWrites;
 use crate::connection::{Connection, Durable};
 use crate::envelope::tell;
 use crate::replication_log::Fsynced;
@@ -61,6 +62,8 @@ impl Progress {
 pub struct AofState {
     /// Commands are appended, or will be when the first rewrite has ended.
     pub enabled: AtomicBool,
+    /// A transaction has switched it on, and the actor has not come to that: a rewrite is as good as scheduled.
+    pub enabling: AtomicBool,
     /// Replies wait until what they show is on the disk (`appendfsync always`).
     always: AtomicBool,
     /// The files hold the whole data set: the first rewrite since appending began has ended.
@@ -85,6 +88,7 @@ pub struct AofState {
     /// DEBUG AOF-FLUSH-SLEEP, microseconds.
     pub write_delay_us: AtomicU64,
     gate: Mutex<BTreeMap<u64, Vec<Addr<Connection>>>>,
+    pub recent: RecentWrites,
 }
 
 impl AofState {

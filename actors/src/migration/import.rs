@@ -428,6 +428,8 @@ pub(super) fn replicate(server: &ServerRef, command: &[u8]) {
     propagation.bytes.extend_from_slice(command);
     propagation.commands.push((0, command.len()));
     let sequence = server.replication.issue();
+    // Slots are shown or dropped by it.
+    server.persistence.aof.recent.note_everything(sequence);
     tell(server.replication_log(), Append { sequence, propagation, events: Vec::new() });
 }
 

@@ -158,6 +158,7 @@ pub async fn switch_aof(request: &Request, on: bool) -> Result<(), String> {
                 "A transaction enabled AOF. An AOF background was scheduled to start when it is over."
             );
         }
+        server.persistence.aof.enabling.store(on, Ordering::Relaxed);
         let server = server.clone();
         actix_rt::spawn(async move {
             if on {

@@ -272,6 +272,9 @@ impl Shard {
         self.executor.runs_again = end.batch.wait_ends_ms.is_some();
         let ended = self.executor.run(&mut keyspace, &mut end.batch, command, clock::tick());
         self.executor.runs_again = false;
+        if self.executor.effects.wait.is_none() {
+            self.note_what_is_shown(&mut end.batch, command);
+        }
         crate::envelope::set_recent(ended);
         self.end_unit(*keyspace, end, ctx);
     }
