@@ -66,6 +66,40 @@ fn a_pause_of_writes_holds_writes_on_every_shard_until_it_ends() {
 }
 
 #[test]
+fn a_pause_of_writes_knows_what_transactions_and_scripts_may_do() {
+    for_each_worker_count(|server| {
+        let mut admin = server.connect();
+        let library = "#!lua name=l\nserver.register_function{function_name='reads', \
+                       callback=function() return 3 end, flags={'no-writes'}}";
+        call(&mut admin, &["FUNCTION", "LOAD", library]);
+        let queue = |request: &[&str]| {
+            let mut client = server.connect();
+            client.ask("MULTI");
+            assert_eq!(call(&mut client, request).text(), "QUEUED");
+            client
+        };
+        let mut writer = queue(&["SET", "k", "1"]);
+        let mut runner = queue(&["EVAL", "return 5", "0"]);
+        let mut reader = queue(&["EVAL", "#!lua flags=no-writes\nreturn 6", "0"]);
+        assert_eq!(text(&mut admin, "CLIENT PAUSE 100000 WRITE"), "OK");
+        for waiting in [&mut writer, &mut runner] {
+            waiting.send(&words("EXEC"));
+        }
+        wait_until("both transactions wait", || info(&mut admin, "blocked_clients") == "2");
+        // What says that it only reads goes on.
+        assert_eq!(reader.ask("EXEC").items()[0].integer(), Some(6));
+        let script = "#!lua flags=no-writes\nreturn 1";
+        assert_eq!(call(&mut reader, &["EVAL", script, "0"]).integer(), Some(1));
+        assert_eq!(call(&mut reader, &["EVAL_RO", "return 2", "0"]).integer(), Some(2));
+        assert_eq!(reader.ask("FCALL reads 0").integer(), Some(3));
+        assert_eq!(text(&mut admin, "CLIENT UNPAUSE"), "OK");
+        for waiting in [&mut writer, &mut runner] {
+            waiting.read_frame().expect("served after the pause");
+        }
+    });
+}
+
+#[test]
 fn a_pause_of_everything_ends_by_itself_and_keeps_the_order() {
     for_each_worker_count(|server| {
         let mut client = server.connect();
@@ -194,6 +228,7 @@ fn room_for_requests_is_kept_while_it_is_of_use() {
         };
         field("qbuf=") + field("qbuf-free=")
     };
+    assert_eq!(room(&mut admin), 0, "small requests need no room of their own");
     client.ask(&format!("SET x {}", "A".repeat(400_000)));
     wait_until("the room of a long request is shown", || room(&mut admin) >= 400_000);
     client.ask("SET x short");
@@ -405,6 +440,51 @@ fn clients_that_do_not_read_go_before_keys_do() {
             ("0", Some(50))
         );
     }
+}
+
+#[test]
+fn of_clients_that_take_the_same_as_many_go_as_must() {
+    const MB: usize = 1 << 20;
+    let server = Launch::skuld(2).start();
+    let mut admin = server.connect();
+    admin.ask("CLIENT SETNAME control");
+    admin.ask("CLIENT NO-EVICT on");
+    let taken = |admin: &mut Client, name: &str| -> Vec<usize> {
+        let list = text(admin, "CLIENT LIST");
+        let lines = list.lines().filter(|line| line.contains(&format!(" name={name} ")));
+        let field = |line: &str| line.split(' ').find_map(|word| word.strip_prefix("tot-mem=")?.parse().ok());
+        lines.map(|line| field(line).expect("a number")).collect()
+    };
+    let clients: Vec<Client> = (0..6)
+        .map(|n| {
+            let mut client = server.connect();
+            client.ask(&format!("CLIENT SETNAME size{}", n / 3));
+            client
+                .send_raw(format!("*2\r\n${0}\r\n{1}", MB << (n / 3), "v".repeat(MB << (n / 3))).as_bytes());
+            client
+        })
+        .collect();
+    for (name, bytes) in [("size0", MB), ("size1", 2 * MB)] {
+        wait_until("what they sent has arrived", || taken(&mut admin, name).iter().all(|n| *n >= bytes));
+    }
+    // Exactly what the small ones and this connection take is allowed.
+    let small: usize = taken(&mut admin, "size0").iter().sum();
+    let limit = small + taken(&mut admin, "control")[0];
+    admin.ask(&format!("CONFIG SET maxmemory-clients {limit}"));
+    assert_eq!((taken(&mut admin, "size0").len(), taken(&mut admin, "size1").len()), (3, 0));
+    drop(clients);
+}
+
+#[test]
+fn a_request_of_many_arguments_leaves_nothing_behind() {
+    let server = Launch::skuld(2).start();
+    let mut client = server.connect();
+    let used = |client: &mut Client| info(client, "used_memory").parse::<u64>().expect("a number");
+    let before = used(&mut client);
+    let members: Vec<String> = (0..100_000).map(|n: u32| n.to_string()).collect();
+    client.ask(&format!("SADD s {}", members.join(" ")));
+    client.ask("UNLINK s");
+    wait_until("its memory is free", || used(&mut client) < 2 * before);
 }
 
 #[test]

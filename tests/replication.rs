@@ -379,6 +379,29 @@ fn a_chain_of_replicas_holds_the_same_stream() {
 }
 
 #[test]
+fn a_paused_replica_hears_its_primary_and_executes_nothing() {
+    for workers in [1, 2] {
+        let (primary, replica) = (
+            Launch::skuld(workers).option("repl-diskless-sync-delay", "0").start(),
+            Launch::skuld(workers).start(),
+        );
+        let (mut from, mut to) = (primary.connect(), replica.connect());
+        follow(&replica, &primary);
+        from.ask("SET a 1");
+        until("the replica has it", &[&primary, &replica], || to.ask("GET a").text() == "1");
+        to.ask("CLIENT PAUSE 1000000 WRITE");
+        from.ask("SET b 2");
+        until("the replica has heard of it", &[&primary, &replica], || {
+            info(&mut to, "replication", "slave_read_repl_offset")
+                == info(&mut from, "replication", "master_repl_offset")
+        });
+        assert_eq!(to.ask("EXISTS a b").integer(), Some(1));
+        to.ask("CLIENT UNPAUSE");
+        until("the pause is over", &[&primary, &replica], || to.ask("GET b").text() == "2");
+    }
+}
+
+#[test]
 fn what_a_replica_refuses() {
     let Some(reference) = reference_binary("refusals of replicas") else { return };
     for kind in [Kind::Valkey, Kind::Skuld] {

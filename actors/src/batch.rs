@@ -176,6 +176,11 @@ impl Batch {
         self.finished.iter().map(Vec::len).sum::<usize>() + self.output.len()
     }
 
+    /// What the buffers of the replies take, bytes.
+    pub fn reply_memory(&self) -> usize {
+        self.finished.iter().map(Vec::capacity).sum::<usize>() + self.output.capacity()
+    }
+
     /// If this is the link of a slot import and the reply from `from` on is an error: that fails the job.
     #[inline]
     pub fn note_import_error(&mut self, from: usize, command: &str) {

@@ -12,6 +12,9 @@ use crate::clock;
 use crate::connection::Connection;
 use crate::scripting::debugger::conversation::Conversation;
 
+/// What the input of a client is said to take, at least.
+const INPUT_BYTES_MIN: u64 = 2048;
+
 /// What CLIENT LIST shows of a client and the client's own thread keeps true.
 pub struct ClientShared {
     pub id: u64,
@@ -238,11 +241,10 @@ impl ClientShared {
 
     /// What the client takes, as far as it is known without asking it, bytes.
     pub fn memory_bytes(&self) -> u64 {
+        let sum = |cells: &[&AtomicU64]| cells.iter().map(|cell| cell.load(Ordering::Relaxed)).sum::<u64>();
+        // What a small request takes makes no difference: who compares the limit with the sum would hit it by a few bytes.
+        let input = sum(&[&self.query_bytes, &self.query_free, &self.parsed_memory, &self.argv_bytes]);
         let cells = [
-            &self.query_bytes,
-            &self.query_free,
-            &self.parsed_memory,
-            &self.argv_bytes,
             &self.batch_output,
             &self.output_memory,
             &self.queued_bytes,
@@ -250,8 +252,7 @@ impl ClientShared {
             &self.subscribed_bytes,
             &self.tracking_bytes,
         ];
-        let buffers: u64 = cells.iter().map(|cell| cell.load(Ordering::Relaxed)).sum();
-        buffers + (size_of::<Self>() + size_of::<Connection>()) as u64
+        input.max(INPUT_BYTES_MIN) + sum(&cells) + (size_of::<Self>() + size_of::<Connection>()) as u64
     }
 
     /// Publishes the names; called only when a command changed them.

@@ -157,8 +157,11 @@ pub struct Connection {
     /// What the waiting chunks take, and what of that does not count against `maxmemory`; bytes.
     output_memory: usize,
     not_counted: usize,
-    /// When the output went over the soft limit, if it is.
-    over_soft_since: Option<clock::Tick>,
+    /// When the output went over the soft limit, if it is, Unix seconds; and what looks whether it has been for too long.
+    over_soft_since_s: Option<i64>,
+    soft_limit_look: Option<SpawnHandle>,
+    /// It has sent more than the small requests for which Valkey's clients share a buffer, and has not been idle since.
+    has_own_room: bool,
     /// The peer will send nothing more.
     ended: bool,
     /// Close once the output is written.
@@ -208,7 +211,9 @@ impl Connection {
             unwritten: 0,
             output_memory: 0,
             not_counted: 0,
-            over_soft_since: None,
+            over_soft_since_s: None,
+            soft_limit_look: None,
+            has_own_room: false,
             ended: false,
             closing: false,
             closed: false,
@@ -264,7 +269,7 @@ impl Connection {
         if self.closing || self.batch.is_none() || self.input.is_empty() {
             return;
         }
-        if self.primary.as_ref().is_some_and(|end| end.holding > 0) {
+        if self.primary.as_ref().is_some_and(|end| end.holding > 0) || self.waits_for_pause_end(ctx) {
             return;
         }
         let now = clock::tick();
@@ -490,6 +495,11 @@ impl Actor for Connection {
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
+        // Nothing is left of them once they do not count as leaving any more.
+        self.output.clear();
+        self.output.shrink_to_fit();
+        self.input = Vec::new();
+        self.batch = None;
         client_eviction::gone(&self.server, &self.shared);
     }
 }

@@ -351,7 +351,7 @@ impl Executor {
             self.settle_tracking(batch, command);
         }
         if self.config.maxmemory_clients != 0 && batch.session.origin.is_client() {
-            client_eviction::note_batch(&self.server, &batch.shared, batch.reply_bytes());
+            client_eviction::note_batch(&self.server, &batch.shared, batch.reply_memory());
         }
         end
     }
@@ -650,7 +650,12 @@ fn borrow_args<'a>(
     input: &'a [u8],
     spans: &[skuld::resp::decode::Span],
 ) -> &'a [&'a [u8]] {
+    /// Room for so many is kept.
+    const KEEP: usize = 4096;
     store.clear();
+    if store.capacity() > KEEP && spans.len() <= KEEP {
+        store.shrink_to(KEEP);
+    }
     for span in spans {
         let slice: &'a [u8] = &input[span.start..span.start + span.len];
         // SAFETY: only the lifetime changes. The vector is borrowed for 'a together with the slices, hands them out

@@ -22,7 +22,7 @@ const LOOKS_PER_CLIENT_CHECK: u64 = 10;
 
 /// Room for input that is not used for so long is given back if it is more than so many bytes.
 const SHRINK_IDLE_MS: i64 = 2000;
-const SHRINK_BYTES: u64 = 4 * 1024;
+pub const SHRINK_BYTES: u64 = 4 * 1024;
 
 /// The actor.
 pub struct Janitor {

@@ -372,7 +372,8 @@ impl Shard {
             }
             let command = match self.executor.resolve(&self.keyspace, &mut batch) {
                 Resolved::Run(command) | Resolved::Server(command)
-                    if batch.session.origin.is_client() && self.server.pause.holds(command) =>
+                    if batch.session.origin.is_client()
+                        && self.server.pause.holds(|| self.may_write(&batch, command)) =>
                 {
                     return self.hold_back(batch, ctx);
                 }

@@ -9,6 +9,9 @@ pub enum Protocol {
     Resp3,
 }
 
+/// What a bulk string takes beside its bytes, at most: the length with its `$`, and two line ends.
+const HEAD_AND_ENDS: usize = 1 + 20 + 2 * 2;
+
 /// A growing buffer of encoded replies.
 #[derive(Debug, Default)]
 pub struct Reply {
@@ -135,7 +138,8 @@ impl Reply {
 
     pub fn bulk(&mut self, bytes: &[u8]) {
         let len = bytes.len();
-        self.buf.reserve(len + 8);
+        // Head and line ends included: to run out of room at the last byte would double the buffer.
+        self.buf.reserve(len + HEAD_AND_ENDS);
         // Elements of collections are mostly short, and replies have many of them.
         let digit = |n: usize| b'0' + n as u8;
         match len {
@@ -318,6 +322,16 @@ mod tests {
         r.integer(7);
         r.finish_array(d, 1);
         assert_eq!(r.as_bytes(), b"+OK\r\n*1\r\n:7\r\n");
+    }
+
+    #[test]
+    fn a_long_bulk_takes_little_more_than_its_bytes() {
+        for len in [1, 999, 1_000, 100_000, 10_000_000] {
+            let mut r = Reply::new(Protocol::Resp2);
+            r.bulk(&vec![b'v'; len]);
+            let bytes = r.into_bytes();
+            assert!(bytes.capacity() <= len + 2 * HEAD_AND_ENDS, "{len}: {}", bytes.capacity());
+        }
     }
 
     #[test]

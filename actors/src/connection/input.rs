@@ -6,7 +6,9 @@ use actix::prelude::*;
 
 use super::{Connection, READ_AHEAD_BYTES, ShrinkInput};
 use crate::client_eviction;
+use crate::clock;
 use crate::envelope::Receive;
+use crate::janitor::SHRINK_BYTES;
 use crate::server_commands::client;
 
 impl Connection {
@@ -18,6 +20,9 @@ impl Connection {
         crate::stats::bump(&self.shared.net_in, bytes.len() as u64);
         if self.primary.is_some() {
             stats.net_repl_input_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.server.replication.unexecuted.fetch_add(bytes.len() as i64, Ordering::Relaxed);
+            // It is heard also while nothing of it is executed.
+            self.shared.last_interaction_ms.store(clock::unix_ms(), Ordering::Relaxed);
         }
         if let Some(conversation) = self.shared.debugger.get().filter(|talk| talk.is_active()) {
             conversation.hear(bytes);
@@ -36,7 +41,10 @@ impl Connection {
         let unparsed = self.unparsed_bytes();
         let spare = self.batch.as_ref().map_or(0, |batch| batch.input.capacity());
         self.shared.query_bytes.store(unparsed as u64, Ordering::Relaxed);
-        self.shared.query_free.store((self.input.capacity() - unparsed + spare) as u64, Ordering::Relaxed);
+        let free = self.input.capacity() - unparsed + spare;
+        self.has_own_room |= unparsed > 0 || free as u64 > SHRINK_BYTES;
+        let shown = if self.has_own_room { free } else { 0 };
+        self.shared.query_free.store(shown as u64, Ordering::Relaxed);
         let of_batch = self.batch.as_ref().map_or(0, |batch| batch.requests.memory_bytes());
         let parsed = self.requests.memory_bytes() + self.spare_requests.memory_bytes() + of_batch;
         self.shared.parsed_memory.store(parsed as u64, Ordering::Relaxed);
@@ -98,6 +106,7 @@ impl Connection {
 impl Receive<ShrinkInput> for Connection {
     fn receive(&mut self, _: ShrinkInput, _: &mut Context<Self>) {
         if !self.closed {
+            self.has_own_room = false;
             self.input.shrink_to_fit();
             self.requests.shrink();
             self.spare_requests.shrink();

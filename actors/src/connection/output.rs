@@ -37,6 +37,10 @@ impl Connection {
         // What a replica is fed with waits to be taken, however large its pieces are.
         let waiting = self.unwritten + bytes.len();
         if waiting > output_limit::FREE_BYTES && !self.shared.is_replica() {
+            if self.unwritten == 0 {
+                // It has read everything before.
+                self.over_soft_since_s = None;
+            }
             self.check_output_limit(waiting, ctx);
             if self.closed {
                 return;
@@ -109,12 +113,22 @@ impl Connection {
         let config = self.server.config.load();
         let limit = output_limit::of(&config, &self.shared);
         let counted = output_limit::counted(waiting);
-        let now = clock::tick();
+        let now_s = clock::unix_ms() / 1000;
         let over_soft = limit.soft > 0 && counted > limit.soft;
-        self.over_soft_since = if over_soft { self.over_soft_since.or(Some(now)) } else { None };
-        let too_long = self
-            .over_soft_since
-            .is_some_and(|since| clock::micros_between(since, now) / 1_000_000 > limit.soft_seconds);
+        let seconds = i64::try_from(limit.soft_seconds).unwrap_or(i64::MAX);
+        if !over_soft {
+            self.over_soft_since_s = None;
+        } else if self.over_soft_since_s.is_none() {
+            self.over_soft_since_s = Some(now_s);
+            // Nothing more may come that would have it looked at.
+            let due_ms = now_s.saturating_add(seconds).saturating_add(1).saturating_mul(1000);
+            let look = clock::at_unix_ms(ctx, due_ms, |connection, ctx| connection.receive(CheckOutput, ctx));
+            if let Some(before) = self.soft_limit_look.replace(look) {
+                ctx.cancel_future(before);
+            }
+        }
+        // Whole seconds of the clock count, as users of Valkey know it.
+        let too_long = self.over_soft_since_s.is_some_and(|since| now_s - since > seconds);
         if (limit.hard > 0 && counted > limit.hard) || too_long {
             self.shared.output_bytes.store(waiting as u64, Ordering::Relaxed);
             output_limit::note_disconnection(&self.server, &self.shared);
@@ -172,7 +186,7 @@ impl Connection {
             self.close(ctx);
         }
         if self.unwritten == 0 {
-            self.over_soft_since = None;
+            self.over_soft_since_s = None;
         }
         if self.unwritten < FED_BYTES_MAX {
             for room in self.feeders.drain(..) {

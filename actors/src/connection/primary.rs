@@ -2,11 +2,13 @@
 //! to stand still.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use actix::prelude::*;
 
 use super::{Connection, HoldStream};
 use crate::batch::Batch;
+use crate::clock;
 use crate::envelope::{Receive, tell};
 
 /// What a connection has beside others if its requests are our primary's stream.
@@ -20,11 +22,23 @@ pub struct PrimaryEnd {
     /// Who wants the stream to stand still, and how many have been told that it does.
     holders: Vec<HoldStream>,
     pub(super) holding: usize,
+    /// It will look whether CLIENT PAUSE is over.
+    awaits_pause_end: bool,
 }
+
+/// How often the stream is looked at while CLIENT PAUSE holds it.
+const PAUSE_LOOK: Duration = Duration::from_millis(20);
 
 impl PrimaryEnd {
     pub fn new(closed: tokio::sync::oneshot::Sender<u32>, first: Vec<u8>) -> Self {
-        Self { closed: Some(closed), first, open: Vec::new(), holders: Vec::new(), holding: 0 }
+        Self {
+            closed: Some(closed),
+            first,
+            open: Vec::new(),
+            holders: Vec::new(),
+            holding: 0,
+            awaits_pause_end: false,
+        }
     }
 }
 
@@ -32,6 +46,7 @@ impl Connection {
     /// Makes it the connection of our primary's stream.
     pub fn of_primary(mut self, mut end: PrimaryEnd) -> Self {
         self.input = std::mem::take(&mut end.first);
+        self.server.replication.unexecuted.store(self.input.len() as i64, Ordering::Relaxed);
         self.primary = Some(Box::new(end));
         self
     }
@@ -56,9 +71,28 @@ impl Connection {
             end.open = bytes.split_off(before);
         }
         if !bytes.is_empty() {
-            self.server.replication.executed.fetch_add(bytes.len() as i64, Ordering::Relaxed);
+            let replication = &self.server.replication;
+            replication.executed.fetch_add(bytes.len() as i64, Ordering::Relaxed);
+            replication.unexecuted.fetch_sub(bytes.len() as i64, Ordering::Relaxed);
             tell(self.server.replication_log(), crate::replication_log::Relay { bytes });
         }
+    }
+
+    /// Whether CLIENT PAUSE keeps what the primary sent from being executed; then it goes on when that is over.
+    pub(super) fn waits_for_pause_end(&mut self, ctx: &mut Context<Self>) -> bool {
+        let Some(end) = &mut self.primary else { return false };
+        if !self.server.pause.freezes_keys() {
+            return false;
+        }
+        if !std::mem::replace(&mut end.awaits_pause_end, true) {
+            clock::after(ctx, PAUSE_LOOK, |connection, ctx| {
+                if let Some(end) = &mut connection.primary {
+                    end.awaits_pause_end = false;
+                }
+                connection.dispatch(ctx);
+            });
+        }
+        true
     }
 
     /// Tells those who want the primary's stream to stand still that it does.

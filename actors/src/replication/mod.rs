@@ -50,6 +50,8 @@ pub struct Replication {
     pub durable: AtomicU64,
     /// Bytes of the primary's stream that have been executed here, for acknowledgements.
     pub executed: AtomicI64,
+    /// Bytes of it that have been read and not executed yet.
+    pub unexecuted: AtomicI64,
     /// Nothing of our primary's data is here to go on from: all of it was asked for, or is being loaded.
     pub has_no_data: AtomicBool,
     /// The stream's offset that is in our append-only file on the disk, or -1 if there is no such file.

@@ -189,7 +189,9 @@ fn primary_link(view: &View<'_>, offset: i64, out: &mut Lines) {
     out.add("master_sync_in_progress", u8::from(link.state == LinkState::Sync));
     // Before anything has come: 1.
     let offset = if view.server.replication.has_no_data.load(Ordering::Relaxed) { 1 } else { offset };
-    out.add("slave_read_repl_offset", offset);
+    let replication = &view.server.replication;
+    let read = replication.executed.load(Ordering::Relaxed) + replication.unexecuted.load(Ordering::Relaxed);
+    out.add("slave_read_repl_offset", if up { offset.max(read) } else { offset });
     out.add("slave_repl_offset", offset);
     out.add("replicas_repl_buffer_size", link.stream_held);
     out.add("replicas_repl_buffer_peak", link.stream_held_peak);

@@ -1,16 +1,42 @@
 //! Batches that CLIENT PAUSE holds back.
 
 use actix::prelude::*;
+use skuld::commands::Command;
+use skuld::commands::spec::{MAY_REPLICATE, WRITE};
+use skuld::scripting::ScriptFlags;
 
 use super::Shard;
 use crate::batch::Batch;
 use crate::clock;
 use crate::envelope::{Receive, tell};
+use crate::scripting::runs_code;
 
 /// The pause's time is over.
 pub struct PauseOver;
 
 impl Shard {
+    /// Whether the batch's next command may change data, or cause a message to replicas. What a script says about itself
+    /// counts, and of EXEC what was queued.
+    pub(super) fn may_write(&self, batch: &Batch, command: &'static Command) -> bool {
+        let scripts = &self.server.scripts;
+        let writes = |command: &'static Command, words: &[&[u8]]| {
+            command.flags.has_any(WRITE | MAY_REPLICATE)
+                && !(runs_code(command)
+                    && scripts
+                        .declared(command, words)
+                        .is_some_and(|flags| flags.has(ScriptFlags::NO_WRITES)))
+        };
+        fn slices(words: &[Vec<u8>]) -> Vec<&[u8]> {
+            words.iter().map(Vec::as_slice).collect()
+        }
+        match &batch.transaction.queue {
+            Some(queue) if command.name == "exec" => {
+                queue.commands.iter().any(|(command, words)| writes(command, &slices(words)))
+            }
+            _ => writes(command, &batch.words(batch.next)),
+        }
+    }
+
     /// Keeps a batch until CLIENT PAUSE ends.
     pub(super) fn hold_back(&mut self, mut batch: Box<Batch>, ctx: &mut Context<Self>) {
         batch.publish();

@@ -176,7 +176,7 @@ impl Shard {
         batch.wait_ends_ms = Some(waiter.deadline_ms);
         let keyspace = unit.as_deref().map_or(&*self.keyspace, |unit| &*unit.keyspace);
         let command = match self.executor.resolve(keyspace, &mut batch) {
-            Resolved::Run(command) if self.server.pause.holds(command) => {
+            Resolved::Run(command) if self.server.pause.holds(|| self.may_write(&batch, command)) => {
                 batch.wait_ends_ms = None;
                 self.hold_back(batch, ctx);
                 return Served::Done;
