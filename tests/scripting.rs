@@ -445,6 +445,26 @@ fn the_insecure_names_come_with_the_directive() {
     assert!(
         text(&mut client, &["EVAL", "return getfenv", "0"]).contains("nonexistent global variable 'getfenv'")
     );
+    // Changed while the server runs: scripts are forgotten, libraries stay as they are until all of them are removed.
+    let server = Launch::skuld(2).option("save", "").option("enable-protected-configs", "yes").start();
+    let mut client = server.connect();
+    let library = "#!lua name=l\nserver.register_function('f', function() return type(getfenv) end)";
+    let keys = ["a", "b", "c", "d", "e"];
+    for setting in ["yes", "no", "yes", "yes"] {
+        let sha = text(&mut client, &["SCRIPT", "LOAD", "return 1"]);
+        let changes = client.ask("CONFIG GET lua-enable-insecure-api").items()[1].text() != setting;
+        text(&mut client, &["FUNCTION", "LOAD", "REPLACE", library]);
+        let before = text(&mut client, &["FCALL", "f", "0"]);
+        assert_eq!(text(&mut client, &["CONFIG", "SET", "lua-enable-insecure-api", setting]), "OK");
+        assert_eq!(text(&mut client, &["FCALL", "f", "0"]), before);
+        let known = client.ask(&format!("SCRIPT EXISTS {sha}")).items()[0].integer();
+        assert_eq!(known, Some(i64::from(!changes)), "{setting}");
+        for key in keys {
+            let answer = text(&mut client, &["EVAL", "return type(getfenv)", "1", key]);
+            assert_eq!(answer == "function", setting == "yes", "{answer}");
+        }
+        text(&mut client, &["FUNCTION", "FLUSH"]);
+    }
 }
 
 /// A conversation with the debugger of scripts: what is asked, and lines of the answer, joined. Both servers must say all

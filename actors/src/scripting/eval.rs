@@ -173,7 +173,7 @@ impl Executor {
     fn script_machine(&mut self) -> Box<Vm> {
         let epoch = self.server.scripts.epoch.load(Ordering::Acquire);
         match self.scripting.scripts.take() {
-            Some(vm) if vm.epoch == epoch => vm,
+            Some(vm) if vm.epoch == epoch && vm.insecure == self.config.lua_enable_insecure_api => vm,
             _ => Box::new(Vm::new(Purpose::Scripts, self.config.lua_enable_insecure_api, epoch)),
         }
     }
@@ -238,8 +238,7 @@ impl Executor {
                 if !valid {
                     return Err(CommandError::fixed("ERR SCRIPT FLUSH only support SYNC|ASYNC option"));
                 }
-                scripts.cache().clear();
-                scripts.epoch.fetch_add(1, Ordering::AcqRel);
+                scripts.flush_scripts();
                 let vm = self.script_machine();
                 self.return_script_machine(vm);
                 reply.ok();

@@ -131,6 +131,12 @@ impl Scripts {
         Ok(())
     }
 
+    /// Removes all scripts; machines for them are set up anew.
+    pub fn flush_scripts(&self) {
+        self.cache().clear();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Removes all libraries; machines for functions are set up anew.
     pub fn flush_libraries(&self) {
         let _one_at_a_time = self.libraries_change.lock().unwrap_or_else(PoisonError::into_inner);

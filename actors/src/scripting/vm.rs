@@ -99,6 +99,8 @@ pub struct Vm {
     pub libraries: HashMap<u64, (Weak<Library>, Loaded)>,
     /// Which set of scripts or libraries this machine belongs to; see `Scripts::epoch`.
     pub epoch: u64,
+    /// Whether `lua-enable-insecure-api` was set when it was made.
+    pub insecure: bool,
     calls: u32,
     /// The table that stands in for the globals while a library is loaded, and the globals themselves.
     pub library_api: c_int,
@@ -137,6 +139,7 @@ impl Vm {
             scripts: HashMap::new(),
             libraries: HashMap::new(),
             epoch,
+            insecure,
             calls: 0,
             library_api,
             globals,

@@ -121,10 +121,15 @@ async fn set(request: &mut Request, batch: &Batch) -> Outcome {
     let outcome_deletes_history =
         outcome.changes("aof-disable-auto-gc") && !outcome.config.aof_disable_auto_gc;
     let import_mode = outcome.config.import_mode;
+    let other_names = old.lua_enable_insecure_api != outcome.config.lua_enable_insecure_api;
     let limits_clients = outcome.changes("maxmemory-clients") || outcome.changes("maxmemory");
     let limits_tracking = outcome.changes("tracking-table-max-keys");
     let appendonly = outcome.changes("appendonly").then_some(outcome.config.appendonly);
     server.config.store(Arc::new(outcome.config));
+    if other_names {
+        // Scripts see other names from now on. Libraries do when all of them are removed, as in Valkey.
+        server.scripts.flush_scripts();
+    }
     if import_mode != old.import_mode {
         crate::import_mode::announce(&server, import_mode);
     }

@@ -161,7 +161,7 @@ async fn follow(request: &mut Request, batch: &mut Batch) -> Outcome {
     let want = if psync {
         let Some(from) = parse_integer(&request.args[2]) else {
             let follower = Follower::new(batch.shared.clone(), peer, Stage::Waiting, false);
-            tracing::info!("Replica {} asks for synchronization but with a wrong offset", follower.name());
+            tracing::warn!("Replica {} asks for synchronization but with a wrong offset", follower.name());
             return Err(CommandError::NotInteger);
         };
         Want::Continue { name: request.args[1].clone(), from }
