@@ -8,7 +8,7 @@
 //! own reply leaves; EXEC looks at its flag while it holds the watched slots.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use skuld::commands::Command;
@@ -58,8 +58,7 @@ pub struct Queue {
 pub struct Watched {
     pub db: u32,
     pub key: Vec<u8>,
-    /// Of a key whose deadline had passed when it was watched: how often it was changed since.
-    expired: Option<Arc<AtomicU32>>,
+    stale: Arc<Stale>,
     /// Shared by all keys of one client.
     flag: Arc<Flag>,
 }
@@ -83,20 +82,56 @@ impl Seen {
 #[derive(Default)]
 struct Flag(AtomicBool);
 
+/// Whether a watched key is one whose deadline had passed already, so that its removal changes nothing.
+#[derive(Default)]
+struct Stale(AtomicU8);
+
+impl Stale {
+    /// It was alive, or there was none.
+    const NO: u8 = 0;
+    /// Its deadline had passed.
+    const YES: u8 = 1;
+    /// Its deadline had passed, and it was changed once since: EXEC judges whether that was its removal.
+    const CHANGED: u8 = 2;
+
+    fn new(stale: bool) -> Arc<Self> {
+        Arc::new(Self(AtomicU8::new(u8::from(stale))))
+    }
+
+    fn is(&self, state: u8) -> bool {
+        self.0.load(Ordering::Acquire) == state
+    }
+
+    /// Takes note of a change; false if it is one that all who watch must hear of.
+    fn note_change(&self) -> bool {
+        self.0.compare_exchange(Self::YES, Self::CHANGED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
 struct Watcher {
     flag: Arc<Flag>,
     /// The key existed when it was watched: then a flush changes it.
     existed: bool,
-    /// As [`Watched::expired`].
-    expired: Option<Arc<AtomicU32>>,
+    stale: Arc<Stale>,
 }
 
 impl Watcher {
-    /// The key was changed. The first change of one that had expired is judged by EXEC: its removal changes nothing.
+    /// The key was changed.
     fn tell(&self) {
-        match &self.expired {
-            Some(changes) if changes.fetch_add(1, Ordering::AcqRel) == 0 => {}
-            _ => self.flag.0.store(true, Ordering::Release),
+        if !self.stale.note_change() {
+            self.flag.0.store(true, Ordering::Release);
+        }
+    }
+
+    /// The key's database was emptied, or exchanged with one where the key `exists` or not, and is expired or not.
+    fn tell_database(&self, exists: bool, expired: bool) {
+        if self.stale.is(Stale::YES) && (!exists || expired) {
+            return;
+        }
+        if !self.existed && expired {
+            self.stale.0.store(Stale::YES, Ordering::Release);
+        } else if self.existed || exists {
+            self.flag.0.store(true, Ordering::Release);
         }
     }
 }
@@ -137,8 +172,9 @@ impl Watches {
         }
     }
 
-    /// Tells the watchers of keys that existed in databases that were emptied or exchanged, or exist there now.
-    pub fn tell_databases(&self, changes: &[DatabaseChange], keyspace: &Keyspace) {
+    /// Tells the watchers of keys that existed in databases that were emptied or exchanged, or exist there now. A key
+    /// whose deadline has passed counts as one that does not exist.
+    pub fn tell_databases(&self, changes: &[DatabaseChange], keyspace: &Keyspace, seen: Seen) {
         for change in changes {
             let concerns = |db: u32| match *change {
                 DatabaseChange::AllFlushed => true,
@@ -150,11 +186,10 @@ impl Watches {
                 if !concerns(*db) {
                     continue;
                 }
-                let exists = exists(keyspace, *db, key);
+                let now_there = entry_of(keyspace, *db, key);
+                let expired = now_there.is_some_and(|there| seen.is_expired(there));
                 for watcher in entry.value() {
-                    if watcher.existed || exists {
-                        watcher.flag.0.store(true, Ordering::Release);
-                    }
+                    watcher.tell_database(now_there.is_some(), expired);
                 }
             }
         }
@@ -164,10 +199,6 @@ impl Watches {
 fn entry_of<'k>(keyspace: &'k Keyspace, db: u32, key: &[u8]) -> Option<&'k skuld::keyspace::Entry> {
     let slot = slot_of(key);
     keyspace.part(slot).database(db)?.find(slot, skuld::hash::hash(key), key)
-}
-
-fn exists(keyspace: &Keyspace, db: u32, key: &[u8]) -> bool {
-    entry_of(keyspace, db, key).is_some()
 }
 
 impl Transaction {
@@ -220,16 +251,17 @@ impl Transaction {
         }
         self.used = true;
         let entry = entry_of(keyspace, db, key);
-        let expired = entry.is_some_and(|e| seen.is_expired(e)).then(Arc::<AtomicU32>::default);
+        let expired = entry.is_some_and(|e| seen.is_expired(e));
+        let stale = Stale::new(expired);
         let flag = self.watched.first().map_or_else(Arc::default, |w| w.flag.clone());
         self.registry = Some(watches.clone());
         watches.count.fetch_add(1, Ordering::AcqRel);
         watches.keys.entry((db, key.to_vec())).or_default().push(Watcher {
             flag: flag.clone(),
-            existed: entry.is_some() && expired.is_none(),
-            expired: expired.clone(),
+            existed: entry.is_some() && !expired,
+            stale: stale.clone(),
         });
-        self.watched.push(Watched { db, key: key.to_vec(), expired, flag });
+        self.watched.push(Watched { db, key: key.to_vec(), stale, flag });
     }
 
     /// Watches nothing any more.
@@ -250,10 +282,11 @@ impl Transaction {
         self.watched.iter().any(|w| {
             let entry = || entry_of(keyspace, w.db, &w.key);
             w.flag.0.load(Ordering::Acquire)
-                || match &w.expired {
-                    None => entry().is_some_and(|e| seen.is_expired(e)),
+                || match w.stale.0.load(Ordering::Acquire) {
+                    Stale::NO => entry().is_some_and(|e| seen.is_expired(e)),
                     // Changed once, and there: it was not its removal.
-                    Some(changes) => changes.load(Ordering::Acquire) > 0 && entry().is_some(),
+                    Stale::CHANGED => entry().is_some(),
+                    _ => false,
                 }
         })
     }

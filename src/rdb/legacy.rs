@@ -117,7 +117,14 @@ pub(super) fn zipmap(bytes: &[u8], limits: &HashLimits) -> Result<Hash, DecodeEr
 fn zipmap_length(reader: &mut Reader<'_>) -> Result<Option<usize>, DecodeError> {
     Ok(match reader.byte()? {
         END => None,
-        WIDE => Some(u32::from_le_bytes(reader.array()?) as usize),
+        WIDE => {
+            let length = u32::from_le_bytes(reader.array()?) as usize;
+            // A length that fits in one byte has only that form.
+            if length < usize::from(WIDE) {
+                return Err(ZIPMAP);
+            }
+            Some(length)
+        }
         short => Some(short as usize),
     })
 }
@@ -216,13 +223,18 @@ mod tests {
 
     #[test]
     fn zipmaps_are_read_with_their_gaps() {
-        let bytes = b"\x02\x01a\x03\x02xyz\0\0\xfe\x02\0\0\0bc\x00\x00\xff";
-        let hash = zipmap(bytes, &HashLimits::default()).expect("a sound zipmap");
+        let long = [b'b'; 254];
+        let bytes = [&b"\x02\x01a\x03\x02xyz\0\0\xfe\xfe\0\0\0"[..], &long, b"\x00\x00\xff"].concat();
+        let hash = zipmap(&bytes, &HashLimits::default()).expect("a sound zipmap");
         assert_eq!(hash.len(), 2);
         assert!(hash.get(b"a").is_some_and(|field| field.value.is(b"xyz")));
-        assert!(hash.get(b"bc").is_some_and(|field| field.value.is(b"")));
+        assert!(hash.get(&long).is_some_and(|field| field.value.is(b"")));
         for end in 0..bytes.len() {
             assert!(zipmap(&bytes[..end], &HashLimits::default()).is_err());
+        }
+        // Lengths in a wider form than they need.
+        for wide in [&b"\x01\xfe\x01\0\0\0a\x01\0x\xff"[..], b"\x01\x01a\xfe\x01\0\0\0\0x\xff"] {
+            assert!(zipmap(wide, &HashLimits::default()).is_err());
         }
         let twice = b"\x02\x01a\x01\x00x\x01a\x01\x00y\xff";
         assert!(zipmap(twice, &HashLimits::default()).is_err());
