@@ -371,7 +371,8 @@ impl Executor {
             self.effects.ready.extend(keys);
         }
         if self.server.watches.any() {
-            let seen = crate::transaction::Seen { now: clock::unix_us(clock::tick()) / 1000, shows_expired: false };
+            let seen =
+                crate::transaction::Seen { now: clock::unix_us(clock::tick()) / 1000, shows_expired: false };
             self.server.watches.tell_databases(&self.effects.databases, keyspace, seen);
         }
         let told = std::mem::take(&mut self.flushes_told);

@@ -3,7 +3,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn utf8(text: Vec<u8>) -> String {
-    String::from_utf8(text).unwrap()
+    String::from_utf8(text).expect("geohashes are ASCII")
 }
 
 /// Answers of Valkey 9.1.2 to ZSCORE, GEOHASH, GEOPOS and GEODIST.

@@ -58,7 +58,7 @@ fn due_fields_leave_in_order() {
         hash.set_deadline(b"20", None) && hash.set_deadline(b"30", Some(1)) && !hash.set_deadline(b"?", None)
     );
     assert_eq!((hash.deadline_count(), hash.earliest_deadline_ms()), (78, Some(1)));
-    assert_eq!(hash.get(b"0").unwrap().deadline_ms, Some(1000));
+    assert_eq!(hash.get(b"0").expect("it was set").deadline_ms, Some(1000));
     assert_eq!(hash.remove_due(i64::MAX, usize::MAX, |_| {}), 78);
     assert_eq!((hash.len(), hash.deadline_count()), (3, 0));
 }
@@ -133,7 +133,7 @@ proptest! {
                     let mut names = vec![];
                     prop_assert_eq!(hash.remove_due(now, max, |n| names.push(n.to_vec())), due.min(max));
                     for name in names {
-                        prop_assert!(model.remove(&name).unwrap().1.unwrap() < now);
+                        prop_assert!(model.remove(&name).and_then(|field| field.1).is_some_and(|deadline| deadline < now));
                     }
                 }
                 Op::Reload => {
@@ -147,7 +147,7 @@ proptest! {
         }
         prop_assert_eq!(&fields(&hash), &model);
         for (name, (value, deadline)) in &model {
-            let found = hash.get(name).unwrap();
+            let found = hash.get(name).expect("the model has it");
             prop_assert!(found.value.is(value) && found.deadline_ms == *deadline);
         }
         let mut seen = Model::new();

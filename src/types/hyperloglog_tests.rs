@@ -25,7 +25,7 @@ fn bytes_and_counts_are_those_of_valkey() {
         // The cache as a fresh key has it, not as the count of the step before left it.
         value[8..16].fill(0);
         for i in added..elements {
-            add(&mut value, format!("e{i}").as_bytes(), 3000).unwrap();
+            add(&mut value, format!("e{i}").as_bytes(), 3000).expect("a sound value");
         }
         added = elements;
         value[8..15].fill(0);
@@ -40,7 +40,7 @@ fn bytes_and_counts_are_those_of_valkey() {
 fn opcodes_are_described() {
     let mut value = create();
     for element in ["x", "y", "z", "hello world long element"] {
-        add(&mut value, element.as_bytes(), 3000).unwrap();
+        add(&mut value, element.as_bytes(), 3000).expect("a sound value");
     }
     assert_eq!(describe_sparse(&value), "Z:8136 v:3,1 Z:444 v:1,1 Z:6350 v:3,1 Z:1441 v:2,1 z:9");
 }
@@ -50,22 +50,22 @@ fn merging_gives_the_union() {
     let filled = |prefix: &str| {
         let mut value = create();
         for i in 0..300 {
-            add(&mut value, format!("{prefix}{i}").as_bytes(), 3000).unwrap();
+            add(&mut value, format!("{prefix}{i}").as_bytes(), 3000).expect("a sound value");
         }
         value
     };
     let (a, b) = (filled("a"), filled("b"));
     let mut all = Box::new([0; REGISTERS]);
-    merge(&mut all, &a).unwrap();
-    merge(&mut all, &b).unwrap();
+    merge(&mut all, &a).expect("a sound value");
+    merge(&mut all, &b).expect("a sound value");
     assert_eq!(estimate(&all), 603);
     let mut merged = create();
-    raise_all(&mut merged, &all, false, 3000).unwrap();
+    raise_all(&mut merged, &all, false, 3000).expect("a sound value");
     assert_eq!((merged.len(), is_dense(&merged)), (1218, false));
     assert_eq!(count(&mut merged), Ok((603, true)));
-    raise_all(&mut merged, &all, true, 3000).unwrap();
+    raise_all(&mut merged, &all, true, 3000).expect("a sound value");
     assert!(is_dense(&merged) && is_valid(&merged));
-    assert_eq!(*registers(&merged).unwrap(), *all);
+    assert_eq!(*registers(&merged).expect("a sound value"), *all);
 }
 
 #[test]
@@ -88,16 +88,16 @@ proptest! {
     #[test]
     fn sparse_and_dense_agree(elements in prop::collection::vec(any::<u16>(), 0..600), max in 100usize..4000) {
         let (mut sparse, mut dense, mut never) = (create(), create(), create());
-        make_dense(&mut dense).unwrap();
+        make_dense(&mut dense).expect("a sound value");
         for e in &elements {
             let text = e.to_string();
-            let grew = add(&mut dense, text.as_bytes(), max).unwrap();
-            prop_assert_eq!(add(&mut sparse, text.as_bytes(), max).unwrap(), grew);
-            add(&mut never, text.as_bytes(), usize::MAX).unwrap();
+            let grew = add(&mut dense, text.as_bytes(), max).expect("a sound value");
+            prop_assert_eq!(add(&mut sparse, text.as_bytes(), max).expect("a sound value"), grew);
+            add(&mut never, text.as_bytes(), usize::MAX).expect("a sound value");
         }
-        let want = registers(&dense).unwrap();
-        prop_assert_eq!(registers(&sparse).unwrap(), want.clone());
-        prop_assert_eq!(registers(&never).unwrap(), want.clone());
+        let want = registers(&dense).expect("a sound value");
+        prop_assert_eq!(registers(&sparse).expect("a sound value"), want.clone());
+        prop_assert_eq!(registers(&never).expect("a sound value"), want.clone());
         let distinct = elements.iter().collect::<HashSet<_>>().len() as f64;
         prop_assert!((estimate(&want) as f64 - distinct).abs() <= 3.0 + distinct * 0.04);
     }

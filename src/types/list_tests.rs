@@ -13,7 +13,7 @@ fn nodes(list: &List) -> Vec<(NodeKind, usize, usize)> {
     list.for_each_node(|kind, bytes| {
         let count = match kind {
             NodeKind::Plain => 1,
-            NodeKind::Packed => Listpack::from_foreign(bytes).unwrap().len(),
+            NodeKind::Packed => Listpack::from_foreign(bytes).expect("a node is a listpack").len(),
         };
         all.push((kind, bytes.len(), count));
     });
@@ -130,8 +130,8 @@ fn apply(list: &mut List, model: &mut Vec<Vec<u8>>, op: Op, limits: &ListLimits)
         }
         _ if model.is_empty() => {}
         Op::Pop(tail) => {
-            let want = if tail { model.pop().unwrap() } else { model.remove(0) };
-            assert_eq!(list.pop(end(tail)).unwrap().into_vec(), want);
+            let want = if tail { model.pop().expect("the model is not empty") } else { model.remove(0) };
+            assert_eq!(list.pop(end(tail)).expect("as long as the model").into_vec(), want);
             list.shrink(limits);
         }
         Op::Insert(i, t, after) => {

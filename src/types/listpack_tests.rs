@@ -47,7 +47,7 @@ fn every_integer_width_survives() {
     for v in &all {
         lp.append_int(*v);
     }
-    assert_eq!(lp.iter().map(|i| i.as_int().unwrap()).collect::<Vec<_>>(), all);
+    assert_eq!(lp.iter().map(|i| i.as_int().expect("all are integers")).collect::<Vec<_>>(), all);
     assert_eq!(lp.iter().rev().filter_map(Item::as_int).count(), all.len());
     assert!(Listpack::from_foreign(lp.as_bytes()).is_some());
 }
@@ -62,7 +62,7 @@ fn count_field_gives_up_and_recovers() {
     lp.append_int(2);
     lp.append_int(3);
     assert_eq!((lp.as_bytes()[4], lp.as_bytes()[5], lp.len()), (0xff, 0xff, 65_536));
-    assert!(lp.get(lp.seek(-1).unwrap()).is(b"3"));
+    assert!(lp.get(lp.seek(-1).expect("within the listpack")).is(b"3"));
     assert!(Listpack::from_foreign(lp.as_bytes()).is_some());
     lp.remove_range(0, 10);
     assert_eq!(lp.len(), 65_526);
@@ -75,9 +75,12 @@ fn find_skips_values() {
     for text in ["a", "b", "b", "12", "12", "c"] {
         lp.append(text.as_bytes());
     }
-    let field = lp.find(lp.first(), b"b", 1).unwrap();
-    assert!(lp.get(lp.next(field).unwrap()).is(b"12"));
-    assert!(lp.get(lp.next(lp.find(lp.first(), b"12", 1).unwrap()).unwrap()).is(b"c"));
+    let field = lp.find(lp.first(), b"b", 1).expect("it is there");
+    assert!(lp.get(lp.next(field).expect("another follows")).is(b"12"));
+    assert!(
+        lp.get(lp.next(lp.find(lp.first(), b"12", 1).expect("it is there")).expect("another follows"))
+            .is(b"c")
+    );
     assert_eq!(lp.find(lp.first(), b"c", 1), None);
     assert_eq!(Listpack::new().find(Listpack::new().first(), b"c", 0), None);
 }
@@ -138,14 +141,14 @@ proptest! {
                 _ if model.is_empty() => {}
                 Op::Insert(i, t) => {
                     let i = at(i);
-                    let pos = lp.seek(i as i64).unwrap();
+                    let pos = lp.seek(i as i64).expect("within the listpack");
                     let new = lp.insert_after(pos, Item::parse(&t));
                     prop_assert!(lp.get(new).is(&t));
                     model.insert(i + 1, t);
                 }
                 Op::Replace(i, t) => {
                     let i = at(i);
-                    let pos = lp.seek(i as i64 - model.len() as i64).unwrap();
+                    let pos = lp.seek(i as i64 - model.len() as i64).expect("within the listpack");
                     lp.replace(pos, Item::parse(&t));
                     model[i] = t;
                 }
@@ -156,7 +159,7 @@ proptest! {
                 }
                 Op::Split(i) => {
                     let i = at(i);
-                    let tail = lp.split_off(lp.seek(i as i64).unwrap());
+                    let tail = lp.split_off(lp.seek(i as i64).expect("within the listpack"));
                     prop_assert_eq!(texts(&tail), &model[i..]);
                     prop_assert_eq!(lp.len(), i);
                     lp.append_all(&tail);
@@ -169,7 +172,7 @@ proptest! {
         back.reverse();
         prop_assert_eq!(&back, &model);
         for (i, t) in model.iter().enumerate() {
-            prop_assert!(lp.get(lp.seek(i as i64).unwrap()).is(t));
+            prop_assert!(lp.get(lp.seek(i as i64).expect("within the listpack")).is(t));
             prop_assert!(lp.find(lp.first(), t, 0).is_some());
         }
         prop_assert!(Listpack::from_foreign(lp.as_bytes()).is_some());

@@ -2,6 +2,14 @@ use super::super::extended::Extended;
 use super::*;
 use proptest::prelude::*;
 
+fn ascii(text: Vec<u8>) -> String {
+    String::from_utf8(text).expect("numbers are ASCII")
+}
+
+fn extended(text: &[u8]) -> Extended {
+    Extended::parse(text).expect("a number")
+}
+
 #[test]
 fn integers_are_read_strictly() {
     for (text, want) in [
@@ -83,7 +91,7 @@ fn doubles_are_printed_as_valkey_does() {
         (-259_186_154_549_596.88, "-259186154549596.87"),
         (654_403_223_096_538.8, "654403223096538.7"),
     ] {
-        assert_eq!(String::from_utf8(f64_text(value)).unwrap(), want);
+        assert_eq!(ascii(f64_text(value)), want);
     }
 }
 
@@ -92,7 +100,7 @@ fn distances_have_four_decimals() {
     for (value, want) in
         [(0.0, "0.0000"), (166_274.151_6, "166274.1516"), (0.000_05, "0.0000"), (1.0, "1.0000")]
     {
-        assert_eq!(String::from_utf8(fixed4_text(value)).unwrap(), want);
+        assert_eq!(ascii(fixed4_text(value)), want);
     }
 }
 
@@ -116,26 +124,26 @@ fn long_doubles_add_as_valkey_does() {
         ("nan", "1", None),
     ] {
         let sum = || Some(Extended::parse(a.as_bytes())?.plus(Extended::parse(b.as_bytes())?)?.text());
-        assert_eq!(sum().map(|t| String::from_utf8(t).unwrap()).as_deref(), want, "{a} + {b}");
+        assert_eq!(sum().map(ascii).as_deref(), want, "{a} + {b}");
     }
-    assert!(!Extended::parse(b"-inf").unwrap().is_finite());
-    assert_eq!(Extended::parse(b"inf").unwrap().plus(Extended::parse(b"-inf").unwrap()), None);
+    assert!(!extended(b"-inf").is_finite());
+    assert_eq!(extended(b"inf").plus(extended(b"-inf")), None);
 }
 
 /// Random inputs and what Valkey 9.1.2 on x86-64 answered: `bits text` for ZSCORE, `a|b|reply` for SET a, INCRBYFLOAT b.
 #[test]
 fn recorded_answers_agree() {
     for line in include_str!("vectors/zscore.txt").lines() {
-        let (bits, want) = line.split_once(' ').unwrap();
-        let value = f64::from_bits(bits.parse().unwrap());
-        assert_eq!(String::from_utf8(f64_text(value)).unwrap(), want);
+        let (bits, want) = line.split_once(' ').expect("bits and text");
+        let value = f64::from_bits(bits.parse().expect("bits are an integer"));
+        assert_eq!(ascii(f64_text(value)), want);
     }
     for line in include_str!("vectors/incrbyfloat.txt").lines() {
         let [a, b, want] = line.split('|').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let numbers = (Extended::parse(a.as_bytes()), Extended::parse(b.as_bytes()));
         let got = match numbers {
             (Some(a), Some(b)) => match a.plus(b).filter(|sum| sum.is_finite()) {
-                Some(sum) => String::from_utf8(sum.text()).unwrap(),
+                Some(sum) => ascii(sum.text()),
                 None => "-ERR increment would produce NaN or Infinity".to_owned(),
             },
             _ => "-ERR value is not a valid float".to_owned(),
@@ -164,9 +172,9 @@ proptest! {
 
     #[test]
     fn long_double_sums_of_integers_are_exact(a in -(1i64 << 62)..1 << 62, b in -(1i64 << 62)..1 << 62) {
-        let parse = |v: i64| Extended::parse(v.to_string().as_bytes()).unwrap();
-        let sum = parse(a).plus(parse(b)).unwrap();
-        prop_assert_eq!(String::from_utf8(sum.text()).unwrap(), (a + b).to_string());
+        let parse = |v: i64| extended(v.to_string().as_bytes());
+        let sum = parse(a).plus(parse(b)).expect("integers have a sum");
+        prop_assert_eq!(ascii(sum.text()), (a + b).to_string());
         prop_assert_eq!(Extended::from_f64(a as f64).text(), ((a as f64) as i64).to_string().into_bytes());
     }
 

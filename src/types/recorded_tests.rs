@@ -18,11 +18,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
-    text.parse().unwrap()
+    text.parse().expect("the recording holds a number")
 }
 
 fn repeated(text: &str) -> Vec<u8> {
-    let (unit, count) = text.split_once('*').unwrap();
+    let (unit, count) = text.split_once('*').expect("unit*count");
     if count == "0" { b"PIV".to_vec() } else { unit.repeat(number(count)).into_bytes() }
 }
 
@@ -31,7 +31,7 @@ fn list_nodes(list: &List) -> String {
     list.for_each_node(|kind, bytes| {
         let (kind, count) = match kind {
             NodeKind::Plain => ('P', 1),
-            NodeKind::Packed => ('L', Listpack::from_foreign(bytes).unwrap().len()),
+            NodeKind::Packed => ('L', Listpack::from_foreign(bytes).expect("a node is a listpack").len()),
         };
         text.push_str(&format!(" {kind}:{}:{count}", bytes.len()));
     });
@@ -130,7 +130,7 @@ impl Compact {
             }
             (Compact::Hash(hash, _), _) => _ = hash.remove(text),
             (Compact::ZSet(set, limits), "ADD") => {
-                set.set(text, parse_f64(words[2].as_bytes()).unwrap(), limits);
+                set.set(text, parse_f64(words[2].as_bytes()).expect("the recording holds a score"), limits);
             }
             (Compact::ZSet(set, _), _) => _ = set.remove(text),
         }
@@ -165,7 +165,7 @@ fn compact_collections_end_with_the_same_bytes() {
 }
 
 fn id(text: &str) -> StreamId {
-    let (ms, seq) = text.split_once('-').unwrap();
+    let (ms, seq) = text.split_once('-').expect("ms-seq");
     StreamId { ms: number(ms), seq: number(seq) }
 }
 
@@ -184,7 +184,9 @@ fn streams_end_with_the_same_nodes() {
                 stream = Stream::new();
                 limits = StreamLimits { node_bytes_max: number(bytes), node_entries_max: number(entries) };
             }
-            ["ADD", at, ref pairs @ ..] => stream.append(id(at), pairs, &limits).unwrap(),
+            ["ADD", at, ref pairs @ ..] => {
+                stream.append(id(at), pairs, &limits).expect("recorded ids only grow")
+            }
             ["DEL", at, deleted] => assert_eq!(stream.delete(id(at)), deleted == "1"),
             ["TRIM", kind, keep, approximate, removed] => {
                 let keep = if kind == "L" { Trim::MaxLen(number(keep)) } else { Trim::MinId(id(keep)) };

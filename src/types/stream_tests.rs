@@ -5,6 +5,10 @@ fn id(ms: u64, seq: u64) -> StreamId {
     StreamId { ms, seq }
 }
 
+fn foreign(bytes: &[u8]) -> Listpack {
+    Listpack::from_foreign(bytes).expect("a node is a listpack")
+}
+
 type Model = BTreeMap<StreamId, Vec<(Vec<u8>, Vec<u8>)>>;
 
 fn pairs(entry: &StreamEntry<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -28,11 +32,11 @@ fn collect(stream: &Stream, start: StreamId, end: StreamId) -> Model {
 fn bytes_are_those_of_valkey() {
     let mut stream = Stream::new();
     let limits = StreamLimits::default();
-    stream.append(id(1000, 1), &["f", "v"], &limits).unwrap();
-    stream.append(id(1000, 2), &["f", "w"], &limits).unwrap();
-    stream.append(id(2000, 0), &["g", "h", "i", "j"], &limits).unwrap();
+    stream.append(id(1000, 1), &["f", "v"], &limits).expect("ids only grow");
+    stream.append(id(1000, 2), &["f", "w"], &limits).expect("ids only grow");
+    stream.append(id(2000, 0), &["g", "h", "i", "j"], &limits).expect("ids only grow");
     assert!(stream.delete(id(1000, 2)) && !stream.delete(id(1000, 2)));
-    let (master, bytes) = stream.nodes().next().unwrap();
+    let (master, bytes) = stream.nodes().next().expect("there are entries");
     assert_eq!(master, id(1000, 1));
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(
@@ -49,13 +53,13 @@ fn bytes_are_those_of_valkey() {
 fn nodes_end_at_their_limits() {
     let mut stream = Stream::new();
     for ms in 1..=250 {
-        stream.append(id(ms, 0), &["f", "v"], &StreamLimits::default()).unwrap();
+        stream.append(id(ms, 0), &["f", "v"], &StreamLimits::default()).expect("ids only grow");
     }
     assert_eq!(stream.nodes().map(|(id, _)| id.ms).collect::<Vec<_>>(), [1, 101, 201]);
     let small = StreamLimits { node_bytes_max: 100, node_entries_max: 0 };
     let mut stream = Stream::new();
     for ms in 1..=50 {
-        stream.append(id(ms, 0), &["field", "a value of some length"], &small).unwrap();
+        stream.append(id(ms, 0), &["field", "a value of some length"], &small).expect("ids only grow");
     }
     assert!(stream.nodes().all(|(_, bytes)| bytes.len() < 160));
     assert_eq!(stream.append(id(50, 0), &["f", "v"], &small), Err(AppendError::IdNotGreater));
@@ -65,7 +69,7 @@ fn nodes_end_at_their_limits() {
 fn approximate_trimming_removes_whole_nodes() {
     let mut stream = Stream::new();
     for ms in 1..=1000 {
-        stream.append(id(ms, 0), &["f", "v"], &StreamLimits::default()).unwrap();
+        stream.append(id(ms, 0), &["f", "v"], &StreamLimits::default()).expect("ids only grow");
     }
     assert_eq!(stream.trim(Trim::MaxLen(550), true, None), 400);
     assert_eq!(stream.trim(Trim::MaxLen(0), true, Some(250)), 200);
@@ -78,18 +82,18 @@ fn approximate_trimming_removes_whole_nodes() {
 #[test]
 fn pending_entries_move_between_consumers() {
     let mut group = Group::new(StreamId::MIN, Some(0));
-    let a = group.create_consumer(b"a", 5).unwrap();
-    let b = group.create_consumer(b"b", 5).unwrap();
+    let a = group.create_consumer(b"a", 5).expect("it is new");
+    let b = group.create_consumer(b"b", 5).expect("it is new");
     assert_eq!(group.create_consumer(b"a", 5), None);
     let given = |consumer| Pending { consumer, delivered_ms: 7, deliveries: 1 };
     for seq in 0..4 {
-        group.assign(id(1, seq), given(a)).unwrap();
+        group.assign(id(1, seq), given(a)).expect("the consumer exists");
     }
-    group.assign(id(1, 1), given(b)).unwrap();
-    assert_eq!(group.consumer(b"a").unwrap().pending().len(), 3);
+    group.assign(id(1, 1), given(b)).expect("the consumer exists");
+    assert_eq!(group.consumer(b"a").expect("it was created").pending().len(), 3);
     assert_eq!(group.name_of(group.pending()[&id(1, 1)].consumer), b"b");
     assert!(group.acknowledge(id(1, 1)) && !group.acknowledge(id(1, 1)));
-    assert!(group.consumer(b"b").unwrap().pending().is_empty());
+    assert!(group.consumer(b"b").expect("it was created").pending().is_empty());
     assert_eq!(group.remove_consumer(b"a"), Some(3));
     assert!(group.pending().is_empty());
     assert_eq!(group.assign(id(1, 0), given(a)), None);
@@ -99,7 +103,7 @@ fn pending_entries_move_between_consumers() {
 fn lag_is_known_only_without_gaps() {
     let mut stream = Stream::new();
     for ms in 1..=5 {
-        stream.append(id(ms, 0), &["f", "v"], &StreamLimits::default()).unwrap();
+        stream.append(id(ms, 0), &["f", "v"], &StreamLimits::default()).expect("ids only grow");
     }
     stream.create_group(b"g", id(1, 0), Some(1));
     assert_eq!(stream.lag(&stream.groups[&b"g"[..]]), Some(4));
@@ -130,9 +134,9 @@ fn lags_are_those_of_valkey() {
     ] {
         let mut stream = Stream::new();
         for step in steps.split(' ') {
-            let n = step[1..].parse().unwrap();
+            let n = step[1..].parse().expect("a number behind the sign");
             match &step[..1] {
-                "+" => stream.append(id(n, 0), &["f", "v"], &StreamLimits::default()).unwrap(),
+                "+" => stream.append(id(n, 0), &["f", "v"], &StreamLimits::default()).expect("ids only grow"),
                 "-" => assert!(stream.delete(id(n, 0))),
                 _ => _ = stream.trim(Trim::MaxLen(n), false, None),
             }
@@ -211,7 +215,7 @@ proptest! {
                 Op::Reload => {
                     let mut copy = Stream::new();
                     for (id, bytes) in stream.nodes() {
-                        copy.push_node(id, Listpack::from_foreign(bytes).unwrap()).unwrap();
+                        copy.push_node(id, foreign(bytes)).expect("a node of a sound stream");
                     }
                     prop_assert!(copy.has_len(stream.len()));
                     copy.last_id = stream.last_id;
@@ -239,12 +243,12 @@ proptest! {
     fn damaged_nodes_are_refused_or_sound(damage in prop::collection::vec((any::<usize>(), -5i64..200), 1..4)) {
         let mut stream = Stream::new();
         for ms in 1..6u64 {
-            stream.append(id(ms, 0), &["f", "v", "g", "w"], &StreamLimits::default()).unwrap();
-            stream.append(id(ms, 1), &["h", "x"], &StreamLimits::default()).unwrap();
+            stream.append(id(ms, 0), &["f", "v", "g", "w"], &StreamLimits::default()).expect("ids only grow");
+            stream.append(id(ms, 1), &["h", "x"], &StreamLimits::default()).expect("ids only grow");
         }
-        let mut lp = Listpack::from_foreign(stream.nodes().next().unwrap().1).unwrap();
+        let mut lp = foreign(stream.nodes().next().expect("there are entries").1);
         for (i, v) in damage {
-            let pos = lp.seek((i % lp.len()) as i64).unwrap();
+            let pos = lp.seek((i % lp.len()) as i64).expect("within the listpack");
             lp.replace(pos, super::super::Item::Int(v));
         }
         let mut copy = Stream::new();

@@ -6,7 +6,7 @@ type Model = BTreeMap<Vec<u8>, f64>;
 
 fn sorted_model(model: &Model) -> Vec<(Vec<u8>, f64)> {
     let mut all: Vec<_> = model.iter().map(|(m, s)| (m.clone(), *s)).collect();
-    all.sort_by(|a, b| a.1.partial_cmp(&b.1).unwrap().then_with(|| a.0.cmp(&b.0)));
+    all.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
     all
 }
 
@@ -60,8 +60,8 @@ fn foreign_listpacks_are_checked() {
         lp.push_all(texts.iter().map(|t| Item::parse(t.as_bytes())));
         ZSet::from_listpack(lp, &ZSetLimits { listpack_entries_max: entries, ..ZSetLimits::default() })
     };
-    assert_eq!(from(&["a", "1", "b", "2.5"], 2).unwrap().encoding_name(), "listpack");
-    assert_eq!(from(&["a", "1", "b", "2.5"], 1).unwrap().encoding_name(), "skiplist");
+    assert_eq!(from(&["a", "1", "b", "2.5"], 2).expect("members are distinct").encoding_name(), "listpack");
+    assert_eq!(from(&["a", "1", "b", "2.5"], 1).expect("members are distinct").encoding_name(), "skiplist");
     assert!(from(&["a", "1", "b"], 9).is_none());
     assert!(from(&["a", "1", "a", "2"], 9).is_none());
     assert!(from(&["a", "1", "b", "nan"], 9).is_none());
@@ -73,10 +73,10 @@ fn negative_zero_survives_only_in_the_large_form() {
     let limits = ZSetLimits::default();
     let mut small = ZSet::new();
     small.set(b"m", -0.0, &limits);
-    assert!(small.score(b"m").unwrap().is_sign_positive());
+    assert!(small.score(b"m").expect("it was set").is_sign_positive());
     let mut large = ZSet::for_members(1000, 1, &limits);
     large.set(b"m", -0.0, &limits);
-    assert!(large.score(b"m").unwrap().is_sign_negative());
+    assert!(large.score(b"m").expect("it was set").is_sign_negative());
 }
 
 #[test]

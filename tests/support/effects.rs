@@ -55,7 +55,7 @@ pub fn comparable(effect: &Effect) -> String {
     effect[0].make_ascii_uppercase();
     let name = effect[0].clone();
     let deadline_places: Vec<usize> = match name.as_slice() {
-        b"PEXPIREAT" | b"HPEXPIREAT" => vec![2],
+        b"PEXPIREAT" | b"HPEXPIREAT" | b"RESTORE" => vec![2],
         // When the entry was delivered, by the server's clock.
         b"XCLAIM" => {
             (1..effect.len()).filter(|place| effect[*place - 1].eq_ignore_ascii_case(b"TIME")).collect()

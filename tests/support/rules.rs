@@ -18,6 +18,7 @@
 //! | deadlines before the year 2100, made from relative times | EXPIRETIME PEXPIRETIME HEXPIRETIME HPEXPIRETIME | numbers up to 2 s apart |
 
 use super::client::Reply;
+use super::r#gen::asked;
 use super::resp::Value;
 
 /// How two replies to one command are compared.
@@ -92,6 +93,7 @@ const CLIENT_FIELDS_NOT_COMPARED: [&str; 19] = [
 
 /// The rule for a command, by its name and, where needed, its arguments.
 pub fn rule_for(command: &[Vec<u8>]) -> Rule {
+    let command = asked(command);
     let word = |index: usize| {
         command.get(index).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).unwrap_or_default()
     };
@@ -145,6 +147,7 @@ pub fn rule_for(command: &[Vec<u8>]) -> Rule {
 
 /// The keys whose encodings decide how a reply is compared.
 pub fn keys_deciding_order(command: &[Vec<u8>]) -> &[Vec<u8>] {
+    let command = asked(command);
     match rule_for(command) {
         Rule::UnorderedIfHashtable
         | Rule::UnorderedPairsIfHashtable
@@ -162,7 +165,7 @@ pub fn keys_deciding_order(command: &[Vec<u8>]) -> &[Vec<u8>] {
 
 /// Whether a key of that encoding takes the order out of the command's reply.
 pub fn has_no_order(command: &[Vec<u8>], encoding: &[u8]) -> bool {
-    match command[0].to_ascii_lowercase().as_slice() {
+    match asked(command)[0].to_ascii_lowercase().as_slice() {
         b"sunion" | b"sdiff" | b"sinter" | b"smembers" => encoding != b"intset",
         // SORT walks sorted sets through their hash table; a small one is a listpack, as a small list is.
         b"sort" | b"sort_ro" => encoding != b"quicklist" && encoding != b"intset",

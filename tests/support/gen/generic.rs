@@ -75,6 +75,7 @@ const ENTRIES: &[Entry] = &[
         vec![command]
     }),
     entry("dump", 2, |draw| vec![command!["DUMP", any_key(draw)]]),
+    fixed("restore", 3, |draw| vec![restore(draw)]),
     fixed("sort", 4, |draw| vec![sort(draw, "SORT")]),
     fixed("sort_ro", 2, |draw| vec![sort(draw, "SORT_RO")]),
     fixed("wait", 1, |draw| vec![command!["WAIT", "0", draw.word(&["0", "-1", "x", "10"])]]),
@@ -149,6 +150,41 @@ fn scan(draw: &mut Draw) -> Vec<Command> {
     vec![scan]
 }
 
+/// Values as Valkey serialized them, of every encoding and age that it reads.
+const SERIALIZED: &str = include_str!("../../../src/rdb/recorded.txt");
+
+fn restore(draw: &mut Draw) -> Command {
+    let lines = SERIALIZED.lines().filter(|line| !line.starts_with('#'));
+    let payloads: Vec<&str> = lines.filter_map(|line| line.split(" | ").nth(1)).collect();
+    let hex = draw.rng.pick(&payloads).trim();
+    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("the recording is hexadecimal");
+    let mut payload: Vec<u8> = (0..hex.len() / 2).map(|place| byte(place * 2)).collect();
+    if draw.rng.one_in(12) {
+        let place = draw.rng.below(payload.len());
+        payload[place] ^= 1 << draw.rng.below(8);
+    }
+    let absolute = draw.chance(30);
+    let time = match draw.rng.below(3) {
+        0 if absolute => draw.absolute_millisecond(),
+        1 if !absolute => draw.relative_millisecond(),
+        _ => b"0".to_vec(),
+    };
+    let mut command = command!["RESTORE", any_key(draw), time, payload];
+    if absolute {
+        command.push(b"ABSTTL".to_vec());
+    }
+    if draw.chance(75) {
+        command.push(b"REPLACE".to_vec());
+    }
+    if draw.rng.one_in(8) {
+        command.extend([
+            draw.word(&["IDLETIME", "FREQ", "FOO"]),
+            draw.word(&["0", "100", "255", "256", "-1", "x"]),
+        ]);
+    }
+    command
+}
+
 fn flushing(draw: &mut Draw, command: &mut Command) {
     if draw.chance(50) {
         command.push(draw.word(&["SYNC", "ASYNC", "FOO"]));
@@ -168,7 +204,7 @@ fn sort(draw: &mut Draw, name: &str) -> Command {
     // set and neither cut nor stored.
     let by = draw.chance(25);
     if by {
-        command.extend([b"BY".to_vec(), draw.word(&["s*", "h*->f", "*", "nokey*->", "s*->x"])]);
+        command.extend([b"BY".to_vec(), draw.word(&["s*", "h*->f", "*", "nokey*->", "s*->x", "nosort"])]);
     } else if draw.chance(30) {
         command.extend([b"LIMIT".to_vec(), draw.small_integer(), draw.small_integer()]);
     }

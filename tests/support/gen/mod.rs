@@ -1,6 +1,6 @@
 //! Random commands, drawn so that they collide on few keys and hit the boundaries of their arguments.
 //!
-//! One file per family; each is a table of (name as COMMAND LIST shows it, weight, function that draws one command).
+//! Now and then a command is run by a script. One file per family; each is a table of (name as COMMAND LIST shows it, weight, function that draws one command).
 //! What keeps a run comparable between two servers:
 //! - relative times to live are at least 1,000 s or already over, so nothing expires by the clock during a run;
 //! - deadlines compared by NX/XX/GT/LT are absolute;
@@ -72,10 +72,42 @@ pub const FAMILIES: &[&Family] = &[
     &transactions::FAMILY,
 ];
 
+/// Scripts that run their arguments as a command, so that replies are converted to values of Lua and back.
+pub const SCRIPTS: [&str; 3] = [
+    "return redis.call(unpack(ARGV))",
+    "return redis.pcall(unpack(ARGV))",
+    "redis.setresp(3) return redis.call(unpack(ARGV))",
+];
+
+/// Commands that store an argument as a string: from a script Valkey 9.1.2 stores numbers as text, here they are numbers.
+const STORE_TEXT: [&str; 9] =
+    ["append", "getset", "mset", "msetex", "msetnx", "psetex", "set", "setex", "setnx"];
+
+fn in_script(command: &mut Command, script: &str) {
+    if STORE_TEXT.iter().any(|name| command[0].eq_ignore_ascii_case(name.as_bytes())) {
+        return;
+    }
+    command.splice(0..0, draw::command!["EVAL", script, "0"]);
+}
+
+/// The command that is asked for, which may stand in one of the [`SCRIPTS`].
+pub fn asked(command: &[Vec<u8>]) -> &[Vec<u8>] {
+    match command {
+        [eval, script, _, inner @ ..]
+            if eval == b"EVAL" && SCRIPTS.iter().any(|known| known.as_bytes() == script) =>
+        {
+            inner
+        }
+        _ => command,
+    }
+}
+
 /// An endless, reproducible sequence of commands.
 pub struct Generator {
     draw: Draw,
     families: Vec<(&'static Family, Vec<&'static Entry>)>,
+    /// Whether commands are sometimes run by a script.
+    scripts: bool,
     /// Names of entries that the server does not list and that are therefore never drawn.
     pub left_out: Vec<&'static str>,
 }
@@ -97,7 +129,7 @@ impl Generator {
             }
         }
         let prefixes = families.iter().map(|(family, _)| family.prefix).collect();
-        Self { draw: Draw::new(seed, prefixes, listed), families, left_out }
+        Self { draw: Draw::new(seed, prefixes, listed), families, scripts: listed.contains("eval"), left_out }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -125,6 +157,10 @@ impl Generator {
         }
         for command in &mut commands {
             self.draw.vary_case(command);
+        }
+        if self.scripts && family.name != "transactions" && self.draw.rng.one_in(25) {
+            let script = *self.draw.rng.pick(&SCRIPTS);
+            commands.iter_mut().for_each(|command| in_script(command, script));
         }
         commands
     }

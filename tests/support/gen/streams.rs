@@ -26,6 +26,7 @@ const ENTRIES: &[Entry] = &[
     fixed("xread", 4, |draw| {
         let mut command = command!["XREAD"];
         count(draw, &mut command);
+        block(draw, &mut command);
         streams(draw, &mut command, &["0", "$", "+", "5-1", "x"]);
         vec![command]
     }),
@@ -60,11 +61,17 @@ const ENTRIES: &[Entry] = &[
     }),
     entry("xgroup|destroy", 1, |draw| vec![command!["XGROUP", "DESTROY", draw.key(), group(draw)]]),
     entry("xgroup|setid", 2, |draw| {
-        vec![command!["XGROUP", "SETID", draw.key(), group(draw), draw.word(&["0", "$", "5-1", "x"])]]
+        let mut command =
+            command!["XGROUP", "SETID", draw.key(), group(draw), draw.word(&["0", "$", "5-1", "x"])];
+        if draw.chance(30) {
+            command.extend([b"ENTRIESREAD".to_vec(), draw.small_integer()]);
+        }
+        vec![command]
     }),
     fixed("xreadgroup", 6, |draw| {
         let mut command = command!["XREADGROUP", "GROUP", group(draw), consumer(draw)];
         count(draw, &mut command);
+        block(draw, &mut command);
         if draw.chance(25) {
             command.push(b"NOACK".to_vec());
         }
@@ -81,7 +88,10 @@ const ENTRIES: &[Entry] = &[
     entry("xpending", 4, |draw| {
         let mut command = command!["XPENDING", draw.key(), group(draw)];
         if draw.chance(50) {
-            command.extend([b"-".to_vec(), b"+".to_vec(), draw.count()]);
+            if draw.chance(30) {
+                command.extend([b"IDLE".to_vec(), draw.word(&["0", "86400000", "x"])]);
+            }
+            command.extend([limit(draw), limit(draw), draw.count()]);
             if draw.chance(40) {
                 command.push(consumer(draw));
             }
@@ -98,13 +108,18 @@ const ENTRIES: &[Entry] = &[
             draw.word(&["0", "86400000", "x"]),
             id(draw)
         ];
-        match draw.rng.below(8) {
-            0 => command.push(b"FORCE".to_vec()),
-            1 => command.push(b"JUSTID".to_vec()),
-            2 => command.extend([b"RETRYCOUNT".to_vec(), draw.small_integer()]),
-            3 => command.extend([b"IDLE".to_vec(), b"1000000".to_vec()]),
-            4 => command.extend([b"LASTID".to_vec(), id(draw)]),
-            _ => {}
+        for _ in 0..draw.rng.below(3) {
+            command.push(id(draw));
+        }
+        for _ in 0..draw.rng.below(3) {
+            match draw.rng.below(6) {
+                0 => command.push(b"FORCE".to_vec()),
+                1 => command.push(b"JUSTID".to_vec()),
+                2 => command.extend([b"RETRYCOUNT".to_vec(), draw.small_integer()]),
+                3 => command.extend([b"IDLE".to_vec(), b"1000000".to_vec()]),
+                4 => command.extend([b"LASTID".to_vec(), id(draw)]),
+                _ => command.extend([b"TIME".to_vec(), draw.word(&["1700000000000", "x"])]),
+            }
         }
         vec![command]
     }),
@@ -168,6 +183,22 @@ fn count(draw: &mut Draw, command: &mut Command) {
     }
 }
 
+/// Waiting that ends at once, or is refused.
+fn block(draw: &mut Draw, command: &mut Command) {
+    if draw.chance(10) {
+        command.extend([b"BLOCK".to_vec(), draw.word(&["1", "2", "-1", "x"])]);
+    }
+}
+
+fn limit(draw: &mut Draw) -> Vec<u8> {
+    match draw.rng.below(6) {
+        0 => b"-".to_vec(),
+        1 => b"+".to_vec(),
+        2 => [b"(".as_slice(), &id(draw)].concat(),
+        _ => id(draw),
+    }
+}
+
 fn trim(draw: &mut Draw, command: &mut Command) {
     let by_id = draw.chance(40);
     command.push(if by_id { b"MINID".to_vec() } else { b"MAXLEN".to_vec() });
@@ -210,12 +241,6 @@ fn xadd(draw: &mut Draw) -> Vec<Command> {
 }
 
 fn range(draw: &mut Draw, name: &str) -> Command {
-    let limit = |draw: &mut Draw| match draw.rng.below(6) {
-        0 => b"-".to_vec(),
-        1 => b"+".to_vec(),
-        2 => [b"(".as_slice(), &id(draw)].concat(),
-        _ => id(draw),
-    };
     let mut command = command![name, draw.key(), limit(draw), limit(draw)];
     count(draw, &mut command);
     command
