@@ -69,15 +69,20 @@ pub fn busy_processors(_: &Server) {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let until = Instant::now() + Duration::from_secs(1);
     let spin = move || {
-        // SAFETY: an all-zero structure is valid (SCHED_IDLE wants priority 0); 0 is this thread.
-        let given = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &std::mem::zeroed()) };
-        assert_eq!(given, 0, "any thread may take less");
+        give_way_to_everybody();
         while Instant::now() < until {
             std::hint::spin_loop();
         }
     };
     let threads: Vec<_> = (0..processors).map(|_| std::thread::spawn(spin)).collect();
     threads.into_iter().for_each(|thread| thread.join().expect("it spins and ends"));
+}
+
+/// This thread, and those it starts, run when nobody else wants the processor.
+fn give_way_to_everybody() {
+    // SAFETY: an all-zero structure is valid (SCHED_IDLE wants priority 0); 0 is this thread.
+    let given = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &std::mem::zeroed()) };
+    assert_eq!(given, 0, "any thread may take less");
 }
 
 /// Probes until told to stop; the longest round trip, microseconds.
@@ -96,17 +101,23 @@ fn probe(mut stream: TcpStream, stop: &AtomicBool) -> f64 {
 }
 
 /// The longest gap while `deed` is done, microseconds.
-pub fn during(server: &Server, deed: impl FnOnce(&Server)) -> f64 {
+pub fn during(server: &Server, deed: impl FnOnce(&Server) + Send) -> f64 {
     with_probe(server, || deed(server)).1
 }
 
-/// Runs `deed` while a client probes; its result, and the longest gap in microseconds.
-pub fn with_probe<T>(server: &Server, deed: impl FnOnce() -> T) -> (T, f64) {
+/// Runs `deed` while a client probes; its result, and the longest gap in microseconds. The client that does the deed
+/// shares a processor with the probe, and gives way to it: what the server does is measured, not what a client does to
+/// another one.
+pub fn with_probe<T: Send>(server: &Server, deed: impl FnOnce() -> T + Send) -> (T, f64) {
     let stop = Arc::new(AtomicBool::new(false));
     let (stream, flag) = (server.connect(), stop.clone());
     let prober = std::thread::spawn(move || probe(stream, &flag));
     std::thread::sleep(Duration::from_millis(50));
-    let done = deed();
+    let give_way = || {
+        give_way_to_everybody();
+        deed()
+    };
+    let done = std::thread::scope(|scope| scope.spawn(give_way).join()).expect("the deed is done");
     std::thread::sleep(Duration::from_millis(50));
     stop.store(true, Ordering::Relaxed);
     (done, prober.join().expect("the probe ends"))
