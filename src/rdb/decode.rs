@@ -72,13 +72,14 @@ pub fn decode_value(kind: ValueType, reader: &mut Reader<'_>, limits: &Limits) -
         }
         ValueType::ZSetText | ValueType::ZSet => Value::ZSet(decode_zset(kind, reader, &limits.zset)?),
         ValueType::ZSetZiplist => {
-            const COMPLAINT: &str = "Zset ziplist integrity check failed.";
-            let lp = legacy::ziplist(&reader.string()?, COMPLAINT)?;
-            Value::ZSet(zset_of(lp, COMPLAINT, &limits.zset)?)
+            let complaints = ("Zset ziplist integrity check failed.", "Zset ziplist with NAN score detected");
+            let lp = legacy::ziplist(&reader.string()?, complaints.0)?;
+            Value::ZSet(zset_of(lp, complaints, &limits.zset)?)
         }
         ValueType::ZSetListpack => {
-            const COMPLAINT: &str = "Zset listpack integrity check failed.";
-            Value::ZSet(zset_of(listpack(reader, COMPLAINT)?, COMPLAINT, &limits.zset)?)
+            let complaints =
+                ("Zset listpack integrity check failed.", "Zset listpack with NAN score detected");
+            Value::ZSet(zset_of(listpack(reader, complaints.0)?, complaints, &limits.zset)?)
         }
         ValueType::Hash | ValueType::HashDeadlines => Value::Hash(decode_hash(kind, reader, &limits.hash)?),
         ValueType::HashZipmap => Value::Hash(legacy::zipmap(&reader.string()?, &limits.hash)?),
@@ -193,15 +194,29 @@ fn decode_zset(kind: ValueType, reader: &mut Reader<'_>, limits: &ZSetLimits) ->
     Ok(zset)
 }
 
+/// Whether a text means NaN, which is no score.
+fn is_nan(text: &[u8]) -> bool {
+    text.strip_prefix(b"-").unwrap_or(text).eq_ignore_ascii_case(b"nan")
+}
+
 /// A sorted set from a listpack of members and scores. One that is out of order is put in order, or else no range of
-/// it would be right.
-fn zset_of(lp: Listpack, complaint: &'static str, limits: &ZSetLimits) -> Result<ZSet, DecodeError> {
+/// it would be right. The complaints are about the whole and about a score that is NaN.
+fn zset_of(
+    lp: Listpack,
+    (complaint, nan_complaint): (&'static str, &'static str),
+    limits: &ZSetLimits,
+) -> Result<ZSet, DecodeError> {
     let malformed = || DecodeError::Malformed(complaint);
     let mut before: Option<(f64, Vec<u8>)> = None;
     let mut sorted = true;
     let mut items = lp.iter();
     while let (Some(member), Some(score)) = (items.next(), items.next()) {
-        let (member, score) = (member.to_vec(), parse_f64(&score.to_vec()).ok_or_else(malformed)?);
+        let (member, score) = (member.to_vec(), score.to_vec());
+        let score = match parse_f64(&score) {
+            Some(score) => score,
+            None if is_nan(&score) => return Err(DecodeError::Malformed(nan_complaint)),
+            None => return Err(malformed()),
+        };
         sorted &= before.is_none_or(|(s, m)| s < score || (s == score && m < member));
         before = Some((score, member));
     }

@@ -107,7 +107,7 @@ pub(super) fn zipmap(bytes: &[u8], limits: &HashLimits) -> Result<Hash, DecodeEr
             return Err(ZIPMAP);
         }
     }
-    if reader.remaining() > 0 || (count < WIDE && usize::from(count) != hash.len()) {
+    if hash.is_empty() || reader.remaining() > 0 || (count < WIDE && usize::from(count) != hash.len()) {
         return Err(ZIPMAP);
     }
     Ok(hash)

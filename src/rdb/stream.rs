@@ -146,11 +146,16 @@ fn decode_consumer(
     }
     for _ in 0..reader.count(16)? {
         let id = StreamId::from_bytes(&reader.array()?);
-        let (delivered_ms, deliveries) =
-            unowned.remove(&id).ok_or(malformed("Consumer entry not found in group global PEL"))?;
-        group
-            .assign(id, Pending { consumer, delivered_ms, deliveries })
-            .ok_or(malformed("Duplicated consumer PEL entry loading a stream consumer group"))?;
+        let Some((delivered_ms, deliveries)) = unowned.remove(&id) else {
+            return Err(malformed(match group.pending().get(&id) {
+                Some(pending) if pending.consumer == consumer => {
+                    "Duplicated consumer PEL entry loading a stream consumer group"
+                }
+                _ => "Consumer entry not found in group global PEL",
+            }));
+        };
+        let assigned = group.assign(id, Pending { consumer, delivered_ms, deliveries });
+        debug_assert!(assigned.is_some(), "the consumer is one of the group's");
     }
     Ok(())
 }
