@@ -378,6 +378,25 @@ fn a_chain_of_replicas_holds_the_same_stream() {
     }
 }
 
+/// ROLE and the primary's list while the primary waits for more replicas to ask.
+#[test]
+fn a_replica_that_waits_for_its_snapshot_shakes_hands() {
+    for two_channels in ["no", "yes"] {
+        let launch = || Launch::skuld(1).option("dual-channel-replication-enabled", two_channels);
+        let primary = launch().option("repl-diskless-sync-delay", "10000").start();
+        let replica = launch().start();
+        replica.connect().ask(&format!("REPLICAOF 127.0.0.1 {}", primary.port));
+        until("it waits", &[&primary, &replica], || {
+            info(&mut primary.connect(), "replication", "slave0").contains("state=wait_bgsave")
+        });
+        until("it shakes hands", &[&primary, &replica], || {
+            replica.connect().ask("ROLE").items()[3].text() == "handshake"
+        });
+        primary.connect().ask("CONFIG SET repl-diskless-sync-delay 0");
+        until("the link comes up", &[&primary, &replica], || is_linked(&replica));
+    }
+}
+
 #[test]
 fn a_paused_replica_hears_its_primary_and_executes_nothing() {
     for workers in [1, 2] {

@@ -316,6 +316,25 @@ fn a_table_that_has_become_too_large_is_cut_before_the_next_command() {
     }
 }
 
+/// Keys go before the command runs that needs their room, and who has read them hears of it before the command's reply.
+#[test]
+fn evicted_keys_are_told_of_before_the_reply() {
+    let server = Launch::skuld(1).option("maxmemory-policy", "volatile-random").start();
+    let mut client = server.connect();
+    let memory = client.ask("INFO memory").text();
+    let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("a field");
+    let limit = used.parse::<u64>().expect("a number") + 100 * 1024;
+    client.ask("HELLO 3");
+    client.ask("CLIENT TRACKING ON");
+    client.ask(&format!("CONFIG SET maxmemory {limit}"));
+    client.ask("SETEX volatile 10000 x");
+    client.ask("GET volatile");
+    client.ask("SETBIT large 1600000 0");
+    client.send(&words("GETBIT large 0"));
+    assert!(frame(&mut client).contains("volatile"));
+    assert_eq!(frame(&mut client), ":0\r\n");
+}
+
 /// What is told of evicted keys takes memory too, which must not make more keys go.
 #[test]
 fn evicting_keys_that_many_have_read_does_not_run_away() {

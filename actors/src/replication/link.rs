@@ -513,7 +513,6 @@ impl Link {
                 db
             }
             Answered::DualChannel => {
-                self.show(LinkState::Sync);
                 let guard = CancelOnDrop(cancelled.clone());
                 let received = receive::dual_channel(self, wire, cancelled).await;
                 self.failed = received.is_err();

@@ -13,7 +13,7 @@ use skuld::replication::payload::{Header, SnapshotEnd, Splitter, header_of, snap
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
-use super::link::{Link, Wire, within_repl_timeout};
+use super::link::{Link, LinkState, Wire, within_repl_timeout};
 use crate::append_only;
 use crate::clock;
 use crate::configure::os_text;
@@ -140,6 +140,8 @@ pub async fn dual_channel(
             }
         }
     };
+    // Until now the primary may have been waiting for other replicas to ask.
+    link.show(LinkState::Sync);
     if server.replication.pauses_after_fork.load(Ordering::Relaxed) {
         super::pause_process(&server);
     }

@@ -105,6 +105,9 @@ impl Shard {
                     self.evict_soon(ctx);
                     return Room::Enough;
                 }
+                if untold > 0 {
+                    self.tell_of_evicted();
+                }
                 eviction.set_empty(self.index, true);
                 eviction.ask_others(self.index, |other| tell(server.shard(other), EvictSome));
                 return if eviction.all_empty() { Room::None } else { Room::Enough };
@@ -122,9 +125,11 @@ impl Shard {
             let used = memory::used();
             if used <= limit {
                 eviction.has_room(&server.stats);
+                self.tell_of_evicted();
                 return Room::Enough;
             }
             if used.saturating_sub(pending()) <= limit {
+                self.tell_of_evicted();
                 self.evict_soon(ctx);
                 return Room::Soon;
             }
@@ -136,6 +141,13 @@ impl Shard {
                 }
                 return Room::Enough;
             }
+        }
+    }
+
+    /// Tells those who have read evicted keys before the command runs that needed their room.
+    fn tell_of_evicted(&mut self) {
+        if self.executor.effects.listening.modified {
+            self.perform_effects();
         }
     }
 
