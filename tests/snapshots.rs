@@ -422,6 +422,7 @@ fn damaged_files_are_refused_with_place_and_reason() {
     let log = refused(directory.path());
     assert!(log.contains("Short read or OOM loading DB. Unrecoverable error, aborting now."), "{log}");
     assert!(log.contains("Internal error in RDB reading offset "), "{log}");
+    assert!(log.contains("Terminating server after rdb file reading failure."), "{log}");
     let mut changed = whole.clone();
     let at = changed.windows(5).position(|w| w == b"value").expect("the value is in the file");
     changed[at] = b'V';

@@ -16,6 +16,7 @@ use skuld::replication::history::NAME_LENGTH;
 use super::loader::{self, Install, InstallError, LoadError, LoadRules, Loaded};
 use super::save::{save_at_once, snapshot_path};
 use crate::append_only;
+use crate::check;
 use crate::clock;
 use crate::configure::os_text;
 use crate::envelope::tell;
@@ -77,7 +78,13 @@ pub async fn load_at_start(server: &ServerRef) -> Option<Have> {
             }
         }
         Err(error) => {
-            explain(&error, &path.display().to_string());
+            let file = path.display().to_string();
+            explain(&error, &file);
+            if matches!(error, LoadError::File { error: FileError::Value(_), .. }) {
+                // What a check of the file finds stands beside the log, as with Valkey.
+                let _ = tokio::task::spawn_blocking(move || check::rdb("", &[file])).await;
+                tracing::warn!("Terminating server after rdb file reading failure.");
+            }
             std::process::exit(1);
         }
     }
