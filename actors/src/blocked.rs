@@ -50,6 +50,8 @@ pub enum Awaited {
     Key(AwaitedType),
     /// Something that is no key (WAIT, WAITAOF); the command itself looks for it.
     Outside,
+    /// That replicas have a change of slots. Who waits sees itself when this node is a replica.
+    Replicas,
 }
 
 /// How a wait was ended from outside.
@@ -370,6 +372,9 @@ pub const UNBLOCKED_BY_ROLE: &str =
 /// slots decide, not the role.
 pub fn end_all_for_role_change(server: &Server, primary: &Primary) {
     for waiter in server.blocked.all() {
+        if matches!(waiter.awaited, Awaited::Replicas) {
+            continue;
+        }
         let for_keys = !matches!(waiter.awaited, Awaited::Outside);
         if for_keys && server.cluster.is_some() {
             continue;
@@ -427,6 +432,7 @@ impl Drop for Entered<'_> {
 pub async fn wait_outside<T>(
     request: &mut Request,
     batch: &mut Batch,
+    awaited: Awaited,
     deadline_ms: i64,
     outcome: impl Future<Output = T>,
 ) -> Waited<T> {
@@ -440,7 +446,7 @@ pub async fn wait_outside<T>(
     let waiter = server.blocked.register(Waiter {
         number: server.blocked.next.fetch_add(1, Ordering::Relaxed),
         client: batch.shared.clone(),
-        awaited: Awaited::Outside,
+        awaited,
         db: batch.session.db,
         keys: Vec::new(),
         slots: Vec::new(),

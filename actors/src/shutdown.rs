@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::append_only::SyncAof;
 use crate::batch::Batch;
-use crate::blocked::{self, Waited};
+use crate::blocked::{self, Awaited, Waited};
 use crate::clock;
 use crate::envelope::tell;
 use crate::pause::Paused;
@@ -84,7 +84,9 @@ pub async fn command(request: &mut Request, batch: &mut Batch) -> Outcome {
     };
     if request.is_inside() {
         failure.await;
-    } else if let Waited::Refused(error) = blocked::wait_outside(request, batch, 0, failure).await {
+    } else if let Waited::Refused(error) =
+        blocked::wait_outside(request, batch, Awaited::Outside, 0, failure).await
+    {
         return Err(error);
     }
     Err(CommandError::fixed("ERR Errors trying to SHUTDOWN. Check logs."))

@@ -14,7 +14,7 @@ use super::client::short_line;
 use super::replication::facts;
 use super::{Outcome, Request};
 use crate::batch::Batch;
-use crate::blocked::{self, Waited};
+use crate::blocked::{self, Awaited, Waited};
 use crate::clock;
 use crate::envelope::tell;
 use crate::gate::cluster::view_of;
@@ -28,6 +28,7 @@ const TAKES_NO_SETSLOT: u32 = 0x7_02_ff;
 /// Between two looks at what replicas have acknowledged.
 const ACKNOWLEDGED_LOOK: Duration = Duration::from_millis(2);
 
+const NO_REPLICAS: CommandError = CommandError::fixed("NOREPLICAS Not enough good replicas to write.");
 const INVALID_SLOT: CommandError = CommandError::fixed("ERR Invalid or out of range slot");
 
 /// Runs the subcommand.
@@ -366,9 +367,18 @@ async fn slots(request: &mut Request, cluster: &Arc<ClusterShared>) -> Outcome {
     Ok(())
 }
 
+fn is_replica(cluster: &ClusterShared) -> bool {
+    cluster.topology().me().role == skuld::cluster::Role::Replica
+}
+
 /// Sends the command to the replicas and waits until they have it: a replica that takes over knows of every slot
 /// that was being moved, or was given away.
-async fn replicas_first(request: &mut Request, batch: &mut Batch, timeout_ms: i64) -> Outcome {
+async fn replicas_first(
+    request: &mut Request,
+    batch: &mut Batch,
+    cluster: &ClusterShared,
+    timeout_ms: i64,
+) -> Outcome {
     let server = request.server.clone();
     let able = |facts: &Facts, offset: i64| {
         let able = |f: &&FollowerFacts| f.online && f.version > TAKES_NO_SETSLOT && f.offset >= offset;
@@ -383,14 +393,14 @@ async fn replicas_first(request: &mut Request, batch: &mut Batch, timeout_ms: i6
     let ask = [b"REPLCONF".as_slice(), b"GETACK", b"*"].map(<[u8]>::to_vec).to_vec();
     tell(server.replication_log(), Inject { words: ask });
     let acknowledged = async {
-        while able(&facts(&server).await, end) < wanted {
+        while able(&facts(&server).await, end) < wanted && !is_replica(cluster) {
             tokio::time::sleep(ACKNOWLEDGED_LOOK).await;
         }
     };
     let deadline_ms = if timeout_ms == 0 { 0 } else { clock::unix_ms().saturating_add(timeout_ms) };
-    match blocked::wait_outside(request, batch, deadline_ms, acknowledged).await {
+    match blocked::wait_outside(request, batch, Awaited::Replicas, deadline_ms, acknowledged).await {
         Waited::Ready(()) => Ok(()),
-        Waited::TimedOut => Err(CommandError::fixed("NOREPLICAS Not enough good replicas to write.")),
+        Waited::TimedOut => Err(NO_REPLICAS),
         Waited::Refused(error) => Err(error),
     }
 }
@@ -401,8 +411,7 @@ async fn set_slot(request: &mut Request, batch: &mut Batch, cluster: &Arc<Cluste
         CommandError::fixed("ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP");
     use std::sync::atomic::Ordering::Relaxed;
     let from_client = batch.session.origin.is_client();
-    let role = cluster.topology().me().role;
-    if from_client && role == skuld::cluster::Role::Replica {
+    if from_client && is_replica(cluster) {
         return Err(CommandError::fixed("ERR Please use SETSLOT only with masters."));
     }
     if cluster.imports.load(Relaxed) > 0 {
@@ -445,7 +454,19 @@ async fn set_slot(request: &mut Request, batch: &mut Batch, cluster: &Arc<Cluste
         // Nobody can wait for replicas here.
         tell(request.server.replication_log(), Inject { words: request.args.clone() });
     } else if from_client {
-        replicas_first(request, batch, timeout_ms).await?;
+        replicas_first(request, batch, cluster, timeout_ms).await?;
+        if is_replica(cluster) {
+            // It has lost its last slot meanwhile, most likely this one, and follows the new owner.
+            let given = match (&action, cluster.topology().owner(slot)) {
+                (SetSlot::Node(id), Some(owner)) => owner.id.to_string().as_bytes() == id.as_slice(),
+                _ => false,
+            };
+            if !given {
+                return Err(NO_REPLICAS);
+            }
+            request.reply.ok();
+            return Ok(());
+        }
     }
     cluster
         .with(move |machine, facts, _| machine.set_slot(facts, slot, &action, keys))

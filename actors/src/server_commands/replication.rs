@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Outcome, Request};
 use crate::batch::Batch;
-use crate::blocked::{self, Waited};
+use crate::blocked::{self, Awaited, Waited};
 use crate::envelope::tell;
 use crate::replication::followers::{Follower, Stage};
 use crate::replication::link::{LinkState, Primary, acknowledgement};
@@ -363,7 +363,7 @@ async fn acknowledged(
         return Ok(now);
     }
     let deadline_ms = if timeout_ms == 0 { 0 } else { crate::clock::unix_ms().saturating_add(timeout_ms) };
-    match blocked::wait_outside(request, batch, deadline_ms, ask(false)).await {
+    match blocked::wait_outside(request, batch, Awaited::Outside, deadline_ms, ask(false)).await {
         Waited::Ready(Ok(answer)) => Ok(answer),
         Waited::Ready(Err(_)) | Waited::TimedOut => Ok(ask(true).await.unwrap_or_default()),
         Waited::Refused(error) => Err(error),
