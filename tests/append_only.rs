@@ -461,6 +461,29 @@ fn incremental(directory: &Path) -> std::path::PathBuf {
 }
 
 #[test]
+fn a_torn_part_before_the_last_stops_one_start_and_is_cut_off() {
+    let directory = TempDir::new();
+    made(directory.path());
+    let path = incremental(directory.path());
+    let whole = fs::read(&path).expect("the file was written");
+    let last = whole.windows(4).rposition(|w| w == b"*3\r\n").expect("the last command");
+    fs::write(&path, &whole[..whole.len() - 1]).expect("the directory is ours");
+    let part = "appendonly.aof.2.incr.aof";
+    let more = b"*3\r\n$3\r\nSET\r\n$1\r\nd\r\n$1\r\n4\r\n";
+    fs::write(path.with_file_name(part), more).expect("the directory is ours");
+    let manifest = path.with_file_name("appendonly.aof.manifest");
+    let mut lines = fs::read_to_string(&manifest).expect("the manifest is there");
+    lines += &format!("file {part} seq 2 type i\n");
+    fs::write(&manifest, lines).expect("the directory is ours");
+    let launch = in_directory(Launch::skuld(1), directory.path());
+    let log = refused(&launch);
+    assert!(log.trim_end().ends_with("Fatal error: the truncated file is not the last file"), "{log}");
+    assert_eq!(fs::metadata(&path).expect("the file is there").len(), last as u64);
+    let server = launch.start();
+    assert_eq!(server.connect().ask("EXISTS a b c d").integer(), Some(3));
+}
+
+#[test]
 fn a_torn_end_is_cut_off_or_refused_as_configured() {
     let directory = TempDir::new();
     made(directory.path());

@@ -394,10 +394,6 @@ fn end_is_missing(
         );
         return Err(Refused);
     }
-    if !is_last {
-        tracing::warn!("Fatal error: the truncated file is not the last file");
-        return Err(Refused);
-    }
     tracing::warn!("!!! Warning: short read while loading the AOF file {name}!!!");
     tracing::warn!("!!! Truncating the AOF {name} at offset {valid} !!!");
     let cut = OpenOptions::new().write(true).open(directory.file(name)).and_then(|file| {
@@ -409,5 +405,10 @@ fn end_is_missing(
         return Err(Refused);
     }
     tracing::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
+    // What was cut off stays cut off: the next start goes on to the parts that follow.
+    if !is_last {
+        tracing::warn!("Fatal error: the truncated file is not the last file");
+        return Err(Refused);
+    }
     Ok(())
 }

@@ -695,7 +695,7 @@ pub async fn open_at_start(server: &ServerRef) -> bool {
     };
     let mut manifest = manifest.unwrap_or_default();
     if load::load(server, &directory, &manifest).await.is_err() {
-        tracing::warn!("Fatal error loading the DB, check server logs. Exiting.");
+        // The log says why already.
         std::process::exit(1);
     }
     if let Err(e) = make_missing_parts(server, &directory, &mut manifest).await {

@@ -120,6 +120,10 @@ impl Executor {
                     // HELLO inside a transaction changes the protocol of what follows.
                     reply.set_protocol(batch.session.protocol);
                 }
+                // The other two kinds of subscription may stand in a transaction.
+                Handler::Server if command.name == "ssubscribe" => {
+                    reply.error("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+                }
                 Handler::Server if pubsub::is_one(command) => {
                     let client = pubsub::Subscriber {
                         session: &mut batch.session,
