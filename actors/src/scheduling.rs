@@ -25,10 +25,25 @@ impl Role {
             Self::Background => Duration::from_millis(10),
         }
     }
+
+    /// By how much it is nicer than the process: where there are too few processors, what works in the background gets a
+    /// quarter of what a worker gets, which is enough to come to an end beside a worker that is never idle.
+    fn extra_niceness(self) -> i32 {
+        match self {
+            Self::Serving => 0,
+            Self::Background => 6,
+        }
+    }
 }
 
-/// Asks for the turn that suits the role of this thread. A thread that somebody gave another policy than the usual one
-/// keeps it, and so does its niceness.
+/// The niceness the process was started with: that of its first thread, which serves.
+fn process_niceness() -> i32 {
+    // SAFETY: a plain call; the first thread's number is that of the process.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, libc::getpid() as libc::id_t) }
+}
+
+/// Asks for the turn that suits the role of this thread, and for less where that is enough. A thread that somebody gave
+/// another policy than the usual one keeps it.
 pub fn take_turns_as(role: Role) {
     // SAFETY: all-zero bytes are a valid value of this plain structure.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
@@ -41,6 +56,7 @@ pub fn take_turns_as(role: Role) {
     }
     attributes.size = size;
     attributes.sched_runtime = role.turn().as_nanos() as u64;
+    attributes.sched_nice = (process_niceness() + role.extra_niceness()).min(19);
     // A container may forbid it: then the kernel's own turns hold.
     // SAFETY: the structure is whole and only read; 0 is this thread.
     unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
@@ -66,15 +82,15 @@ mod tests {
         attributes
     }
 
-    /// Only the length of the turn changes, where the kernel lets it; not the policy, and not how nice the thread is.
+    /// The length of the turn changes, where the kernel lets it, and how nice the thread is; not the policy.
     #[test]
-    fn a_role_changes_the_length_of_turns_and_nothing_else() {
+    fn a_role_changes_turns_and_niceness_and_nothing_else() {
         let before = attributes();
-        for role in [Role::Background, Role::Serving] {
+        for role in [Role::Serving, Role::Background] {
             take_turns_as(role);
             let after = attributes();
             assert_eq!(after.sched_policy, before.sched_policy);
-            assert_eq!(after.sched_nice, before.sched_nice);
+            assert_eq!(after.sched_nice, (before.sched_nice + role.extra_niceness()).min(19));
             // Kernels before 6.12 say 0.
             let wanted = role.turn().as_nanos() as u64;
             assert!(
