@@ -6,7 +6,6 @@
 use actix::prelude::*;
 
 use crate::envelope::{Traced, TracedActor};
-use crate::scheduling;
 
 /// Posts `message` to the actor itself, to be handled after the arbiter's other tasks had a turn.
 pub fn continue_later<A, M>(actor: &mut A, message: M, ctx: &mut Context<A>)
@@ -14,8 +13,7 @@ where
     A: TracedActor<Context = Context<A>> + Handler<Traced<M>>,
     M: Send + 'static,
 {
-    // Other threads on this processor as well: a client there would otherwise wait for the kernel's next tick.
-    scheduling::give_way();
+    let _ = actor;
     let trace = crate::envelope::current_meta();
     ctx.notify(Traced { message, meta: trace });
     ctx.wait(yield_now().into_actor(actor));

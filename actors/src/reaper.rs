@@ -14,6 +14,7 @@ use skuld::keyspace::table::Table;
 
 use crate::continue_later::continue_later;
 use crate::envelope::{ActorId, ActorKind, Receive, TracedActor, next_actor, tell};
+use crate::scheduling::give_way;
 use crate::server::{Server, ServerRef};
 use crate::shard::{KeepExporting, Shard};
 
@@ -185,6 +186,7 @@ impl Reaper {
             self.queue = VecDeque::new();
         }
         if self.running {
+            give_way();
             continue_later(self, ContinueReaping, ctx);
         }
     }

@@ -21,6 +21,7 @@ use crate::envelope::Receive;
 use crate::executor::Executor;
 use crate::export::Export;
 use crate::routing::{self, Route};
+use crate::scheduling::give_way;
 use crate::scripting::runs_code;
 
 /// What to do with all keys of all shards at hand and nobody else running anything. What it records as effects is
@@ -135,6 +136,7 @@ impl Shard {
         }
         self.exports.continuing = more;
         if more {
+            give_way();
             continue_later(self, ContinueExports, ctx);
         }
         if hastened {
