@@ -6,6 +6,7 @@
 use crate::export::Outbox;
 use crate::keyspace::table::Table;
 use crate::keyspace::{Database, Entry, Value};
+use crate::resp::decode::{DecodeLimits, Decoder, Requests};
 use crate::slot::Slot;
 
 /// Classes of keyspace events, the letters of `notify-keyspace-events`.
@@ -243,6 +244,21 @@ impl Propagation {
             start = end;
             (db, command)
         })
+    }
+
+    /// Calls `each` with every command: its database, its bytes, and its words; no words if they cannot be told apart.
+    pub fn for_each_request<'p>(&'p self, mut each: impl FnMut(u32, &'p [u8], &[&[u8]])) {
+        let limits = DecodeLimits { bulk_max: i64::MAX, authenticated: true };
+        let (mut wire, mut requests) = (Vec::new(), Requests::default());
+        for (db, bytes) in self.iter() {
+            wire.clear();
+            wire.extend_from_slice(bytes);
+            requests.clear();
+            let decoded = Decoder::default().decode(&mut wire, limits, &mut requests);
+            let spans = if decoded.is_err() || requests.is_empty() { &[] } else { requests.args(0) };
+            let words: Vec<&[u8]> = spans.iter().map(|s| &wire[s.start..s.start + s.len]).collect();
+            each(db, bytes, &words);
+        }
     }
 
     pub fn clear(&mut self) {

@@ -42,19 +42,23 @@ fn process_niceness() -> i32 {
     unsafe { libc::getpriority(libc::PRIO_PROCESS, libc::getpid() as libc::id_t) }
 }
 
-/// Asks for the turn that suits the role of this thread, and for less where that is enough. A thread that somebody gave
-/// another policy than the usual one keeps it.
-pub fn take_turns_as(role: Role) {
+/// How the kernel schedules this thread, if it says so.
+fn attributes() -> Option<libc::sched_attr> {
     // SAFETY: all-zero bytes are a valid value of this plain structure.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
     let size = size_of::<libc::sched_attr>() as u32;
-    attributes.size = size;
     // SAFETY: the kernel writes at most `size` bytes to the structure, which outlives the call; 0 is this thread.
     let known = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
-    if known != 0 || attributes.sched_policy != libc::SCHED_OTHER as u32 {
-        return;
-    }
     attributes.size = size;
+    (known == 0).then_some(attributes)
+}
+
+/// Asks for the turn that suits the role of this thread, and for less where that is enough. A thread that somebody gave
+/// another policy than the usual one keeps it.
+pub fn take_turns_as(role: Role) {
+    let Some(mut attributes) = attributes().filter(|a| a.sched_policy == libc::SCHED_OTHER as u32) else {
+        return;
+    };
     attributes.sched_runtime = role.turn().as_nanos() as u64;
     attributes.sched_nice = (process_niceness() + role.extra_niceness()).min(19);
     // A container may forbid it: then the kernel's own turns hold.
@@ -72,23 +76,17 @@ pub fn give_way() {
 mod tests {
     use super::*;
 
-    fn attributes() -> libc::sched_attr {
-        // SAFETY: as in `take_turns_as`.
-        let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
-        let size = size_of::<libc::sched_attr>() as u32;
-        // SAFETY: as in `take_turns_as`.
-        let known = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
-        assert_eq!(known, 0, "a thread may ask about itself");
-        attributes
+    fn of_this_thread() -> libc::sched_attr {
+        attributes().expect("a thread may ask about itself")
     }
 
     /// The length of the turn changes, where the kernel lets it, and how nice the thread is; not the policy.
     #[test]
     fn a_role_changes_turns_and_niceness_and_nothing_else() {
-        let before = attributes();
+        let before = of_this_thread();
         for role in [Role::Serving, Role::Background] {
             take_turns_as(role);
-            let after = attributes();
+            let after = of_this_thread();
             assert_eq!(after.sched_policy, before.sched_policy);
             assert_eq!(after.sched_nice, (before.sched_nice + role.extra_niceness()).min(19));
             // Kernels before 6.12 say 0.
@@ -108,10 +106,10 @@ mod tests {
             // SAFETY: an all-zero structure is valid (SCHED_BATCH wants priority 0); 0 is this thread.
             let given = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &std::mem::zeroed()) };
             assert_eq!(given, 0, "any thread may take less");
-            let before = attributes();
+            let before = of_this_thread();
             take_turns_as(Role::Serving);
-            assert_eq!(attributes().sched_policy, libc::SCHED_BATCH as u32);
-            assert_eq!(attributes().sched_runtime, before.sched_runtime);
+            assert_eq!(of_this_thread().sched_policy, libc::SCHED_BATCH as u32);
+            assert_eq!(of_this_thread().sched_runtime, before.sched_runtime);
         })
         .join()
         .expect("it ends");

@@ -253,9 +253,8 @@ pub async fn finish(server: &ServerRef, saving: Saving, force: bool) {
         end(server);
     }
     let aof = &server.persistence.aof;
-    let enabling = aof.enabling.load(Ordering::Relaxed);
-    let appends = enabling || aof.enabled.load(Ordering::Relaxed);
-    if appends && (enabling || !aof.has_base.load(Ordering::Relaxed)) {
+    let appends = aof.is_on();
+    if appends && (aof.enabling.load(Ordering::Relaxed) || !aof.has_base.load(Ordering::Relaxed)) {
         if !force {
             tracing::warn!("Writing initial AOF, can't exit.");
             return called_off(server).await;

@@ -29,7 +29,7 @@ fn hidden_keys_are_in_no_count_and_no_walk_until_they_are_shown() {
     put(&mut part, 0, Slot(6), "after", None);
     assert_eq!((counts(&part, 0), counts(&part, 3)), ((2, 0), (0, 0)));
     assert_eq!(part.keys_in_slot(Slot(5)), 3);
-    let database = part.database(0).unwrap();
+    let database = part.database(0).expect("it was filled");
     assert_eq!(database.next_used_slot(Slot(0), 0), Some(Slot(4)));
     assert_eq!(database.next_used_slot(Slot(5), 0), Some(Slot(6)));
     assert_eq!(database.next_used_or_hidden_slot(Slot(5), 0), Some(Slot(5)));
@@ -37,12 +37,18 @@ fn hidden_keys_are_in_no_count_and_no_walk_until_they_are_shown() {
         (0..2).map(|n| database.slot_of_nth(n, 0)).collect::<Vec<_>>(),
         [Some(Slot(4)), Some(Slot(6))]
     );
-    assert_eq!(part.database(3).unwrap().next_used_or_hidden_slot(Slot(0), 0), Some(Slot(5)));
+    assert_eq!(part.database(3).expect("it was filled").next_used_or_hidden_slot(Slot(0), 0), Some(Slot(5)));
     let mut rng = Rng::new(1);
     for _ in 0..50 {
-        assert_ne!(part.database(0).unwrap().random(0, &mut rng).unwrap().key(), b"new");
+        assert_ne!(
+            part.database(0).expect("it was filled").random(0, &mut rng).expect("a key is shown").key(),
+            b"new"
+        );
     }
-    part.database_mut(0).unwrap().remove(Slot(5), crate::hash::hash(b"old"), b"old").unwrap();
+    part.database_mut(0)
+        .expect("it was filled")
+        .remove(Slot(5), crate::hash::hash(b"old"), b"old")
+        .expect("it is there");
     part.show_slot(Slot(5));
     part.show_slot(Slot(5));
     assert_eq!((counts(&part, 0), counts(&part, 3)), ((3, 0), (1, 1)));

@@ -209,7 +209,7 @@ mod tests {
         assert_eq!((job.created_s, job.updated_s), (5, 9));
         let mut reply = Reply::with_buffer(Vec::new(), Protocol::Resp3);
         job.write_row(&mut reply);
-        let row = String::from_utf8(reply.into_bytes()).unwrap();
+        let row = String::from_utf8(reply.into_bytes()).expect("a row of text");
         assert!(row.starts_with("%12\r\n$4\r\nname\r\n$40\r\naaaa"), "{row}");
         assert!(
             row.contains("$11\r\nslot_ranges\r\n$5\r\n10-11\r\n$11\r\ntarget_node\r\n$40\r\ntttt"),

@@ -26,7 +26,6 @@ use crate::commands::{Command, Handler};
 use crate::effects::{Propagation, encode_command};
 use crate::hash::hash;
 use crate::keyspace::{Keyspace, Part};
-use crate::resp::decode::{DecodeLimits, Decoder, Requests};
 use crate::slot::{Slot, slot_of};
 
 /// Commands to send, each run of them with its database.
@@ -333,46 +332,40 @@ fn piece_of(pieces: &mut Pieces, db: u32) -> &mut Vec<u8> {
 
 /// The keys each command of a stream touches; commands without keys are left out, but for CLUSTER FLUSHSLOT.
 pub fn effects_of(propagation: &Propagation, databases: u32) -> Vec<Effect<'_>> {
-    let limits = DecodeLimits { bulk_max: i64::MAX, authenticated: true };
     let mut effects = Vec::with_capacity(propagation.commands.len());
-    let (mut wire, mut requests) = (Vec::new(), Requests::default());
-    for (db, bytes) in propagation.iter() {
-        wire.clear();
-        wire.extend_from_slice(bytes);
-        requests.clear();
-        if Decoder::default().decode(&mut wire, limits, &mut requests).is_err() || requests.is_empty() {
-            continue;
-        }
-        let args: Vec<&[u8]> = requests.args(0).iter().map(|s| &wire[s.start..s.start + s.len]).collect();
-        let Ok(command) = original_table().lookup_request(&args) else { continue };
-        if command.name == "cluster|flushslot" {
-            // It empties the slot on the other side, too; keys that were not sent yet are gone before they are.
-            let number = args.get(2).and_then(|word| crate::resp::decode::parse_integer(word));
-            if let Some(slot) = number.and_then(|n| u16::try_from(n).ok()).map(Slot) {
-                effects.push(Effect { db, bytes, slot, keys: Vec::new(), is_removal_of_fields: false });
-            }
-            continue;
-        }
-        let mut list = KeyList::new();
-        // Keys that could be told before an error are enough.
-        let _ = keys_of(command, &args, &mut list);
-        let mut keys: Vec<(u32, Box<[u8]>)> = Vec::with_capacity(list.len());
-        for key in &list {
-            let key: Box<[u8]> = args[key.position as usize].into();
-            if !keys.iter().any(|(_, known)| *known == key) {
-                keys.push((db, key));
-            }
-        }
-        let Some(slot) = keys.first().map(|(_, key)| slot_of(key)) else { continue };
-        if reaches_other_databases(command) {
-            for (_, key) in keys.clone() {
-                keys.extend((0..databases).filter(|other| *other != db).map(|other| (other, key.clone())));
-            }
-        }
-        let is_removal_of_fields = command.name == "hdel";
-        effects.push(Effect { db, bytes, slot, keys, is_removal_of_fields });
-    }
+    propagation.for_each_request(|db, bytes, args| effects.extend(effect_of(db, bytes, args, databases)));
     effects
+}
+
+fn effect_of<'p>(db: u32, bytes: &'p [u8], args: &[&[u8]], databases: u32) -> Option<Effect<'p>> {
+    if args.is_empty() {
+        return None;
+    }
+    let command = original_table().lookup_request(args).ok()?;
+    if command.name == "cluster|flushslot" {
+        // It empties the slot on the other side, too; keys that were not sent yet are gone before they are.
+        let number = args.get(2).and_then(|word| crate::resp::decode::parse_integer(word));
+        let slot = number.and_then(|n| u16::try_from(n).ok()).map(Slot)?;
+        return Some(Effect { db, bytes, slot, keys: Vec::new(), is_removal_of_fields: false });
+    }
+    let mut list = KeyList::new();
+    // Keys that could be told before an error are enough.
+    let _ = keys_of(command, args, &mut list);
+    let mut keys: Vec<(u32, Box<[u8]>)> = Vec::with_capacity(list.len());
+    for key in &list {
+        let key: Box<[u8]> = args[key.position as usize].into();
+        if !keys.iter().any(|(_, known)| *known == key) {
+            keys.push((db, key));
+        }
+    }
+    let slot = keys.first().map(|(_, key)| slot_of(key))?;
+    if reaches_other_databases(command) {
+        for (_, key) in keys.clone() {
+            keys.extend((0..databases).filter(|other| *other != db).map(|other| (other, key.clone())));
+        }
+    }
+    let is_removal_of_fields = command.name == "hdel";
+    Some(Effect { db, bytes, slot, keys, is_removal_of_fields })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::commands::testing::Bench;
 use crate::expiry::rules::Situation;
+use crate::resp::decode::{DecodeLimits, Decoder, Requests};
 use crate::rng::Rng;
 
 /// A source whose slots of two hash tags are exported, and a target that gets what is sent.
@@ -30,7 +31,7 @@ impl Pair {
         for (db, mut bytes) in pieces {
             self.target.session.db = db;
             let mut requests = Requests::default();
-            Decoder::default().decode(&mut bytes, limits, &mut requests).unwrap();
+            Decoder::default().decode(&mut bytes, limits, &mut requests).expect("whole commands");
             for request in 0..requests.len() {
                 let args: Vec<&[u8]> =
                     requests.args(request).iter().map(|s| &bytes[s.start..s.start + s.len]).collect();

@@ -9,7 +9,6 @@ use skuld::commands::keys::{KeyList, keys_of};
 use skuld::commands::spec::{READONLY, Scope};
 use skuld::commands::table::original_table;
 use skuld::effects::Propagation;
-use skuld::resp::decode::{DecodeLimits, Decoder, Requests};
 use skuld::slot::{SLOTS, Slot, slot_of};
 
 use crate::batch::Batch;
@@ -33,30 +32,16 @@ impl RecentWrites {
             self.everything.store(sequence, Ordering::Relaxed);
             std::iter::repeat_with(AtomicU64::default).take(SLOTS).collect()
         });
-        let limits = DecodeLimits { bulk_max: i64::MAX, authenticated: true };
-        let (mut wire, mut requests) = (Vec::new(), Requests::default());
-        for (_, bytes) in propagation.iter() {
-            wire.clear();
-            wire.extend_from_slice(bytes);
-            requests.clear();
-            let decoded = Decoder::default().decode(&mut wire, limits, &mut requests);
-            if decoded.is_err() || requests.is_empty() {
-                self.note_everything(sequence);
-                continue;
-            }
-            let words: Vec<&[u8]> =
-                requests.args(0).iter().map(|s| &wire[s.start..s.start + s.len]).collect();
-            match slots_changed(&words) {
-                Changed::Keys(keys) => {
-                    for key in &keys {
-                        let slot = slot_of(words[key.position as usize]);
-                        slots[slot.index()].fetch_max(sequence, Ordering::Relaxed);
-                    }
+        propagation.for_each_request(|_, _, words| match slots_changed(words) {
+            Changed::Keys(keys) => {
+                for key in &keys {
+                    let slot = slot_of(words[key.position as usize]);
+                    slots[slot.index()].fetch_max(sequence, Ordering::Relaxed);
                 }
-                Changed::Nothing => {}
-                Changed::Anything => self.note_everything(sequence),
             }
-        }
+            Changed::Nothing => {}
+            Changed::Anything => self.note_everything(sequence),
+        });
     }
 
     /// `Append` number `sequence` may change what any key shows.
@@ -92,7 +77,8 @@ enum Changed {
 }
 
 fn slots_changed(words: &[&[u8]]) -> Changed {
-    let Ok(command) = original_table().lookup_request(words) else { return Changed::Anything };
+    let known = (!words.is_empty()).then(|| original_table().lookup_request(words));
+    let Some(Ok(command)) = known else { return Changed::Anything };
     if matches!(command.name, "multi" | "exec" | "select") {
         return Changed::Nothing;
     }

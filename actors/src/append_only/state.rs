@@ -92,6 +92,11 @@ pub struct AofState {
 }
 
 impl AofState {
+    /// Whether it is on, also if the actor has not come to that.
+    pub fn is_on(&self) -> bool {
+        self.enabling.load(Ordering::Relaxed) || self.enabled.load(Ordering::Relaxed)
+    }
+
     /// Whether replies wait for the disk.
     #[inline]
     pub fn is_always(&self) -> bool {

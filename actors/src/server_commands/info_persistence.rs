@@ -54,7 +54,7 @@ pub fn persistence(view: &View<'_>, out: &mut Lines) {
     out.add("rdb_last_load_keys_loaded", load(&state.keys_loaded));
     let aof = &state.aof;
     let rewriting = flag(&aof.rewriting);
-    out.add("aof_enabled", u8::from(flag(&aof.enabled) || flag(&aof.enabling)));
+    out.add("aof_enabled", u8::from(aof.is_on()));
     out.add("aof_rewrite_in_progress", u8::from(rewriting));
     out.add("aof_rewrite_scheduled", u8::from(flag(&aof.rewrite_scheduled) || flag(&aof.enabling)));
     out.add("aof_last_rewrite_time_sec", signed(&aof.last_rewrite_seconds) - 1);

@@ -23,10 +23,7 @@ pub fn hrandfield(ctx: &mut Context<'_>) -> Outcome {
         return Ok(());
     };
     let hash = hash_of(entry)?;
-    let found = random_field(&hash, sight, ctx.rng).or_else(|| {
-        let alive = alive_fields(&hash, sight);
-        alive.get(ctx.rng.below(alive.len().max(1) as u64) as usize).copied()
-    });
+    let found = random_field(&hash, sight, ctx.rng).or_else(|| one_of(&alive_fields(&hash, sight), ctx.rng));
     match found {
         Some((name, _)) => reply_item(ctx.reply, name),
         None => ctx.reply.null(),
@@ -70,10 +67,8 @@ fn random_fields(ctx: &mut Context<'_>, sight: Sight) -> Outcome {
         let mut alive: Option<Vec<Named<'_>>> = None;
         for _ in 0..count.unsigned_abs() {
             let tried = if alive.is_none() { random_field(&hash, sight, ctx.rng) } else { None };
-            let found = tried.or_else(|| {
-                let alive = alive.get_or_insert_with(|| alive_fields(&hash, sight));
-                alive.get(ctx.rng.below(alive.len().max(1) as u64) as usize).copied()
-            });
+            let found =
+                tried.or_else(|| one_of(alive.get_or_insert_with(|| alive_fields(&hash, sight)), ctx.rng));
             let Some((name, field)) = found else { break };
             picked.put(name, field);
             if picked.reply.is_in_vain() {
@@ -121,6 +116,10 @@ fn alive_fields(hash: &Hash, sight: Sight) -> Vec<Named<'_>> {
         ControlFlow::Continue(())
     });
     alive
+}
+
+fn one_of<'h>(fields: &[Named<'h>], rng: &mut Rng) -> Option<Named<'h>> {
+    fields.get(rng.below(fields.len().max(1) as u64) as usize).copied()
 }
 
 /// A random field that has not expired, whoever asks; gives up if it only meets expired ones.
