@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::client::Client;
+use crate::support::resp::Value;
 use crate::support::server::{Launch, Server};
 
 /// How long servers may take to agree.
@@ -68,13 +69,59 @@ fn flushall_begins_a_synchronization_again() {
         if diskless == "yes" {
             replica.wait_for_log("PRIMARY <-> REPLICA sync: Loading DB in memory");
         }
+        let history = info(&mut client, "master_replid");
         ok(&mut client, "FLUSHALL");
         ok(&mut client, "SET after flushall");
         until("the replica has what is left", &[&primary, &replica], || {
             is_linked(&replica) && replica.connect().ask("GET after").text() == "flushall"
         });
         assert_eq!(replica.connect().ask("DBSIZE").integer(), Some(1));
+        assert_eq!(info(&mut client, "master_replid"), history, "other replicas could go on");
     }
+}
+
+/// A link that was never up is down since -1 s, in tools' eyes for ever.
+#[test]
+fn a_link_that_was_never_up_is_down_since_ever() {
+    let (primary, replica) = (server(&[]), server(&[]));
+    let mut client = replica.connect();
+    ok(&mut client, "REPLICAOF 127.0.0.1 1");
+    assert_eq!(info(&mut client, "master_link_down_since_seconds"), "-1");
+    follow(&replica, &primary);
+    until("the link is up", &[&primary, &replica], || is_linked(&replica));
+    ok(&mut client, "REPLICAOF 127.0.0.1 1");
+    assert!(number(&mut client, "master_link_down_since_seconds") < 1000);
+    ok(&mut client, "REPLICAOF NO ONE");
+    ok(&mut client, "REPLICAOF 127.0.0.1 1");
+    assert_eq!(info(&mut client, "master_link_down_since_seconds"), "-1");
+}
+
+/// With two channels: what a replica does not take while its snapshot is loaded stays in the backlog, and others may go on
+/// from there.
+#[test]
+fn the_backlog_keeps_what_a_main_channel_does_not_take() {
+    let options = [
+        ("dual-channel-replication-enabled", "yes"),
+        ("repl-backlog-size", "16kb"),
+        ("client-output-buffer-limit", "replica 0 0 0"),
+    ];
+    let primary = server(&options);
+    let slow = server(&[options[0], ("client-output-buffer-limit", "replica 1024 0 0")]);
+    let mut client = primary.connect();
+    ok(&mut client, "DEBUG POPULATE 1000 key 10");
+    ok(&mut client, "CONFIG SET rdb-key-save-delay 50000");
+    follow(&slow, &primary);
+    until("its main channel is up", &[&primary, &slow], || {
+        client.ask("INFO replication").text().contains("state=bg_transfer")
+    });
+    let value = "x".repeat(100_000);
+    until("something stays", &[&primary, &slow], || {
+        ok(&mut client, &format!("SET big {value}"));
+        number(&mut client, "repl_backlog_histlen") > 3_000_000
+    });
+    assert_eq!(number(&mut client, "sync_full"), 1);
+    ok(&mut slow.connect(), "REPLICAOF NO ONE");
+    until("it is given up", &[&primary], || number(&mut client, "repl_backlog_histlen") < 300_000);
 }
 
 /// While one replica still has to get an old part of the stream, others may go on from there, too; it is kept once, and
@@ -211,6 +258,35 @@ fn processes_pause_in_the_middle_of_a_synchronization() {
     replica.signal("CONT");
     until("the replica is linked again", &[&primary, &replica], || is_linked(&replica));
     assert_eq!(replica.connect().ask("GET key").text(), "value");
+}
+
+/// With two channels: a snapshot that fails takes the place of its replicas in the stream with it, however long that is
+/// kept for those that have their snapshot.
+#[test]
+fn a_failed_snapshot_ends_the_wait_for_the_main_channel() {
+    let two_channels = [("dual-channel-replication-enabled", "yes")];
+    let (primary, replica) = (server(&two_channels), server(&two_channels));
+    let mut client = primary.connect();
+    ok(&mut client, "DEBUG POPULATE 1000 key 10");
+    ok(&mut client, "CONFIG SET rdb-key-save-delay 50000");
+    ok(&mut client, "DEBUG DELAY-RDB-CLIENT-FREE-SECONDS 1000");
+    ok(&mut replica.connect(), "DEBUG PAUSE-AFTER-FORK 1");
+    follow(&replica, &primary);
+    until("the replica stops itself", &[&primary, &replica], || state(&replica) == 'T');
+    assert_eq!(info(&mut client, "replicas_waiting_psync"), "1");
+    let clients = client.ask("CLIENT LIST").text();
+    let channel = clients.lines().find(|line| line.contains(" cmd=sync ")).expect("the channel is listed");
+    let id = channel.split(' ').find_map(|field| field.strip_prefix("id=")).expect("it has an id").to_owned();
+    assert_eq!(client.ask(&format!("CLIENT KILL ID {id}")).integer(), Some(1));
+    until("nothing is kept", &[&primary], || info(&mut client, "replicas_waiting_psync") == "0");
+    let refusal = client.ask(&format!("REPLCONF SET-RDB-CLIENT-ID {id}"));
+    assert_eq!(refusal, Value::Error(format!("ERR Unrecognized RDB client id {id}").into_bytes()));
+    ok(&mut client, "CONFIG SET rdb-key-save-delay 0");
+    until("the replica has asked again", &[&primary], || {
+        // It stops itself each time.
+        replica.signal("CONT");
+        info(&mut client, "slave0").contains("state=online")
+    });
 }
 
 /// What was received as a file is the base of the append-only file at once.

@@ -97,8 +97,8 @@ fn bind_port(config: &Config, port: u16, kind: &str) -> Result<Vec<std::net::Tcp
                 Err(e) if optional => last_error = Some((address.clone().into_owned(), e)),
                 Err(e) => {
                     tracing::warn!(
-                        "Warning: Could not create server TCP listening socket {host}:{port}: bind: {}",
-                        os_text(&e)
+                        "Warning: Could not create server TCP listening socket {host}:{port}: {}",
+                        reason(&e)
                     );
                     return Err(format!("Failed listening on port {port} ({kind}), aborting."));
                 }
@@ -106,13 +106,22 @@ fn bind_port(config: &Config, port: u16, kind: &str) -> Result<Vec<std::net::Tcp
         }
         if let (true, Some((address, e))) = (tcp.is_empty(), last_error) {
             tracing::warn!(
-                "Warning: Could not create server TCP listening socket {address}:{port}: bind: {}",
-                os_text(&e)
+                "Warning: Could not create server TCP listening socket {address}:{port}: {}",
+                reason(&e)
             );
             return Err(format!("Failed listening on port {port} ({kind}), aborting."));
         }
     }
     Ok(tcp)
+}
+
+/// Why an address cannot be listened on: it names nothing, or the system refuses.
+fn reason(error: &std::io::Error) -> String {
+    let text = os_text(error);
+    match text.strip_prefix("failed to lookup address information: ") {
+        Some(unknown) => unknown.to_owned(),
+        None => format!("bind: {text}"),
+    }
 }
 
 /// Binds the bus of a cluster node, on all addresses clients can use.
@@ -132,8 +141,8 @@ pub fn bind_bus(config: &Config, port: u16) -> Result<Vec<std::net::TcpListener>
             Err(_) if optional => {}
             Err(e) => {
                 tracing::warn!(
-                    "Warning: Could not create server TCP listening socket {host}:{port}: bind: {}",
-                    os_text(&e)
+                    "Warning: Could not create server TCP listening socket {host}:{port}: {}",
+                    reason(&e)
                 );
                 return Err(format!("Failed listening on port {port} (cluster), aborting."));
             }

@@ -298,7 +298,7 @@ pub struct ReplicationLog {
 }
 
 /// Seconds that a replica has for asking for the stream after its snapshot's connection was closed.
-const RDB_CLIENT_GRACE_S: i64 = 60;
+const RDB_CLIENT_GRACE_S: i64 = 5;
 
 /// Between two looks at the replicas.
 const BEAT: Duration = Duration::from_millis(100);

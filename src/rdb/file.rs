@@ -410,11 +410,11 @@ impl FileReader {
     fn end(&self, version: u32, reader: &mut Reader<'_>) -> Result<FileItem, FileError> {
         if version >= FIRST_WITH_CHECKSUM {
             let before = self.rest().len() - reader.remaining();
-            let expected = u64::from_le_bytes(reader.array()?);
+            let found = u64::from_le_bytes(reader.array()?);
             let mut sum = self.sum;
             sum.update(&self.rest()[..before]);
-            let found = sum.value();
-            if self.verify && expected != 0 && expected != found {
+            let expected = sum.value();
+            if self.verify && found != 0 && expected != found {
                 return Err(FileError::Checksum { expected, found });
             }
         }

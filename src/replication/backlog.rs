@@ -6,6 +6,9 @@ use std::sync::Arc;
 /// Bytes of one piece, from which on pieces are not put together any more.
 const PIECE_BYTES: usize = 16 * 1024;
 
+/// For so many pieces there is room at any time.
+const ROOM_KEPT: usize = 4;
+
 /// The end of the stream, at least as much as configured and as somebody still has to get, given up in whole pieces.
 #[derive(Debug)]
 pub struct Backlog {
@@ -58,6 +61,9 @@ impl Backlog {
             self.held -= oldest.len();
             self.first += oldest.len() as i64;
             self.whole.pop_front();
+        }
+        if self.whole.capacity() > ROOM_KEPT && self.whole.len() * 4 < self.whole.capacity() {
+            self.whole.shrink_to(ROOM_KEPT.max(self.whole.len() * 2));
         }
     }
 
@@ -152,5 +158,6 @@ mod tests {
         assert!(backlog.beyond_size() > 150_000);
         backlog.keep(16 * 1024, i64::MAX);
         assert_eq!(backlog.since(wanted), None);
+        assert!(backlog.memory_bytes() < 3 * PIECE_BYTES + 200, "{}", backlog.memory_bytes());
     }
 }

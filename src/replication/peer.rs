@@ -52,6 +52,8 @@ pub enum Asked {
     Nothing,
     /// REPLCONF ACK offset [FACK offset]; never answered.
     Acknowledge { offset: i64, file_offset: Option<i64> },
+    /// REPLCONF ACK with something else than an offset; not answered either.
+    NothingToAcknowledge,
     /// REPLCONF GETACK; never answered.
     SendAcknowledgement,
     /// `set-rdb-client-id`
@@ -101,7 +103,11 @@ impl Peer {
                 self.node_id = value.to_vec();
                 return Ok(Asked::SetNodeId(value.to_vec()));
             }
-            b"ack" => return Ok(Asked::Acknowledge { offset: number()?, file_offset: None }),
+            b"ack" => {
+                return Ok(parse_integer(value).map_or(Asked::NothingToAcknowledge, |offset| {
+                    Asked::Acknowledge { offset, file_offset: None }
+                }));
+            }
             b"getack" => return Ok(Asked::SendAcknowledgement),
             _ => return Err(CommandError::Bytes([b"ERR Unrecognized REPLCONF option: ", option].concat())),
         }
@@ -160,6 +166,7 @@ mod tests {
         assert_eq!(take("capa", "EOF"), Ok(Asked::Nothing));
         assert_eq!(take("capa", "nosuch"), Ok(Asked::Nothing));
         assert_eq!(take("ack", "12"), Ok(Asked::Acknowledge { offset: 12, file_offset: None }));
+        assert_eq!(take("ack", "x"), Ok(Asked::NothingToAcknowledge));
         assert_eq!(take("version", "9.1"), Err("ERR Unrecognized version format: 9.1".into()));
         assert_eq!(take("nosuch", "1"), Err("ERR Unrecognized REPLCONF option: nosuch".into()));
         assert_eq!(

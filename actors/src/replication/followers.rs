@@ -242,8 +242,12 @@ impl Follower {
         }
     }
 
-    /// Where the part of the stream begins that is kept for it, if it waits for one.
-    pub fn wants_from(&self) -> Option<i64> {
+    /// Where the part of the stream begins that is kept for it, if it waits for one; the stream was handed out up to `end`.
+    /// While a snapshot is loaded what a replica does not take stays there for others to continue with.
+    pub fn wants_from(&self, end: i64) -> Option<i64> {
+        if self.stage == Stage::MainChannel {
+            return Some(end + 1 - self.unsent_bytes() as i64);
+        }
         let waits = matches!(self.stage, Stage::Writing | Stage::Sending | Stage::Sent);
         (waits && !self.peer.rdb_only).then_some(self.held.from)
     }

@@ -110,6 +110,8 @@ pub struct LinkView {
     pub client: Option<Arc<ClientShared>>,
     /// Unix milliseconds.
     pub down_since_ms: i64,
+    /// When a link that was up broke; 0 if none was since this server became a replica.
+    pub lost_ms: i64,
     /// Of the transfer under way: bytes in all (0 if not known) and read, and when the last ones came.
     pub sync_total: u64,
     pub sync_read: u64,
@@ -468,6 +470,7 @@ impl Link {
             view.client = None;
             if was_up {
                 view.down_since_ms = clock::unix_ms();
+                view.lost_ms = view.down_since_ms;
             }
         }
     }

@@ -179,7 +179,8 @@ async fn continue_on_main(
     wire.write(&out).await?;
     let line = wire.patient_line().await?;
     if !line.starts_with(b"+") {
-        return Err(format!("Primary refused set-rdb-client-id: {}", String::from_utf8_lossy(&line)));
+        // It may have the stream nevertheless.
+        tracing::warn!("Primary refused set-rdb-client-id: {}", String::from_utf8_lossy(&line));
     }
     let from = (offset + 1).to_string();
     tracing::info!(
@@ -210,6 +211,9 @@ async fn continue_on_main(
     Ok(Buffering { wire })
 }
 
+/// How long an answer on the main connection is waited for when the snapshot's has failed before it came.
+const ANSWER_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
 const NOT_LOADED_FROM_SOCKET: &str =
     "Failed trying to load the PRIMARY synchronization DB from socket, check server logs.";
 
@@ -225,7 +229,14 @@ async fn both(
     let mut buffering = tokio::select! {
         up = &mut stream => up?,
         loaded = &mut snapshot => {
-            let loaded = loaded?;
+            let loaded = match loaded {
+                Ok(loaded) => loaded,
+                Err(reason) => {
+                    // The primary, which keeps the stream for us, learns by our request that we are still there.
+                    let _ = tokio::time::timeout(ANSWER_AFTER_FAILURE, &mut stream).await;
+                    return Err(reason);
+                }
+            };
             server.replication.link().snapshot_loaded = true;
             let buffering = stream.await?;
             return Ok((buffering, loaded));

@@ -109,6 +109,7 @@ pub async fn lead(server: &ServerRef) {
         return;
     }
     stop_link(server).await;
+    server.replication.link().lost_ms = 0;
     set_directive(server, None).await;
     let (reply, renamed) = oneshot::channel();
     tell(server.replication_log(), BecomePrimary { reply });

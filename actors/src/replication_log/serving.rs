@@ -563,7 +563,8 @@ impl ReplicationLog {
 
     /// From which offset on the stream is still wanted by replicas that cannot take it yet.
     pub(super) fn wanted_from(&self) -> i64 {
-        let held = self.followers.iter().filter_map(Follower::wants_from);
+        let end = self.history.offset - self.framed.len() as i64;
+        let held = self.followers.iter().filter_map(|follower| follower.wants_from(end));
         held.chain(self.serving.awaiting.wanted_from()).min().unwrap_or(i64::MAX)
     }
 
@@ -611,6 +612,8 @@ impl Receive<Follow> for ReplicationLog {
         let Follow { shared, peer, want, reply } = follow;
         let acknowledges = matches!(want, Want::Continue { .. });
         let follower = Follower::new(shared, peer, Stage::Waiting, acknowledges);
+        // It may come and go between two beats, which else keep this up to date.
+        self.serving.alone_since_ms = clock::unix_ms();
         tracing::info!("Replica {} asks for synchronization", follower.name());
         if let Want::Continue { name, from } = &want {
             if self.covers(&follower, name, *from) {
@@ -644,8 +647,6 @@ impl Receive<FollowerLost> for ReplicationLog {
     fn receive(&mut self, FollowerLost { client }: FollowerLost, _: &mut Context<Self>) {
         if let Some(at) = self.followers.iter().position(|f| f.client() == client) {
             let follower = self.followers.remove(at);
-            // It may have come and gone between two beats, which else keep this up to date.
-            self.serving.alone_since_ms = clock::unix_ms();
             if follower.peer.rdb_channel {
                 tracing::info!(
                     "Dual channel replication: Replica {} rdb channel disconnected.",
@@ -716,7 +717,8 @@ impl Receive<SnapshotCut> for ReplicationLog {
                     follower.client(),
                     if empty { "no repl-backlog to track" } else { "tracking repl-backlog tail" }
                 );
-                self.serving.awaiting.keep(&self.server, follower.client(), name, position.offset);
+                let client = super::two_channels::Client::of(&follower.shared, job);
+                self.serving.awaiting.keep(&self.server, client, name, position.offset);
                 let line = format!(
                     "$ENDOFF:{} {} {} {}\r\n",
                     position.offset,
@@ -803,9 +805,13 @@ impl Receive<SnapshotEnded> for ReplicationLog {
                 } else if concerned {
                     tracing::warn!("SYNC failed. BGSAVE child returned an error");
                     f.disconnect();
+                    if !f.peer.rdb_channel {
+                        tracing::info!("Connection with replica {} lost.", f.name());
+                    }
                 }
                 !concerned
             });
+            self.serving.awaiting.give_up(&self.server, job);
         }
         let config = self.server.config.load_full();
         self.start_snapshot_if_due(&config, ctx);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::clients::ClientShared;
 use crate::clock;
 use crate::replication::followers::Held;
 use crate::server::ServerRef;
@@ -15,10 +16,28 @@ pub struct AwaitedStreams(Vec<Awaited>);
 /// One stream. Its replica is known by the client that carries the snapshot.
 struct Awaited {
     rdb_client: u64,
+    /// The client as logs show it.
+    shown: String,
     name: String,
+    /// The snapshot it gets.
+    job: u64,
     held: Held,
     /// When the snapshot was sent or its connection closed, Unix milliseconds.
     grace_from_ms: Option<i64>,
+}
+
+/// The connection that carries a snapshot.
+pub struct Client {
+    id: u64,
+    shown: String,
+    job: u64,
+}
+
+impl Client {
+    pub fn of(shared: &ClientShared, job: u64) -> Self {
+        let shown = format!("id={} addr={} laddr={}", shared.id, shared.peer, shared.local);
+        Self { id: shared.id, shown, job }
+    }
 }
 
 impl AwaitedStreams {
@@ -41,8 +60,10 @@ impl AwaitedStreams {
     }
 
     /// Keeps the stream behind a cut at `offset`.
-    pub fn keep(&mut self, server: &ServerRef, rdb_client: u64, name: String, offset: i64) {
-        self.0.push(Awaited { rdb_client, name, held: Held::since(offset + 1), grace_from_ms: None });
+    pub fn keep(&mut self, server: &ServerRef, client: Client, name: String, offset: i64) {
+        let Client { id: rdb_client, shown, job } = client;
+        let held = Held::since(offset + 1);
+        self.0.push(Awaited { rdb_client, shown, name, job, held, grace_from_ms: None });
         self.publish(server);
     }
 
@@ -60,8 +81,8 @@ impl AwaitedStreams {
             if !stays {
                 given_up.push(client);
                 tracing::warn!(
-                    "Client id={client} ({}) closed for overcoming of output buffer limits.",
-                    awaited.name
+                    "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
+                    awaited.shown
                 );
             }
             stays
@@ -117,6 +138,23 @@ impl AwaitedStreams {
                 );
             }
             !late
+        });
+        if self.0.len() != before {
+            self.publish(server);
+        }
+    }
+
+    /// The snapshot has failed: its replicas have no use for the stream behind it.
+    pub fn give_up(&mut self, server: &ServerRef, job: u64) {
+        let before = self.0.len();
+        self.0.retain(|awaited| {
+            if awaited.job == job {
+                tracing::debug!(
+                    "Dual channel replication: Remove psync waiting replica client id #{0} with cid {0} from replicas rax.",
+                    awaited.rdb_client
+                );
+            }
+            awaited.job != job
         });
         if self.0.len() != before {
             self.publish(server);

@@ -205,7 +205,8 @@ fn primary_link(view: &View<'_>, offset: i64, out: &mut Lines) {
         out.add("master_sync_last_io_seconds_ago", seconds_since(link.sync_last_io_ms));
     }
     if !up {
-        out.add("master_link_down_since_seconds", seconds_since(link.down_since_ms));
+        let since = if link.lost_ms == 0 { -1 } else { seconds_since(link.lost_ms) };
+        out.add("master_link_down_since_seconds", since);
     }
     out.add("slave_priority", view.config.replica_priority);
     out.add("slave_read_only", u8::from(view.config.replica_read_only));

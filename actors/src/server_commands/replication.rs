@@ -161,6 +161,7 @@ async fn follow(request: &mut Request, batch: &mut Batch) -> Outcome {
     let want = if psync {
         let Some(from) = parse_integer(&request.args[2]) else {
             let follower = Follower::new(batch.shared.clone(), peer, Stage::Waiting, false);
+            tracing::info!("Replica {} asks for synchronization", follower.name());
             tracing::warn!("Replica {} asks for synchronization but with a wrong offset", follower.name());
             return Err(CommandError::NotInteger);
         };
@@ -218,7 +219,7 @@ fn replconf(request: &mut Request, batch: &mut Batch) -> Outcome {
                 }
                 return Ok(());
             }
-            Asked::SendAcknowledgement => return Ok(()),
+            Asked::SendAcknowledgement | Asked::NothingToAcknowledge => return Ok(()),
             Asked::UseRdbClient(client) => {
                 if !request.server.replication.awaiting_psync.load().contains(&client) {
                     return Err(CommandError::text(format!("ERR Unrecognized RDB client id {client}")));
