@@ -78,9 +78,32 @@ fn checksum(text: &[u8]) -> u16 {
     crc
 }
 
+/// Whether there may be a `{` in a key; no is certain. Eight bytes at a time: most keys have none, and are too short for a
+/// search to be worth its start.
+#[inline]
+fn may_open(key: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    // The high bit of the lowest byte that is a brace is set, and perhaps those of bytes above.
+    let braces = |word: u64| {
+        let zero_if_brace = word ^ (b'{' as u64 * ONES);
+        zero_if_brace.wrapping_sub(ONES) & !zero_if_brace & HIGH
+    };
+    let (chunks, rest) = key.as_chunks::<8>();
+    let found = chunks.iter().fold(0, |found, chunk| found | braces(u64::from_le_bytes(*chunk)));
+    let tail = match key.last_chunk::<8>() {
+        Some(last) => braces(u64::from_le_bytes(*last)) != 0,
+        None => rest.contains(&b'{'),
+    };
+    found != 0 || tail
+}
+
 /// The part of a key that decides its slot.
 #[inline]
 pub fn tag_of(key: &[u8]) -> &[u8] {
+    if !may_open(key) {
+        return key;
+    }
     if let Some(open) = memchr::memchr(b'{', key) {
         let rest = &key[open + 1..];
         if let Some(close) = memchr::memchr(b'}', rest).filter(|&n| n > 0) {
@@ -101,6 +124,21 @@ mod tests {
             for end in start..text.len() {
                 let text = &text[start..end];
                 assert_eq!(checksum(text), crc16::State::<crc16::XMODEM>::calculate(text), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_brace_is_found_wherever_it_is() {
+        for len in 0..40 {
+            for other in [0, b'z', b'|', 0xfb, 0xff] {
+                let mut key = vec![other; len];
+                assert!(!may_open(&key), "{key:?}");
+                for at in 0..len {
+                    key[at] = b'{';
+                    assert!(may_open(&key), "{key:?}");
+                    key[at] = other;
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::client::{Client, encode};
+use support::parity::Pair;
 use support::server::{Launch, Server, reference_binary};
 use support::text::words;
 use support::transcript::compare;
@@ -270,4 +271,50 @@ fn keys_that_had_expired_when_they_were_watched_may_go_but_not_come_back() {
          a: FLUSHALL; SELECT 0; SET k 1; SELECT 1; SET k 2 PX 1; DEBUG SLEEP 0.02; WATCH k; SWAPDB 0 1; MULTI; PING; EXEC
          a: FLUSHALL; SELECT 0; SET k 1 PX 1; DEBUG SLEEP 0.02; SELECT 1; WATCH k; SWAPDB 0 1; SET k 3; MULTI; PING; EXEC",
     );
+}
+
+/// Whatever a request changes about the client or the server counts for the next one of the same pipeline: plain commands
+/// in a row take a shorter way, which they must leave at once.
+#[test]
+fn what_one_request_changes_counts_for_the_next_of_its_pipeline() {
+    let Some(reference) = reference_binary("pipelines that change their session") else { return };
+    let options = [("maxmemory-policy", "allkeys-lru"), ("notify-keyspace-events", "KEA")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let pipelines = [
+        "SET k 1; GET k; MULTI; GET k; INCR k; EXEC; GET k; INCR k; MULTI; SET k x; DISCARD; GET k",
+        "SET k 1; CLIENT REPLY SKIP; SET k 2; GET k; CLIENT REPLY OFF; INCR k; GET k; CLIENT REPLY ON; GET k",
+        "SET k a; SELECT 1; GET k; SET k b; SELECT 0; GET k; SWAPDB 0 1; GET k; APPEND k c; FLUSHDB; GET k; STRLEN k",
+        "SET k 1; HELLO 3; GET nosuch; SET k 2; GET k; HGETALL nosuch; HELLO 2; GET nosuch; HGETALL nosuch",
+        "SET k 1; WATCH k; SET k 2; MULTI; GET k; EXEC; GET k; WATCH k; MULTI; GET k; EXEC",
+        "ACL SETUSER someone on nopass ~a* +get +auth; SET a 1; SET b 2; AUTH someone x; GET a; GET b; SET a 3; AUTH default x; GET b",
+        "ACL SETUSER default -set; SET a 9; GET a; ACL SETUSER default +set; SET a 10; GET a",
+        "SET k 1; SUBSCRIBE ch; GET k; PING; UNSUBSCRIBE ch; GET k; INCR k",
+        "SET k 1; CONFIG SET maxmemory 1; CONFIG SET maxmemory-policy noeviction; SET k 2; GET k; CONFIG SET maxmemory 0; SET k 3; GET k",
+        "SET k 1; CLIENT TRACKING ON; GET k; CLIENT TRACKING OFF; SET k 2; GET k; CLIENT CAPA redirect; GET k; SET k 3",
+        "SET k 1; CONFIG SET slave-read-only no; CONFIG SET min-replicas-to-write 1; SET k 2; GET k; CONFIG SET min-replicas-to-write 0; SET k 3",
+        "SET k 1 PX 1; DEBUG SLEEP 0.01; GET k; SET k 1 EX 100; PERSIST k; TTL k; EXPIRE k -1; GET k; GET k extra; GET; NOSUCH k; GET k",
+        "LPUSH l a; GET l; LPUSH l b; SADD l x; LRANGE l 0 -1; INCRBY l 1; SET l 5; INCRBY l 1; LPUSH l a; GET l; get l; gEt l",
+        "SET k v; CLIENT GETNAME; RESET; GET k; SET k w; CLIENT NO-TOUCH ON; GET k; OBJECT FREQ k; CLIENT NO-EVICT ON; GET k",
+        "EVAL return(redis.call('set',KEYS[1],'s')) 1 k; GET k; SCRIPT FLUSH; GET k; XADD x 1-1 f v; XLEN x; TYPE x; DUMP nosuch",
+    ];
+    for workers in [1, 3] {
+        let mut pair = Pair::start(&reference, workers, &options);
+        for pipeline in pipelines {
+            let bytes: Vec<u8> = pipeline.split("; ").flat_map(|line| encode(&words(line))).collect();
+            let mut link = pair.fresh();
+            let replies = [&mut link.subject, &mut link.reference].map(|client| {
+                client.send_raw(&bytes);
+                client.send_raw(&encode(&words("QUIT")));
+                String::from_utf8_lossy(&client.read_to_close().expect("closed after QUIT")).into_owned()
+            });
+            // Numbers of connections are each server's own.
+            let [ours, theirs] = replies.map(|text| {
+                let mut lines: Vec<&str> = text.split("\r\n").collect();
+                let ids: Vec<usize> = (1..lines.len()).filter(|&at| lines[at - 1] == "id").collect();
+                ids.into_iter().for_each(|at| lines[at] = ":id");
+                lines.join("\r\n")
+            });
+            assert_eq!(ours, theirs, "with {workers} workers: {pipeline}");
+        }
+    }
 }

@@ -3,11 +3,13 @@
 
 pub mod admission;
 mod caching;
+mod calm;
 mod prefetch;
 mod transactions;
 
 use std::sync::Arc;
 
+pub use calm::Calm;
 use skuld::acl::log::Context as RefusalContext;
 use skuld::commands::Command;
 use skuld::commands::context::{CommandError, Context, NodeOfCluster};
@@ -97,15 +99,27 @@ pub struct Executor {
     /// Commands that scripts have run and that are not counted for their client yet.
     pub called_by_scripts: u32,
     chooser: Chooser,
+    /// The plain command that was run last.
+    latest: calm::Latest,
     /// Arguments of the command being run; kept to reuse its capacity.
     args: Vec<&'static [u8]>,
     /// Places of the keys of the requests from `window` on.
     hints: Vec<Option<PlaceHint>>,
     window: usize,
-    /// Database and place of the only key of each batch about to run.
-    firsts: Vec<(u32, Option<PlaceHint>)>,
+    /// The place of the only key of each batch about to run.
+    firsts: Vec<Option<PlaceHint>>,
     /// What `firsts` says of the batch that runs next.
     first: Option<Option<PlaceHint>>,
+}
+
+/// When a command is called, and what follows from that.
+struct Moment {
+    /// The frozen clock, Unix microseconds.
+    now_us: i64,
+    /// Where the command's key is, if that is known.
+    hint: Option<PlaceHint>,
+    rules: ExpiryRules,
+    touch: Touch,
 }
 
 /// What the executor says about the next request of a batch.
@@ -150,6 +164,7 @@ impl Executor {
             flushed_all: false,
             called_by_scripts: 0,
             chooser: Chooser::default(),
+            latest: calm::Latest::default(),
             args: Vec::new(),
             hints: Vec::new(),
             window: 0,
@@ -306,32 +321,7 @@ impl Executor {
         if errors > 0 && batch.session.origin.errors_are_critical() {
             say_critical(batch, Some(command), from, config.propagation_error_behavior);
         }
-        let end = clock::tick();
-        let stats = &self.commands[usize::from(command.id)];
-        if errors > 0 {
-            crate::stats::bump(&stats.failed, 1);
-            if !counted.0 {
-                self.count_error(command, &batch.output[from + 1..]);
-            }
-            if let Some((user, word)) = batch.session.failed_login.take() {
-                let exec = command.name == "exec";
-                let context = if exec { RefusalContext::Multi } else { RefusalContext::Toplevel };
-                let asker = Asker { server: &self.server, session: &batch.session, shared: &batch.shared };
-                batch.shared.last_command.store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
-                asker.login_failed(user, word, context);
-            }
-            batch.note_import_error(from, command.name);
-        }
-        let nanos = clock::nanos_between(at, end);
-        stats.record(nanos, config.latency_tracking);
-        if nanos >= crate::slow::LONG_COMMAND_NANOS {
-            crate::slow::note_command(command.spec.name, nanos);
-        }
-        batch.last_command = command.id;
-        batch.commands_run += 1 + std::mem::take(&mut self.called_by_scripts);
-        let reply_bytes = batch.output.len() - from;
-        let words = || batch.owned_args(batch.next);
-        command_ended(&self.server, config, &batch.finished(command, nanos, reply_bytes, &words));
+        let (end, nanos) = self.count(batch, command, (from, errors, counted.0), at);
         if batch.session.reply_mode != ReplyMode::On {
             settle_reply_mode(&mut batch.output, from, &mut batch.session);
         }
@@ -354,6 +344,46 @@ impl Executor {
             client_eviction::note_batch(&self.server, &batch.shared, batch.reply_memory());
         }
         end
+    }
+
+    /// Counts a command that began at `at` and has just ended: its reply is in the output behind `from`, with so many
+    /// errors, which a script may have counted already. Returns when it ended and the nanoseconds it took.
+    #[inline]
+    fn count(
+        &mut self,
+        batch: &mut Batch,
+        command: &'static Command,
+        (from, errors, counted): (usize, u32, bool),
+        at: Tick,
+    ) -> (Tick, u64) {
+        let config: &Config = &self.config;
+        let end = clock::tick();
+        let stats = &self.commands[usize::from(command.id)];
+        if errors > 0 {
+            crate::stats::bump(&stats.failed, 1);
+            if !counted {
+                self.count_error(command, &batch.output[from + 1..]);
+            }
+            if let Some((user, word)) = batch.session.failed_login.take() {
+                let exec = command.name == "exec";
+                let context = if exec { RefusalContext::Multi } else { RefusalContext::Toplevel };
+                let asker = Asker { server: &self.server, session: &batch.session, shared: &batch.shared };
+                batch.shared.last_command.store(u32::from(command.id), std::sync::atomic::Ordering::Relaxed);
+                asker.login_failed(user, word, context);
+            }
+            batch.note_import_error(from, command.name);
+        }
+        let nanos = clock::nanos_between(at, end);
+        stats.record(nanos, config.latency_tracking);
+        if nanos >= crate::slow::LONG_COMMAND_NANOS {
+            crate::slow::note_command(command.spec.name, nanos);
+        }
+        batch.last_command = command.id;
+        batch.commands_run += 1 + std::mem::take(&mut self.called_by_scripts);
+        let reply_bytes = batch.output.len() - from;
+        let words = || batch.owned_args(batch.next);
+        command_ended(&self.server, config, &batch.finished(command, nanos, reply_bytes, &words));
+        (end, nanos)
     }
 }
 
@@ -417,10 +447,28 @@ impl Executor {
         reply: &mut Reply,
         (command, function): (&'static Command, EngineFn),
         args: &[&[u8]],
-        (now_us, hint): (i64, Option<PlaceHint>),
+        when: (i64, Option<PlaceHint>),
+    ) {
+        let (rules, touch) = (self.rules(session), touch(&self.config, when.0 / 1_000_000));
+        let moment = Moment { now_us: when.0, hint: when.1, rules, touch };
+        self.call(keyspace, session, reply, (command, function), args, moment);
+    }
+
+    /// [`Executor::invoke`] with everything that depends on time and client worked out already.
+    #[inline]
+    fn call(
+        &mut self,
+        keyspace: &mut Keyspace,
+        session: &mut Session,
+        reply: &mut Reply,
+        (command, function): (&'static Command, EngineFn),
+        args: &[&[u8]],
+        Moment { now_us, hint, rules, mut touch }: Moment,
     ) {
         let config: &Config = &self.config;
-        let draw = if config.maxmemory_policy.is_lfu() { self.rng.next_u64() } else { 0 };
+        if touch.lfu {
+            touch.draw = self.rng.next_u64();
+        }
         let dirty_before = self.effects.dirty;
         let db_before = session.db;
         // Whatever sets a deadline on a writable replica, but for its primary, makes it the replica's own business.
@@ -436,13 +484,8 @@ impl Executor {
                 effects: &mut self.effects,
                 db: db_before,
                 now: now_us / 1000,
-                rules: rules(
-                    config,
-                    session,
-                    self.is_replica,
-                    self.frozen || self.server.pause.freezes_keys(),
-                ),
-                touch: touch(config, now_us / 1_000_000, draw),
+                rules,
+                touch,
                 lazy_expire: config.lazyfree_lazy_expire,
                 lazy_server_del: config.lazyfree_lazy_server_del,
                 client_no_touch: session.no_touch,
@@ -533,7 +576,7 @@ impl Executor {
 
     /// The clock that access words are compared with.
     pub fn touch_now(&self) -> Touch {
-        touch(&self.config, clock::unix_us(clock::tick()) / 1_000_000, 0)
+        touch(&self.config, clock::unix_us(clock::tick()) / 1_000_000)
     }
 
     /// Runs something that is no client's command on all keys.
@@ -568,7 +611,7 @@ fn own_access<'a>(keyspace: &'a mut Keyspace, effects: &'a mut Effects, config: 
         db: 0,
         now: now_us / 1000,
         rules: ExpiryRules::default(),
-        touch: touch(config, now_us / 1_000_000, 0),
+        touch: touch(config, now_us / 1_000_000),
         lazy_expire: config.lazyfree_lazy_expire,
         lazy_server_del: config.lazyfree_lazy_server_del,
         client_no_touch: true,
@@ -635,14 +678,15 @@ pub fn settle_reply_mode(output: &mut Vec<u8>, from: usize, session: &mut Sessio
     }
 }
 
-fn touch(config: &Config, now_s: i64, draw: u64) -> Touch {
+/// How accesses are noted now; what LFU draws comes with each command.
+fn touch(config: &Config, now_s: i64) -> Touch {
     let lfu = config.maxmemory_policy.is_lfu();
     Touch {
         clock: if lfu { (now_s / 60) as u32 & 0xffff } else { now_s as u32 & 0xff_ffff },
         lfu,
         lfu_log_factor: config.lfu_log_factor,
         lfu_decay_minutes: config.lfu_decay_time,
-        draw,
+        draw: 0,
     }
 }
 
@@ -658,12 +702,12 @@ fn borrow_args<'a>(
     if store.capacity() > KEEP && spans.len() <= KEEP {
         store.shrink_to(KEEP);
     }
-    for span in spans {
+    store.extend(spans.iter().map(|span| {
         let slice: &'a [u8] = &input[span.start..span.start + span.len];
         // SAFETY: only the lifetime changes. The vector is borrowed for 'a together with the slices, hands them out
         // as 'a only, and every caller clears it before the borrow of `input` ends.
-        store.push(unsafe { std::mem::transmute::<&'a [u8], &'static [u8]>(slice) });
-    }
+        unsafe { std::mem::transmute::<&'a [u8], &'static [u8]>(slice) }
+    }));
     store
 }
 

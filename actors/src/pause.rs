@@ -41,8 +41,7 @@ impl Pause {
     }
 
     fn end_if_over(&self) {
-        if self.what.load(Ordering::Relaxed) != 0 && clock::unix_ms() >= self.until_ms.load(Ordering::Relaxed)
-        {
+        if self.is_set() && clock::unix_ms() >= self.until_ms.load(Ordering::Relaxed) {
             self.end();
         }
     }
@@ -58,10 +57,16 @@ impl Pause {
         (left > 0).then_some((what, left))
     }
 
+    /// Whether a pause was begun; it may be over.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.what.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether a command waits; `may_write` tells whether it may change data, or cause a message to replicas.
     #[inline]
     pub fn holds(&self, may_write: impl FnOnce() -> bool) -> bool {
-        if self.what.load(Ordering::Relaxed) == 0 {
+        if !self.is_set() {
             return false;
         }
         match self.state() {
@@ -73,7 +78,7 @@ impl Pause {
 
     /// Whether keys stay as they are: no expiry and no eviction by the server itself.
     pub fn freezes_keys(&self) -> bool {
-        self.what.load(Ordering::Relaxed) != 0 && self.state().is_some()
+        self.is_set() && self.state().is_some()
     }
 }
 

@@ -29,7 +29,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use actix::prelude::*;
-use skuld::commands::spec::WRITE;
+use skuld::commands::Command;
+use skuld::commands::spec::{READONLY, WRITE};
 use skuld::keyspace::{Database, Keyspace, Part};
 use skuld::slot::Slot;
 
@@ -41,7 +42,7 @@ use crate::envelope::{
     ActorId, ActorKind, Receive, Traceable, Traced, TracedActor, measure, next_actor, tell,
 };
 use crate::executor::admission::may_need_memory;
-use crate::executor::{Executor, Resolved};
+use crate::executor::{Calm, Executor, Resolved};
 use crate::expiry_scanner::{DeadlineArmed, ScannedExpired};
 use crate::names::NamesJob;
 use crate::reaper::{self, Reaped};
@@ -331,6 +332,7 @@ impl Shard {
         let started = clock::tick();
         let mut at = started;
         self.executor.prefetch(&self.keyspace, &batch);
+        let mut calm = self.is_calm(&batch);
         loop {
             if batch.shared.killed.load(std::sync::atomic::Ordering::Relaxed) {
                 return self.finish(batch, Stop::Killed);
@@ -356,6 +358,18 @@ impl Shard {
             }
             let room = if self.executor.minds_memory() { self.make_room(ctx) } else { Room::Enough };
             self.executor.out_of_memory = room == Room::None;
+            // Serving those who waited for the last command may have begun a unit.
+            if let Some(calm) = calm.filter(|_| self.held.is_empty() && self.promised.is_empty())
+                && room == Room::Enough
+                && let Some((command, end)) =
+                    self.executor.run_calmly(&mut self.keyspace, &mut batch, calm, at)
+            {
+                at = end;
+                if self.is_too_much_after(&mut batch, command, at, ctx) {
+                    return self.finish(batch, Stop::Done);
+                }
+                continue;
+            }
             if self.executor.cluster.has_open_slots()
                 && let Some(slot) = crate::gate::cluster::slot_of_next(&self.server, &batch)
             {
@@ -481,29 +495,51 @@ impl Shard {
             } else {
                 at = self.executor.run(&mut self.keyspace, &mut batch, command, at);
             }
-            crate::envelope::set_recent(at);
             if let Some(wait) = self.executor.effects.wait.take() {
+                crate::envelope::set_recent(at);
                 return self.block(batch, wait, ctx);
             }
-            self.note_what_is_shown(&mut batch, command);
-            batch.next += 1;
-            if !self.executor.effects.ready.is_empty() {
-                self.serve_ready(None, ctx);
-            }
-            if batch.output_is_too_much(&self.executor.config) {
-                // The connection finds the same and closes; the rest of the pipeline is not run.
+            if self.is_too_much_after(&mut batch, command, at, ctx) {
                 return self.finish(batch, Stop::Done);
             }
             if batch.session.await_reaper {
                 batch.session.await_reaper = false;
                 return self.await_reaper(batch, ctx);
             }
+            if calm.is_none() || !command.flags.has_any(READONLY | WRITE) {
+                calm = self.is_calm(&batch);
+            }
         }
+    }
+
+    /// What plain commands of this batch need, if nothing is going on (`executor/calm.rs`).
+    fn is_calm(&self, batch: &Batch) -> Option<Calm> {
+        if self.collecting.is_empty() { self.executor.is_calm(batch) } else { None }
+    }
+
+    /// A command has run, until `at`: the next may follow, and those who waited for what it did are served. True if the
+    /// client has more replies waiting than it may: the connection finds the same and closes, and the rest of the
+    /// pipeline is not run.
+    #[inline]
+    fn is_too_much_after(
+        &mut self,
+        batch: &mut Batch,
+        command: &'static Command,
+        at: Tick,
+        ctx: &mut Context<Self>,
+    ) -> bool {
+        crate::envelope::set_recent(at);
+        self.note_what_is_shown(batch, command);
+        batch.next += 1;
+        if !self.executor.effects.ready.is_empty() {
+            self.serve_ready(None, ctx);
+        }
+        batch.output_is_too_much(&self.executor.config)
     }
 
     /// With `appendfsync always`, what the reply to the command that has just run must wait for, if that can be told.
     #[inline]
-    pub(super) fn note_what_is_shown(&self, batch: &mut Batch, command: &'static skuld::commands::Command) {
+    pub(super) fn note_what_is_shown(&self, batch: &mut Batch, command: &'static Command) {
         let aof = &self.server.persistence.aof;
         // What a replica executes is numbered as it comes.
         if !aof.is_always() || self.executor.is_replica {

@@ -114,6 +114,12 @@ impl PlaceHint {
     pub fn place(&self) -> Place {
         self.place
     }
+
+    /// Whether it was made of these very bytes.
+    #[inline]
+    pub fn is_of(&self, key: &[u8]) -> bool {
+        std::ptr::eq(self.key, key.as_ptr()) && self.len == key.len()
+    }
 }
 
 /// The slot and hash of a key.
@@ -135,7 +141,7 @@ impl<'a> Access<'a> {
     #[inline]
     fn place(&self, key: &[u8]) -> Place {
         match self.hint {
-            Some(hint) if std::ptr::eq(hint.key, key.as_ptr()) && hint.len == key.len() => hint.place,
+            Some(hint) if hint.is_of(key) => hint.place,
             _ => Place::of(key),
         }
     }

@@ -164,7 +164,7 @@ impl Database {
     #[inline]
     pub fn slot(&self, slot: Slot) -> Option<&SlotTable> {
         match &self.slots {
-            Slots::Dense(tables) => tables.get(slot.index() / usize::from(self.workers)),
+            Slots::Dense(tables) => tables.get(local(slot, self.workers)),
             Slots::Sparse(tables) => tables.iter().find(|(s, _)| *s == slot).map(|(_, t)| t),
         }
     }
@@ -202,17 +202,17 @@ impl Database {
     #[inline]
     pub(crate) fn slot_mut(&mut self, slot: Slot) -> Option<&mut SlotTable> {
         match &mut self.slots {
-            Slots::Dense(tables) => tables.get_mut(slot.index() / usize::from(self.workers)),
+            Slots::Dense(tables) => tables.get_mut(local(slot, self.workers)),
             Slots::Sparse(tables) => tables.iter_mut().find(|(s, _)| *s == slot).map(|(_, t)| t),
         }
     }
 
-    /// Starts to load the words of a slot's table.
+    /// The keys of a slot, whose table's words are being loaded from now on.
     #[inline]
-    pub fn prefetch_slot(&self, slot: Slot) {
-        if let Some(table) = self.slot(slot) {
-            super::table::prefetch(std::ptr::from_ref(table).cast());
-        }
+    pub fn prefetch_slot(&self, slot: Slot) -> Option<&Table<Entry>> {
+        let table = self.slot(slot)?;
+        super::table::prefetch(std::ptr::from_ref(table).cast());
+        Some(&table.table)
     }
 
     #[inline]
@@ -238,7 +238,7 @@ impl Database {
         }
         self.keys = self.keys.wrapping_add_signed(keys);
         self.expires = self.expires.wrapping_add_signed(expires);
-        if let Some(group) = self.groups.get_mut(slot.index() / usize::from(self.workers) / GROUP) {
+        if let Some(group) = self.groups.get_mut(local(slot, self.workers) / GROUP) {
             *group = group.wrapping_add_signed(keys as i32);
         }
     }
@@ -250,7 +250,7 @@ impl Database {
         self.count(slot, 1, expires);
         self.count_volatile_fields(slot, i64::from(is_volatile));
         let table = match &mut self.slots {
-            Slots::Dense(tables) => tables.for_adding(slot.index() / usize::from(self.workers), 1),
+            Slots::Dense(tables) => tables.for_adding(local(slot, self.workers), 1),
             Slots::Sparse(tables) => {
                 let at = tables.iter().position(|(s, _)| *s == slot).unwrap_or_else(|| {
                     tables.push((slot, SlotTable::default()));
@@ -286,7 +286,7 @@ impl Database {
     #[inline]
     fn give_back(&mut self, slot: Slot, keys: usize) {
         if let Slots::Dense(tables) = &mut self.slots {
-            tables.removed(slot.index() / usize::from(self.workers), keys);
+            tables.removed(local(slot, self.workers), keys);
         }
     }
 
@@ -349,7 +349,7 @@ impl Database {
         self.count_volatile_fields(slot, i64::from(table.volatile));
         match &mut self.slots {
             Slots::Dense(tables) => {
-                let place = tables.for_adding(slot.index() / usize::from(self.workers), table.len());
+                let place = tables.for_adding(local(slot, self.workers), table.len());
                 debug_assert!(place.is_empty());
                 *place = table;
             }
@@ -482,6 +482,12 @@ struct Hidden {
     slots: SlotSet,
     /// What the wheel gave out for hidden slots: deadlines that nobody here may act upon yet.
     due: Vec<(i64, u64)>,
+}
+
+/// The place of a slot among those of its shard. (A division takes as long as a cached load, and most have one worker.)
+#[inline]
+fn local(slot: Slot, workers: u16) -> usize {
+    if workers == 1 { slot.index() } else { slot.index() / usize::from(workers) }
 }
 
 /// What the wheel stores: database (see [`Part::wheel_name`]), slot and the low half of the key's hash, which names

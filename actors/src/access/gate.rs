@@ -32,8 +32,14 @@ impl Known {
     /// Sees to it that the session's user is the one of now. False if there is none of that name any more.
     #[inline]
     pub fn refresh(&mut self, server: &Server, session: &mut Session) -> bool {
+        self.are_of_now(server, session) || self.look_up(server, session)
+    }
+
+    /// Whether neither these users nor the session's are those of an earlier time.
+    #[inline]
+    pub fn are_of_now(&self, server: &Server, session: &Session) -> bool {
         let epoch = server.access.epoch();
-        (epoch == self.epoch && epoch == session.user_epoch) || self.look_up(server, session)
+        epoch == self.epoch && epoch == session.user_epoch
     }
 
     #[cold]

@@ -17,7 +17,7 @@ use crate::server_commands;
 
 /// Most bytes written to one socket before other tasks of the arbiter get a turn. A reader that keeps up would
 /// otherwise hold the thread for as long as there is something to send.
-const WRITE_TURN_BYTES: usize = 256 * 1024;
+const WRITE_TURN_BYTES: usize = 64 * 1024;
 
 /// Waiting replies are put together up to this size.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -29,8 +29,22 @@ const KEEP_DELIVERED: usize = 16;
 const FED_BYTES_MAX: usize = 1 << 20;
 
 impl Connection {
-    /// Queues bytes for the socket, writing what it takes at once.
+    /// Queues bytes for the socket, writing what it takes at once, up to a turn's worth.
     pub(super) fn send(&mut self, bytes: &mut Vec<u8>, ctx: &mut Context<Self>) {
+        let mut turn = WRITE_TURN_BYTES;
+        self.send_within(&mut turn, bytes, ctx);
+    }
+
+    /// Likewise, of several pieces in one turn.
+    pub(super) fn send_all(&mut self, pieces: impl IntoIterator<Item = Vec<u8>>, ctx: &mut Context<Self>) {
+        let mut turn = WRITE_TURN_BYTES;
+        for mut bytes in pieces {
+            self.send_within(&mut turn, &mut bytes, ctx);
+        }
+    }
+
+    /// Queues bytes for the socket, writing what it takes at once, but no more than is left of the turn.
+    fn send_within(&mut self, turn: &mut usize, bytes: &mut Vec<u8>, ctx: &mut Context<Self>) {
         if bytes.is_empty() || self.closed {
             return;
         }
@@ -55,10 +69,13 @@ impl Connection {
         let mut done = 0;
         if self.output.is_empty() {
             stats.total_writes_processed.fetch_add(1, Ordering::Relaxed);
-            while done < bytes.len().min(WRITE_TURN_BYTES) {
-                let end = bytes.len().min(WRITE_TURN_BYTES);
+            while done < bytes.len() && *turn > 0 {
+                let end = bytes.len().min(done + *turn);
                 match self.stream.try_write(&bytes[done..end]) {
-                    Ok(n) => done += n,
+                    Ok(n) => {
+                        done += n;
+                        *turn -= n;
+                    }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     Err(_) => return self.close(ctx),
@@ -213,9 +230,7 @@ impl Connection {
             if waiting > output_limit::FREE_BYTES && !self.closed {
                 self.check_output_limit(waiting, ctx);
             }
-        }
-        for mut chunk in std::mem::take(&mut batch.finished) {
-            self.send(&mut chunk, ctx);
+            self.send_all(std::mem::take(&mut batch.finished), ctx);
         }
         let mut output = std::mem::take(&mut batch.output);
         self.send(&mut output, ctx);
@@ -319,9 +334,7 @@ impl Receive<Waits> for Connection {
             self.undurable_replies = Some(Waits { replies, appended });
             return;
         }
-        for mut chunk in replies {
-            self.send(&mut chunk, ctx);
-        }
+        self.send_all(replies, ctx);
         self.release_held(ctx);
         self.settle(ctx);
     }

@@ -1,7 +1,9 @@
 //! Loading ahead what the next requests need, so that their waits for memory overlap.
 
 use skuld::keyspace::access::PlaceHint;
+use skuld::keyspace::table::Table;
 use skuld::keyspace::{Entry, Keyspace};
+use smallvec::SmallVec;
 
 use super::{Executor, PREFETCH_REQUESTS};
 use crate::batch::Batch;
@@ -23,57 +25,50 @@ impl Executor {
         let db = batch.session.db;
         let part = &keyspace.parts()[0];
         let Some(database) = part.database(db) else { return };
+        let mut tables: SmallVec<[(&Table<Entry>, u64); PREFETCH_REQUESTS]> = SmallVec::new();
         for request in batch.next..end {
             let hint = (batch.requests.args(request).len() > 1)
                 .then(|| PlaceHint::of(batch.arg(request, 1)))
                 .filter(|hint| part.owns(hint.place().slot));
-            if let Some(hint) = &hint {
-                database.prefetch_slot(hint.place().slot);
+            if let Some(place) = hint.map(|hint| hint.place())
+                && let Some(table) = database.prefetch_slot(place.slot)
+            {
+                tables.push((table, place.hash));
             }
             self.hints.push(hint);
         }
-        let tables = || {
-            self.hints
-                .iter()
-                .flatten()
-                .filter_map(|h| Some((database.slot(h.place().slot)?.table(), h.place().hash)))
-        };
-        tables().for_each(|(table, hash)| table.prefetch_bucket(hash));
-        tables().for_each(|(table, hash)| table.prefetch_item(hash));
-        tables().filter_map(|(table, hash)| table.candidate(hash)).for_each(Entry::prefetch_value);
+        load_entries(&tables);
+        let candidates = tables.iter().filter_map(|(table, hash)| table.candidate(*hash));
+        candidates.for_each(Entry::prefetch_value);
     }
 
     /// Like [`Executor::prefetch`] for the next request of each of several batches.
     pub fn prefetch_first<'b>(&mut self, keyspace: &Keyspace, batches: impl Iterator<Item = &'b Batch>) {
         self.firsts.clear();
         let part = &keyspace.parts()[0];
+        let mut tables: SmallVec<[(&Table<Entry>, u64); PREFETCH_REQUESTS]> = SmallVec::new();
         for batch in batches {
             let single = batch.requests.len() == batch.next + 1 && batch.requests.args(batch.next).len() > 1;
             let hint = single
                 .then(|| PlaceHint::of(batch.arg(batch.next, 1)))
                 .filter(|hint| part.owns(hint.place().slot));
-            if let (Some(hint), Some(database)) = (&hint, part.database(batch.session.db)) {
-                database.prefetch_slot(hint.place().slot);
+            if let Some(place) = hint.map(|hint| hint.place())
+                && let Some(table) =
+                    part.database(batch.session.db).and_then(|database| database.prefetch_slot(place.slot))
+            {
+                tables.push((table, place.hash));
             }
-            self.firsts.push((batch.session.db, hint));
+            self.firsts.push(hint);
         }
-        if self.firsts.len() < 2 {
-            return;
+        if self.firsts.len() > 1 {
+            load_entries(&tables);
         }
-        let tables = || {
-            self.firsts.iter().filter_map(|(db, hint)| {
-                let place = hint.as_ref()?.place();
-                Some((part.database(*db)?.slot(place.slot)?.table(), place.hash))
-            })
-        };
-        tables().for_each(|(table, hash)| table.prefetch_bucket(hash));
-        tables().for_each(|(table, hash)| table.prefetch_item(hash));
     }
 
     /// The next batch to run is number `index` of [`Executor::prefetch_first`].
     #[inline]
     pub fn use_first(&mut self, index: usize) {
-        self.first = self.firsts.get(index).map(|(_, hint)| *hint);
+        self.first = self.firsts.get(index).copied();
     }
 
     /// Whether the window of [`Executor::prefetch`] ends before the batch's next request.
@@ -92,4 +87,10 @@ impl Executor {
     pub(super) fn hint(&self, request: usize) -> Option<PlaceHint> {
         request.checked_sub(self.window).and_then(|i| self.hints.get(i)).copied().flatten()
     }
+}
+
+/// Loads the entries with these hashes, whose tables' words are on their way: first all buckets, then what is in them.
+fn load_entries(tables: &[(&Table<Entry>, u64)]) {
+    tables.iter().for_each(|(table, hash)| table.prefetch_bucket(*hash));
+    tables.iter().for_each(|(table, hash)| table.prefetch_item(*hash));
 }

@@ -53,6 +53,16 @@ impl ClusterView {
     pub fn has_open_slots(&self) -> bool {
         self.shared.as_ref().is_some_and(|shared| shared.has_open_slots())
     }
+
+    /// Whether whoever names one key of the slot is right here: the cluster is well, the slot this node's, and no slot is
+    /// open.
+    #[inline]
+    pub fn serves_without_question(&mut self, slot: Slot) -> bool {
+        !self.has_open_slots()
+            && self
+                .refresh()
+                .is_some_and(|topology| topology.state == ClusterState::Ok && topology.is_mine(slot))
+    }
 }
 
 /// How a client sees nodes.

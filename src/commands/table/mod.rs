@@ -94,6 +94,8 @@ pub struct Command {
     children: std::ops::Range<u16>,
     /// Whether this server has it.
     built: bool,
+    /// Whether it does nothing but read or change the one key that is its first argument.
+    plain: bool,
 }
 
 impl Deref for Command {
@@ -121,6 +123,13 @@ impl Command {
     /// HELP, is only known by name.
     pub fn is_built(&self) -> bool {
         self.built
+    }
+
+    /// Whether it does nothing but read or change the one key that is its first argument: it never waits, and changes
+    /// neither the session nor anything else.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// Whether there are subcommands.
@@ -178,7 +187,15 @@ fn command_of(
         (1, 1, 1) => KeyShape::First,
         (first, last, step) => KeyShape::Range { first, last, step },
     };
-    Command { id, spec, parent, shape, key_range: (first, last, step), children, built }
+    let plain = built
+        && shape == KeyShape::First
+        && parent.is_none()
+        && matches!(spec.handler, Handler::Engine(_))
+        && spec.flags.has_any(READONLY | WRITE)
+        && !spec.flags.has_any(BLOCKING | ARBITRARY_KEYS | NO_MULTI | PUBSUB)
+        // It has that key in two databases.
+        && spec.name != "move";
+    Command { id, spec, parent, shape, key_range: (first, last, step), children, built, plain }
 }
 
 static ACTIVE: OnceLock<Table> = OnceLock::new();

@@ -42,6 +42,27 @@ fn a_container_has_subcommands_named_after_it_and_nothing_else_has() {
 }
 
 #[test]
+fn plain_commands_do_nothing_but_read_or_change_their_first_argument() {
+    let plain =
+        ["get", "set", "incr", "append", "expire", "hset", "lpush", "sadd", "zadd", "xadd", "type", "dump"];
+    for name in plain {
+        assert!(command(name).is_plain(), "{name}");
+    }
+    // Several keys, keys that only the arguments tell, two databases, waiting, the session, other actors.
+    let others = [
+        "mget", "del", "sort", "move", "copy", "blpop", "xread", "eval", "select", "keys", "publish",
+        "migrate",
+    ];
+    for name in others {
+        assert!(!command(name).is_plain(), "{name}");
+    }
+    for command in commands().iter().filter(|command| command.is_plain()) {
+        assert_eq!(command.keys.len(), 1, "{}", command.name);
+        assert_eq!(command.scope, Scope::Keys, "{}", command.name);
+    }
+}
+
+#[test]
 fn rows_are_consistent_with_themselves() {
     for command in commands() {
         let name = command.name;
