@@ -425,7 +425,7 @@ fn a_file_of_valkey_read_and_written_again_is_the_same_data_set() {
 fn without_checksums_the_value_itself_is_judged_and_the_log_says_what_is_wrong() {
     // Type, value, version 11 and a checksum of zeros, which fits none of them.
     let payload = |value: &[u8]| [value, b"\x0b\x00", &[0; 8]].concat();
-    let cases: [(&[u8], Option<&str>); 18] = [
+    let cases: [(&[u8], Option<&str>); 19] = [
         (b"\x00\x02ok", None),
         // A length that names an encoding is the number it is.
         (b"\x02\xc2\x01a\x01b", None),
@@ -436,6 +436,7 @@ fn without_checksums_the_value_itself_is_judged_and_the_log_says_what_is_wrong()
         (b"\x03\x01\x01a\xfd", Some("Zset with NAN score detected")),
         (b"\x04\x02\x01a\x01b\x01a\x01c", Some("Hash with dup elements")),
         (b"\x09\x04\x01\x01a\xff", Some("Zipmap integrity check failed.")),
+        (b"\x09\x0c\x02\x01a\x01\0b\x01a\x01\0c\xff", Some("Hash zipmap with dup elements, or big length")),
         (b"\x09\x02\x00\xff", Some("Zipmap integrity check failed.")),
         (b"\x11\x0f\x0f\0\0\0\x02\0\x81m\x02\x83nan\x04\xff", Some("Zset listpack with NAN score detected")),
         (

@@ -494,6 +494,32 @@ fn a_fatal_fault_leaves_a_report() {
     }
 }
 
+/// An internal error ends the process as `use-exit-on-panic` says.
+#[test]
+fn an_internal_error_may_end_in_an_exit() {
+    for (exits, code) in [("yes", Some(1)), ("no", None)] {
+        let mut server = skuld().option("use-exit-on-panic", exits).start();
+        server.connect().send(&support::text::words("DEBUG ASSERT"));
+        assert_eq!(server.wait_for_exit().code(), code, "use-exit-on-panic {exits}");
+        assert!(server.log().contains("ASSERTION FAILED"), "{}", server.log());
+    }
+}
+
+/// What holds threads up is told to whoever asks for it.
+#[test]
+fn the_watchdog_and_an_alarm_tell_what_threads_do() {
+    let mut server = skuld().start();
+    let mut client = server.connect();
+    server.signal("ALRM");
+    server.wait_for_log("Received SIGALRM");
+    server.wait_for_log("STACK TRACE DONE");
+    client.ask("DEBUG SLEEP 0.15");
+    assert!(!server.log().contains("WATCHDOG"), "{}", server.log());
+    assert_eq!(client.ask("CONFIG SET watchdog-period 100").text(), "OK");
+    client.ask("DEBUG SLEEP 0.15");
+    server.wait_for_log("WATCHDOG TIMER EXPIRED");
+}
+
 // --- first words on a connection
 
 #[test]

@@ -7,6 +7,7 @@ use std::backtrace::Backtrace;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use skuld::config::Config;
 use skuld::version::VERSION;
 
 use crate::log;
@@ -18,6 +19,8 @@ static SERVER: OnceLock<ServerRef> = OnceLock::new();
 static REPORTED: AtomicBool = AtomicBool::new(false);
 /// `crash-log-enabled`.
 static ENABLED: AtomicBool = AtomicBool::new(true);
+/// `use-exit-on-panic`.
+static EXITS_ON_PANIC: AtomicBool = AtomicBool::new(false);
 
 /// Longest time a report may take before the process is killed, seconds.
 const REPORT_SECONDS_MAX: u32 = 10;
@@ -32,9 +35,10 @@ pub fn set_server(server: &ServerRef) {
     let _ = SERVER.set(server.clone());
 }
 
-/// Switches reports on or off.
-pub fn enable(on: bool) {
-    ENABLED.store(on, Ordering::Relaxed);
+/// Takes `crash-log-enabled` and `use-exit-on-panic` over.
+pub fn apply(config: &Config) {
+    ENABLED.store(config.crash_log_enabled, Ordering::Relaxed);
+    EXITS_ON_PANIC.store(config.use_exit_on_panic, Ordering::Relaxed);
 }
 
 /// Watches for fatal signals, and makes every panic end the process: half-alive is worse than dead.
@@ -59,6 +63,10 @@ pub fn install() {
             report_state(&Backtrace::force_capture());
         } else {
             log::write(3, &format!("{info}"));
+        }
+        if EXITS_ON_PANIC.load(Ordering::Relaxed) {
+            // SAFETY: _exit has no preconditions; nothing of this process runs any more.
+            unsafe { libc::_exit(1) };
         }
         die(libc::SIGABRT);
     }));
@@ -133,6 +141,20 @@ fn report_state(backtrace: &Backtrace) {
         }
     }
     log::raw("\n=== VALKEY BUG REPORT END. Make sure to include from START to END. ===\n\n");
+}
+
+/// What every thread is doing as far as the system tells: for whoever sends SIGALRM to a server that seems stuck.
+pub fn report_threads() {
+    let mut text = String::from("\n------ STACK TRACE ------\n");
+    for entry in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+        let stat = read("stat");
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?');
+        let (thread, name, call) = (entry.file_name(), read("comm"), read("syscall"));
+        let call = call.split(' ').next().unwrap_or_default().trim();
+        text += &format!("{} {} state {state} system call {call}\n", thread.display(), name.trim());
+    }
+    log::raw(&(text + "\n------ STACK TRACE DONE ------\n"));
 }
 
 /// Ends the process by the signal, as if nobody had watched for it.

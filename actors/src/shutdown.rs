@@ -138,8 +138,9 @@ pub async fn wait_for_signals(server: &ServerRef) {
     loop {
         let flags = tokio::select! {
             _ = alarm.recv() => {
-                // It asks what goes on, and must not end the process: ACTOR tells more than a stack would.
+                // It asks what goes on, and must not end the process.
                 crate::log::from_signal_handler("Received SIGALRM");
+                crate::crash::report_threads();
                 continue;
             }
             _ = term.recv() => {

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::{self, Tick};
 use crate::envelope::{ActorId, Meta};
@@ -85,6 +86,15 @@ struct Recent {
     command: Option<(&'static str, u64)>,
 }
 
+/// `watchdog-period`: runs of so many nanoseconds are written to the log.
+static WATCHED_NANOS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// From now on runs of at least so many milliseconds are written to the log; none if that is 0.
+pub fn watch(period_ms: u32) {
+    let nanos = if period_ms == 0 { u64::MAX } else { u64::from(period_ms) * 1_000_000 };
+    WATCHED_NANOS.store(nanos, Ordering::Relaxed);
+}
+
 thread_local! {
     static RECENT: RefCell<Recent> = RefCell::default();
 }
@@ -119,6 +129,13 @@ pub fn note(handled: &Handled) {
         }
         (command, behind)
     });
+    if ran >= WATCHED_NANOS.load(Ordering::Relaxed) {
+        let command = command.map_or_else(String::new, |(name, _)| format!(", command {name}"));
+        tracing::warn!(
+            "--- WATCHDOG TIMER EXPIRED --- {receiver} was held up by {message} for {} ms{command}",
+            ran / 1_000_000
+        );
+    }
     let entry = Slow {
         waited_ns: waited,
         ran_ns: ran,

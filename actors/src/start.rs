@@ -28,7 +28,7 @@ use crate::server::{Server, ServerRef};
 use crate::shard::Shard;
 use crate::snapshotter::Snapshotter;
 use crate::{
-    admin, banner, check, crash, healthcheck, import_mode, memory, persistence, proc_title, shutdown,
+    admin, banner, check, crash, healthcheck, import_mode, memory, persistence, proc_title, shutdown, slow,
     telemetry, tls,
 };
 
@@ -261,7 +261,8 @@ fn serve(configured: Configured) {
     if config.daemonize && supervisor == Supervisor::None {
         process::daemonize();
     }
-    crash::enable(config.crash_log_enabled);
+    crash::apply(&config);
+    slow::watch(config.watchdog_period);
     crash::install();
     ignore_signals();
     warn_about_the_machine();

@@ -367,15 +367,13 @@ directives! {
         /// Seed of the hash function of all tables; empty for a random one.
         hash_seed: Text = Text::default(), "hash-seed", optional_bytes(checks::hash_seed), [IMMUTABLE], HONOURED;
         /// Exit instead of aborting on an internal error.
-        use_exit_on_panic: bool = false, "use-exit-on-panic", bool, [HIDDEN],
-            no_effect("a fault always aborts, so that a half-alive server cannot go on");
+        use_exit_on_panic: bool = false, "use-exit-on-panic", bool, [HIDDEN], HONOURED;
         /// Allow assertions that are for development.
         enable_debug_assert: bool = false, "enable-debug-assert", bool, [IMMUTABLE HIDDEN], HONOURED;
         /// Text to appear in a crash report.
         debug_context: Text = Text::default(), "debug-context", text, [DEBUG HIDDEN], HONOURED;
-        /// Milliseconds after which the software watchdog logs where the server is; 0 for off.
-        watchdog_period: u32 = 0, "watchdog-period", number(0, INT_MAX), [HIDDEN],
-            no_effect("long runs of every message are measured and shown all the time");
+        /// Messages that hold a thread up for so many milliseconds are written to the log; 0 for off.
+        watchdog_period: u32 = 0, "watchdog-period", number(0, INT_MAX), [HIDDEN], HONOURED;
     }
 
     "Threads" {

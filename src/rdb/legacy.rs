@@ -104,7 +104,7 @@ pub(super) fn zipmap(bytes: &[u8], limits: &HashLimits) -> Result<Hash, DecodeEr
     while let Some(length) = zipmap_length(&mut reader).map_err(|_| ZIPMAP)? {
         let (name, value) = zipmap_pair(&mut reader, length).map_err(|_| ZIPMAP)?;
         if !hash.set(name, value, Deadline::Clear, limits) {
-            return Err(ZIPMAP);
+            return Err(DecodeError::Malformed("Hash zipmap with dup elements, or big length"));
         }
     }
     if hash.is_empty() || reader.remaining() > 0 || (count < WIDE && usize::from(count) != hash.len()) {

@@ -241,8 +241,9 @@ impl Connection {
     /// What goes to a replica is the stream: a reply in it would be taken for a command.
     pub(super) fn refuse_reply_to_replica(&mut self, batch: &mut Batch, ctx: &mut Context<Self>) {
         let words = batch.words(batch.next.saturating_sub(1));
-        let name = self.server.table.resolve(&words).map_or("?", |command| command.name);
+        let name = self.server.table.resolve(&words).map_or("<unknown>", |command| command.name);
         let by = server_commands::client::short_line(&self.server, &self.shared);
+        tracing::warn!("Replica generated a reply to command '{name}', disconnecting it: {by}");
         if let Some(error) = batch.output.strip_prefix(b"-") {
             let line = String::from_utf8_lossy(error.split(|b| *b == b'\r').next().unwrap_or_default());
             let text = line.split_once(' ').map_or(&*line, |(_, text)| text);
@@ -251,7 +252,6 @@ impl Connection {
                  '{name}'"
             );
         }
-        tracing::warn!("Replica generated a reply to command '{name}', disconnecting it: {by}");
         batch.output.clear();
         batch.finished.clear();
         self.close(ctx);

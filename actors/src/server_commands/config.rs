@@ -15,7 +15,7 @@ use crate::envelope::tell;
 use crate::listener::Rebind;
 use crate::server::{Server, ServerRef};
 use crate::shard::Controlled;
-use crate::{client_eviction, configure, crash, log, memory, proc_title, process, tls};
+use crate::{client_eviction, configure, crash, log, memory, proc_title, process, slow, tls};
 
 /// Runs the subcommand.
 pub async fn run(request: &mut Request, batch: &mut Batch) -> Outcome {
@@ -245,7 +245,8 @@ async fn apply(
     if outcome.changes("jemalloc-bg-thread") {
         memory::run_background_threads(new.jemalloc_bg_thread);
     }
-    crash::enable(new.crash_log_enabled);
+    crash::apply(new);
+    slow::watch(new.watchdog_period);
     if outcome.changes("proc-title-template") || outcome.changes("port") || outcome.changes("bind") {
         proc_title::apply(new);
     }
