@@ -34,6 +34,7 @@ use skuld::commands::spec::{READONLY, WRITE};
 use skuld::keyspace::{Database, Keyspace, Part};
 use skuld::slot::Slot;
 
+use crate::append_only;
 use crate::batch::{Batch, Stop};
 use crate::clock::{self, Tick};
 use crate::connection::BatchExecuted;
@@ -545,7 +546,7 @@ impl Shard {
         if !aof.is_always() || self.executor.is_replica {
             return;
         }
-        if let Some(sequence) = aof.recent.shown_by(command, batch, &self.server.scripts) {
+        if let Some(sequence) = append_only::shown_by(&aof.recent, command, batch, &self.server.scripts) {
             batch.shown = batch.shown.max(sequence);
             batch.plain_reads += 1;
         }

@@ -14,8 +14,8 @@
 
 pub mod files;
 pub mod load;
-mod recent;
 mod rewrite;
+mod shown;
 pub mod state;
 mod writer;
 
@@ -40,6 +40,7 @@ use crate::replication_log::{AttachCommands, DescribePosition, DetachCommands};
 use crate::server::ServerRef;
 use files::Directory;
 use rewrite::{Rewritten, Target};
+pub use shown::shown_by;
 use state::Progress;
 use writer::ToWriter;
 

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use actix::Addr;
+use skuld::aof::recent::RecentWrites;
 
-use super::recent::RecentWrites;
 use crate::connection::{Connection, Durable};
 use crate::envelope::tell;
 use crate::replication_log::Fsynced;

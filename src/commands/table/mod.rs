@@ -189,6 +189,7 @@ fn command_of(
     };
     let plain = built
         && shape == KeyShape::First
+        && spec.scope == Scope::Keys
         && parent.is_none()
         && matches!(spec.handler, Handler::Engine(_))
         && spec.flags.has_any(READONLY | WRITE)

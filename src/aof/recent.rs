@@ -1,21 +1,15 @@
-//! Which `Append` last changed what, by slot: with `appendfsync always` a reply that shows no more than keys of some slots
-//! waits for what was last written there, and not for everybody's writes.
+//! Which part of the log last changed what, by slot: with `appendfsync always` a reply that shows no more than keys of some
+//! slots waits for what was last written there, and not for everybody's writes. Parts of the log have ascending numbers.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use skuld::commands::Command;
-use skuld::commands::keys::{KeyList, keys_of};
-use skuld::commands::spec::{READONLY, Scope};
-use skuld::commands::table::original_table;
-use skuld::effects::Propagation;
-use skuld::slot::{SLOTS, Slot, slot_of};
+use crate::commands::keys::{KeyList, keys_of};
+use crate::commands::table::original_table;
+use crate::effects::Propagation;
+use crate::slot::{SLOTS, Slot, slot_of};
 
-use crate::batch::Batch;
-use crate::routing::{self, Route};
-use crate::scripting::{self, Scripts};
-
-/// The last `Append` for each slot, and the last one for all. Written by whoever performs effects, before anybody else
+/// The last part of the log for each slot, and the last one for all. Written by whoever performs effects, before anybody else
 /// can see them: a slot's tables change hands by messages, which carry these numbers along.
 #[derive(Default)]
 pub struct RecentWrites {
@@ -25,7 +19,7 @@ pub struct RecentWrites {
 }
 
 impl RecentWrites {
-    /// `Append` number `sequence` says these commands.
+    /// Part `sequence` says these commands.
     pub fn note(&self, sequence: u64, propagation: &Propagation) {
         let slots = self.slots.get_or_init(|| {
             // What was written before is not known by slot.
@@ -44,29 +38,15 @@ impl RecentWrites {
         });
     }
 
-    /// `Append` number `sequence` may change what any key shows.
+    /// Part `sequence` may change what any key shows.
     pub fn note_everything(&self, sequence: u64) {
         self.everything.fetch_max(sequence, Ordering::Relaxed);
     }
 
-    /// The last `Append` that may have changed something in the slot.
+    /// The last part that may have changed something in the slot.
     pub fn last(&self, slot: Slot) -> u64 {
         let here = self.slots.get().map_or(0, |slots| slots[slot.index()].load(Ordering::Relaxed));
         here.max(self.everything.load(Ordering::Relaxed))
-    }
-
-    /// The last `Append` that the reply to the batch's next request may show something of, if that is known: a command
-    /// that only reads the keys it names has just run.
-    pub fn shown_by(&self, command: &'static Command, batch: &Batch, scripts: &Scripts) -> Option<u64> {
-        let reads_keys = command.flags.has(READONLY)
-            && command.spec.scope == Scope::Keys
-            && batch.session.origin.is_client()
-            && !scripting::runs_code(command);
-        // Two workers: with one, nobody needs to know where SORT's patterns lead.
-        match reads_keys.then(|| routing::route(command, batch, 2, scripts)) {
-            Some(Route::Slots(slots)) => slots.iter().map(|slot| self.last(*slot)).max(),
-            _ => None,
-        }
     }
 }
 
