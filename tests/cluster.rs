@@ -303,6 +303,18 @@ fn nodes_meet_although_meets_are_lost() {
     assert_eq!(received, sent);
 }
 
+#[test]
+fn a_node_that_is_introduced_to_itself_stays_alone() {
+    let nodes = [node(Launch::skuld(1))];
+    let meet = format!("CLUSTER MEET 127.0.0.1 {} {}", nodes[0].port, bus_port(&nodes[0]));
+    assert_eq!(ask(&nodes[0], &meet), "OK");
+    let met = || info(&nodes[0], "cluster_stats_messages_meet_received") == "1";
+    until("it has met itself", &nodes, || {
+        (met() && info(&nodes[0], "cluster_known_nodes") == "1").then_some(())
+    });
+    assert_eq!(info(&nodes[0], "cluster_stats_messages_ping_received"), "", "nothing is begun in return");
+}
+
 fn cli(arguments: &[&str]) -> Option<String> {
     let output = match Command::new("redis-cli").args(arguments).output() {
         Ok(output) => output,

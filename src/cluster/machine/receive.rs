@@ -188,6 +188,8 @@ impl Machine {
             self.discover_own_address(link, kind);
             if kind == Kind::Meet {
                 match sender {
+                    // Whoever introduces a node to itself learns by the answer who that is.
+                    None if header.sender == self.me().id => {}
                     None => {
                         let unbound = self.links.get(&link).is_some_and(|link| link.node.is_none());
                         if unbound && !self.begin_handshake_of_caller(link, header) {
