@@ -14,6 +14,7 @@ use crate::clients::{ClientNames, ClientShared};
 use crate::command_log::Finished;
 use crate::connection::{BatchExecuted, Connection};
 use crate::envelope::Traced;
+use crate::executor::prefetch::Window;
 use crate::migration::ImportLink;
 use crate::output_limit;
 use crate::server::Server;
@@ -41,6 +42,8 @@ pub struct Batch {
     pub requests: Requests,
     /// The next request to execute.
     pub next: usize,
+    /// Where the keys of the next requests are, while a shard has the batch.
+    pub window: Option<Box<Window>>,
     /// MULTI's queue and the watched keys.
     pub transaction: Transaction,
     /// What the client is subscribed to; `session.subscriptions` is its length.
@@ -107,6 +110,7 @@ impl Batch {
             input: Vec::new(),
             requests: Requests::default(),
             next: 0,
+            window: None,
             transaction: Transaction::default(),
             subscribed: Subscribed::default(),
             tracked: Tracked::default(),

@@ -4,12 +4,12 @@
 pub mod admission;
 mod caching;
 mod calm;
-mod prefetch;
+pub mod prefetch;
 mod transactions;
 
 use std::sync::Arc;
 
-pub use calm::Calm;
+pub use calm::{Calm, RanCalmly};
 use skuld::acl::log::Context as RefusalContext;
 use skuld::commands::Command;
 use skuld::commands::context::{CommandError, Context, NodeOfCluster};
@@ -46,9 +46,6 @@ use crate::server_commands::pubsub;
 use crate::shard::ShardDescription;
 use crate::slot_stats;
 use crate::stats::CommandStats;
-
-/// Requests whose keys are loaded ahead together.
-const PREFETCH_REQUESTS: usize = 32;
 
 /// What running commands needs beside a keyspace. One per shard.
 pub struct Executor {
@@ -103,13 +100,8 @@ pub struct Executor {
     latest: calm::Latest,
     /// Arguments of the command being run; kept to reuse its capacity.
     args: Vec<&'static [u8]>,
-    /// Places of the keys of the requests from `window` on.
-    hints: Vec<Option<PlaceHint>>,
-    window: usize,
-    /// The place of the only key of each batch about to run.
-    firsts: Vec<Option<PlaceHint>>,
-    /// What `firsts` says of the batch that runs next.
-    first: Option<Option<PlaceHint>>,
+    /// Windows that no batch needs now.
+    windows: Vec<Box<prefetch::Window>>,
 }
 
 /// When a command is called, and what follows from that.
@@ -166,10 +158,7 @@ impl Executor {
             chooser: Chooser::default(),
             latest: calm::Latest::default(),
             args: Vec::new(),
-            hints: Vec::new(),
-            window: 0,
-            firsts: Vec::new(),
-            first: None,
+            windows: Vec::new(),
         }
     }
 
@@ -276,7 +265,7 @@ impl Executor {
             self.counts_for = gate::cluster::slot_of_next(&self.server, batch);
         }
         if let Handler::Engine(function) = command.spec.handler {
-            let hint = self.hint(batch.next);
+            let hint = batch.hint();
             let mut store = std::mem::take(&mut self.args);
             let args = borrow_args(&mut store, &batch.input, batch.requests.args(batch.next));
             self.effects.may_wait = command.flags.has(BLOCKING) && batch.session.origin.is_client();

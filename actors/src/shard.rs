@@ -43,7 +43,7 @@ use crate::envelope::{
     ActorId, ActorKind, Receive, Traceable, Traced, TracedActor, measure, next_actor, tell,
 };
 use crate::executor::admission::may_need_memory;
-use crate::executor::{Calm, Executor, Resolved};
+use crate::executor::{Calm, Executor, RanCalmly, Resolved};
 use crate::expiry_scanner::{DeadlineArmed, ScannedExpired};
 use crate::names::NamesJob;
 use crate::reaper::{self, Reaped};
@@ -306,6 +306,7 @@ impl Shard {
             most.fetch_max(u64::from(batch.commands_run), std::sync::atomic::Ordering::Relaxed);
         }
         batch.publish();
+        self.executor.take_window(&mut batch);
         self.perform_effects();
         if self.executor.effects.listening.propagation {
             let only_reads = batch.plain_reads > 0 && batch.reported + batch.plain_reads == batch.next;
@@ -332,7 +333,7 @@ impl Shard {
         self.executor.refresh();
         let started = clock::tick();
         let mut at = started;
-        self.executor.prefetch(&self.keyspace, &batch);
+        self.executor.prefetch(&self.keyspace, &mut batch);
         let mut calm = self.is_calm(&batch);
         loop {
             if batch.shared.killed.load(std::sync::atomic::Ordering::Relaxed) {
@@ -354,22 +355,30 @@ impl Shard {
                 self.preempted.push_back(batch);
                 return continue_later(self, ContinueBatches, ctx);
             }
-            if self.executor.wants_prefetch(&batch) {
-                self.executor.prefetch(&self.keyspace, &batch);
+            if !batch.is_in_window() {
+                self.executor.prefetch(&self.keyspace, &mut batch);
             }
             let room = if self.executor.minds_memory() { self.make_room(ctx) } else { Room::Enough };
             self.executor.out_of_memory = room == Room::None;
             // Serving those who waited for the last command may have begun a unit.
             if let Some(calm) = calm.filter(|_| self.held.is_empty() && self.promised.is_empty())
                 && room == Room::Enough
-                && let Some((command, end)) =
-                    self.executor.run_calmly(&mut self.keyspace, &mut batch, calm, at)
             {
-                at = end;
-                if self.is_too_much_after(&mut batch, command, at, ctx) {
-                    return self.finish(batch, Stop::Done);
+                match self.executor.run_calmly(&mut self.keyspace, &mut batch, calm, at) {
+                    RanCalmly::Yes(command, end) => {
+                        at = end;
+                        if self.is_too_much_after(&mut batch, command, at, ctx) {
+                            return self.finish(batch, Stop::Done);
+                        }
+                        continue;
+                    }
+                    RanCalmly::Elsewhere(slot) => {
+                        self.perform_effects();
+                        let home = slot.0 % self.server.workers;
+                        return tell(self.server.shard(home), ExecuteBatch(batch));
+                    }
+                    RanCalmly::No => {}
                 }
-                continue;
             }
             if self.executor.cluster.has_open_slots()
                 && let Some(slot) = crate::gate::cluster::slot_of_next(&self.server, &batch)
@@ -705,9 +714,8 @@ impl TracedActor for Shard {
 impl Receive<RunArrived> for Shard {
     fn receive(&mut self, _: RunArrived, ctx: &mut Context<Self>) {
         let mut batches = std::mem::replace(&mut self.arrived, std::mem::take(&mut self.running));
-        self.executor.prefetch_first(&self.keyspace, batches.iter().map(|t| &*t.message.0));
-        for (index, traced) in batches.drain(..).enumerate() {
-            self.executor.use_first(index);
+        self.executor.prefetch_first(&self.keyspace, batches.iter_mut().map(|t| &mut *t.message.0));
+        for traced in batches.drain(..) {
             measure(self, traced, ctx);
         }
         self.running = batches;

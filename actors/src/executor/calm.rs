@@ -10,6 +10,7 @@ use skuld::effects::Grouping;
 use skuld::keyspace::{ExpiryRules, Keyspace, Touch};
 use skuld::resp::Reply;
 use skuld::session::{Debugging, ReplyMode};
+use skuld::slot::Slot;
 
 use super::{Executor, Moment, borrow_args};
 use crate::batch::Batch;
@@ -50,6 +51,16 @@ pub struct Calm {
     reply_bytes_max: usize,
 }
 
+/// What became of a request on the short way.
+pub enum RanCalmly {
+    /// The command has run, until then.
+    Yes(&'static Command, Tick),
+    /// It may run at once on the shard of this slot, which is another one.
+    Elsewhere(Slot),
+    /// It takes the long way.
+    No,
+}
+
 impl Executor {
     /// What plain commands of this batch need, if neither the server nor the client is in a state in which more than
     /// [`Executor::run_calmly`] asks must be asked. Holds until a command runs that is not plain, within one slice.
@@ -86,7 +97,7 @@ impl Executor {
     }
 
     /// Runs the batch's next request if it is for a plain command that this shard may run at once. `at` is when the
-    /// command before it ended; returns the command and when it did.
+    /// command before it ended.
     #[inline]
     pub fn run_calmly(
         &mut self,
@@ -94,37 +105,31 @@ impl Executor {
         batch: &mut Batch,
         calm: Calm,
         at: Tick,
-    ) -> Option<(&'static Command, Tick)> {
+    ) -> RanCalmly {
         if self.server.pause.is_set() || !self.users.are_of_now(&self.server, &batch.session) {
-            return None;
+            return RanCalmly::No;
         }
-        if batch.requests.args(batch.next).len() < 2 {
-            return None;
-        }
-        // Those who were served in between may have left hints of their own.
-        let hint = self.hint(batch.next).filter(|hint| hint.is_of(batch.arg(batch.next, 1)));
-        if hint.is_none() && self.server.workers > 1 {
-            // The key may be another shard's.
-            return None;
-        }
-        if self.cluster.is_on()
-            && !hint.is_some_and(|hint| self.cluster.serves_without_question(hint.place().slot))
-        {
-            return None;
+        let Some(hint) = batch.hint() else { return RanCalmly::No };
+        let slot = hint.place().slot;
+        if self.cluster.is_on() && !self.cluster.serves_without_question(slot) {
+            return RanCalmly::No;
         }
         let mut store = std::mem::take(&mut self.args);
         let args = borrow_args(&mut store, &batch.input, batch.requests.args(batch.next));
-        let Some((command, Handler::Engine(function))) =
-            self.plain_command(args).map(|command| (command, command.spec.handler))
+        let command = self.plain_command(args);
+        let is_here = keyspace.parts()[0].owns(slot);
+        let (Some(command), Some(Handler::Engine(function)), true) =
+            (command, command.map(|command| command.spec.handler), is_here)
         else {
             store.clear();
             self.args = store;
-            return None;
+            return if command.is_some() && !is_here { RanCalmly::Elsewhere(slot) } else { RanCalmly::No };
         };
         let from = batch.output.len();
         let mut reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
         reply.limit_to(calm.reply_bytes_max);
-        let moment = Moment { now_us: clock::unix_us(at), hint, rules: calm.rules, touch: calm.touch };
+        let moment =
+            Moment { now_us: clock::unix_us(at), hint: Some(hint), rules: calm.rules, touch: calm.touch };
         self.call(keyspace, &mut batch.session, &mut reply, (command, function), args, moment);
         store.clear();
         self.args = store;
@@ -132,7 +137,7 @@ impl Executor {
         let errors = reply.take_errors();
         batch.output = reply.into_bytes();
         let (end, _) = self.count(batch, command, (from, errors, false), at);
-        Some((command, end))
+        RanCalmly::Yes(command, end)
     }
 
     /// The plain command that a request asks for, if it has as many words as that wants.

@@ -58,6 +58,7 @@ impl Shard {
             batch.set_args(batch.next, &words);
         }
         batch.publish();
+        self.executor.take_window(&mut batch);
         self.perform_effects();
         let mut replies = std::mem::take(&mut batch.finished);
         replies.push(std::mem::take(&mut batch.output));
@@ -217,7 +218,6 @@ impl Shard {
             Some(unit) => &mut *unit.keyspace,
             None => &mut self.keyspace,
         };
-        self.executor.forget_window();
         let at = clock::tick();
         self.executor.runs_again = true;
         self.executor.run(keyspace, &mut batch, command, at);

@@ -239,7 +239,6 @@ impl Shard {
             .collect();
         let mut keyspace = Keyspace::of_unit(parts);
         self.executor.refresh();
-        self.executor.forget_window();
         let (batch, command) = match work {
             Work::Command(batch, command) => (batch, command),
             Work::Task(task) => {
