@@ -43,7 +43,7 @@ pub struct Batch {
     /// The next request to execute.
     pub next: usize,
     /// Where the keys of the next requests are, while a shard has the batch.
-    pub window: Option<Box<Window>>,
+    pub window: Option<Window>,
     /// MULTI's queue and the watched keys.
     pub transaction: Transaction,
     /// What the client is subscribed to; `session.subscriptions` is its length.

@@ -101,7 +101,7 @@ pub struct Executor {
     /// Arguments of the command being run; kept to reuse its capacity.
     args: Vec<&'static [u8]>,
     /// Windows that no batch needs now.
-    windows: Vec<Box<prefetch::Window>>,
+    windows: Vec<prefetch::Window>,
 }
 
 /// When a command is called, and what follows from that.
