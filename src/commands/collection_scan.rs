@@ -32,12 +32,15 @@ pub struct Page<'r, 'a> {
     reply: &'r mut Reply,
     pattern: Option<&'a [u8]>,
     parts: usize,
+    /// Elements that were looked at, whether or not the pattern matched.
+    seen: u64,
 }
 
 impl Page<'_, '_> {
-    /// Whether the pattern, if there is one, matches.
+    /// Whether the pattern, if there is one, matches. Asked once for each element.
     #[inline]
-    pub fn wants(&self, name: Item<'_>) -> bool {
+    pub fn wants(&mut self, name: Item<'_>) -> bool {
+        self.seen += 1;
         self.pattern.is_none_or(|pattern| glob::matches(pattern, name.text(&mut ItemBuffer::new())))
     }
 
@@ -92,7 +95,8 @@ impl<'a> Scan<'a> {
     }
 
     /// Replies with the elements that `step` puts on the page, and the cursor to go on from. `step` visits one bucket of
-    /// a table from a cursor on (or a compact collection as a whole) and returns the next cursor, 0 at the end.
+    /// a table from a cursor on (or a compact collection as a whole) and returns the next cursor, 0 at the end. COUNT
+    /// limits the elements that are looked at: a pattern that matches few makes empty pages, not long calls.
     pub fn run(
         &self,
         reply: &mut Reply,
@@ -100,12 +104,11 @@ impl<'a> Scan<'a> {
         mut step: impl FnMut(u64, &mut Page<'_, 'a>) -> u64,
     ) {
         let head = reply.deferred_array();
-        let mut page = Page { reply, pattern: self.pattern, parts: 0 };
-        let parts_wanted = usize::try_from(self.count).unwrap_or(usize::MAX);
+        let mut page = Page { reply, pattern: self.pattern, parts: 0, seen: 0 };
         let mut steps = self.count.saturating_mul(STEPS_PER_ELEMENT);
         loop {
             cursor = step(cursor, &mut page);
-            if cursor == 0 || steps == 0 || page.parts >= parts_wanted {
+            if cursor == 0 || steps == 0 || page.seen >= self.count {
                 break;
             }
             steps -= 1;
@@ -123,5 +126,45 @@ impl<'a> Scan<'a> {
         reply.array(2);
         reply.bulk(b"0");
         reply.array(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::Bench;
+
+    /// The names that a scan with these options meets, and how many calls it took.
+    fn scan(bench: &mut Bench, command: &str, options: &str) -> (usize, usize) {
+        let (mut met, mut calls, mut cursor) = (0, 0, "0".to_owned());
+        loop {
+            let reply = bench.say(&format!("{command} big {cursor} {options}"));
+            let mut words = reply.lines().filter(|line| !line.starts_with(['$', '*']));
+            words.next().expect("a cursor").clone_into(&mut cursor);
+            met += words.filter(|word| word.starts_with('m')).count();
+            calls += 1;
+            if cursor == "0" {
+                return (met, calls);
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_looks_at_about_as_many_elements_as_it_was_asked_to() {
+        for (command, add) in [("SSCAN", "SADD big"), ("HSCAN", "HSET big"), ("ZSCAN", "ZADD big")] {
+            let mut bench = Bench::new();
+            for i in 0..2000 {
+                bench.say(&match command {
+                    "SSCAN" => format!("{add} m{i}"),
+                    "HSCAN" => format!("{add} m{i} {i}"),
+                    _ => format!("{add} {i} m{i}"),
+                });
+            }
+            let (met, calls) = scan(&mut bench, command, "COUNT 100");
+            assert!(met >= 2000 && (5..=30).contains(&calls), "{command}: {met} in {calls} calls");
+            // What a pattern leaves out counts as well.
+            let (met, few) = scan(&mut bench, command, "COUNT 100 MATCH m1999");
+            assert!(met >= 1 && few > calls / 2, "{command}: {met} in {few} calls, all in {calls}");
+            assert_eq!(scan(&mut bench, command, "MATCH nothing*").0, 0);
+        }
     }
 }
