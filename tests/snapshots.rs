@@ -217,6 +217,48 @@ fn late_tag() -> String {
 
 /// What is long leaves in slices. Whoever writes to it before it has left waits for that, by itself, in a transaction or in
 /// a script. Nobody's write is in the file.
+/// What the file says of slots: the text behind each name of the field.
+fn slot_hints(file: &[u8]) -> Vec<String> {
+    const NAME: &[u8] = b"slot-info";
+    let at = (0..file.len()).filter(|&at| file[at..].starts_with(NAME)).map(|at| at + NAME.len());
+    let mut hints: Vec<String> = at
+        .map(|at| String::from_utf8_lossy(&file[at + 1..at + 1 + usize::from(file[at])]).into_owned())
+        .collect();
+    hints.sort();
+    hints
+}
+
+#[test]
+fn files_of_a_cluster_announce_the_keys_of_each_slot() {
+    let Some(reference) = reference_binary("hints about slots in RDB files") else { return };
+    let launches = [Launch::skuld(1), Launch::skuld(3), Launch::reference(&reference)];
+    let saved = launches.map(|launch| {
+        let directory = TempDir::new();
+        let server = in_directory(launch.option("cluster-enabled", "yes"), directory.path()).start();
+        let mut client = server.connect();
+        assert_eq!(text(&mut client, "CLUSTER ADDSLOTSRANGE 0 16383"), "OK");
+        wait_until("the cluster is up", || text(&mut client, "CLUSTER INFO").contains("cluster_state:ok"));
+        for line in [
+            "SET {a}1 x",
+            "SET {a}2 x EX 1000",
+            "SET b y",
+            "HSET {a}h f v g w",
+            "HEXPIRE {a}h 1000 FIELDS 1 f",
+        ] {
+            client.ask(line);
+        }
+        assert_eq!(text(&mut client, "SAVE"), "OK");
+        let at_once = fs::read(directory.path().join("dump.rdb")).expect("a file");
+        assert!(saved_in_background(&mut client));
+        let in_slices = fs::read(directory.path().join("dump.rdb")).expect("a file");
+        let hints = slot_hints(&at_once);
+        assert_eq!(slot_hints(&in_slices), hints);
+        hints
+    });
+    assert_eq!(saved[2], ["15495,3,1,1", "3300,1,0,0"]);
+    assert_eq!((&saved[0], &saved[1]), (&saved[2], &saved[2]));
+}
+
 #[test]
 fn large_values_are_saved_as_they_were() {
     for (workers, rewrite) in [(1, false), (3, false), (1, true)] {

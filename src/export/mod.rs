@@ -25,10 +25,14 @@
 //! Invariant: between opening and closing, an entry has the other bit exactly if it was sent or is younger than the cut.
 
 use crate::aof::rewrite;
+use crate::keyspace::table::Table;
 use crate::keyspace::{Entry, Touch};
 use crate::rdb::Compression;
-use crate::rdb::file::{Usage, write_entry};
+use crate::rdb::file::{SLOT_HINT, Usage, write_aux, write_entry};
 use crate::slot::Slot;
+
+/// Keys of a slot that are counted for a hint in one go: some tens of microseconds.
+const COUNTED_KEYS_MAX: usize = 4096;
 
 /// Exports that can run at the same time.
 pub const LANES: usize = 8;
@@ -108,7 +112,12 @@ impl Lanes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// As keys of an RDB file.
-    Rdb { compression: Compression, use_of_keys: UseOfKeys },
+    Rdb {
+        compression: Compression,
+        use_of_keys: UseOfKeys,
+        /// Before the keys of a slot comes how many there are.
+        slot_hints: bool,
+    },
     /// As commands that make the key.
     Commands,
 }
@@ -145,7 +154,7 @@ impl Chunk {
     /// Adds an entry.
     pub fn put(&mut self, format: Format, database: u32, entry: &Entry, touch: Touch) {
         match format {
-            Format::Rdb { compression, use_of_keys } => {
+            Format::Rdb { compression, use_of_keys, .. } => {
                 write_entry(&mut self.bytes, entry, use_of_keys.of(entry, touch), compression);
             }
             Format::Commands => rewrite::entry(&mut self.bytes, entry),
@@ -153,9 +162,29 @@ impl Chunk {
         self.count(database);
     }
 
+    /// Announces the keys of a slot, if the format has that: `slot,keys,keys with deadlines,hashes with fields that have`.
+    /// It helps a reader to make room and says nothing else, so a table that it would take too long to count has none.
+    pub fn announce(&mut self, format: Format, database: u32, slot: Slot, table: &Table<Entry>) {
+        let Format::Rdb { compression, slot_hints: true, .. } = format else { return };
+        if table.is_empty() || table.len() > COUNTED_KEYS_MAX {
+            return;
+        }
+        let count = |wanted: fn(&Entry) -> bool| table.iter().filter(|entry| wanted(entry)).count();
+        let (expires, volatile) =
+            (count(|entry| entry.expiry().is_some()), count(|entry| entry.field_deadline().is_some()));
+        let hint = format!("{},{},{expires},{volatile}", slot.0, table.len());
+        write_aux(&mut self.bytes, SLOT_HINT, hint.as_bytes(), compression);
+        self.extend_run(database);
+    }
+
     /// An entry of this database was added.
     fn count(&mut self, database: u32) {
         self.keys += 1;
+        self.extend_run(database);
+    }
+
+    /// What was added belongs to this database.
+    fn extend_run(&mut self, database: u32) {
         match self.runs.last_mut() {
             Some((last, end)) if *last == database => *end = self.bytes.len(),
             _ => self.runs.push((database, self.bytes.len())),

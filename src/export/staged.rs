@@ -27,7 +27,7 @@ enum Encoding {
 impl Encoding {
     fn step(&mut self, out: &mut Vec<u8>, format: Format, entry: &Entry, touch: Touch) -> bool {
         match (self, format) {
-            (Self::Rdb(progress), Format::Rdb { compression, use_of_keys }) => {
+            (Self::Rdb(progress), Format::Rdb { compression, use_of_keys, .. }) => {
                 if progress.is_fresh() {
                     write_entry_head(out, entry, use_of_keys.of(entry, touch), compression);
                 }

@@ -8,6 +8,7 @@ use crate::rdb::file::{FileItem, FileReader, FileWriter};
 use crate::rng::Rng;
 use crate::slot::{Slot, slot_of};
 use crate::types::set::{Set, SetLimits};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// Database and key to value and deadline.
@@ -33,7 +34,8 @@ struct World {
     held: Option<(Vec<Slot>, Part)>,
 }
 
-const FORMAT: Format = Format::Rdb { compression: Compression::On, use_of_keys: UseOfKeys::Unsaid };
+const FORMAT: Format =
+    Format::Rdb { compression: Compression::On, use_of_keys: UseOfKeys::Unsaid, slot_hints: true };
 
 fn access<'a>(keyspace: &'a mut Keyspace, effects: &'a mut Effects, db: u32) -> Access<'a> {
     Access {
@@ -101,6 +103,15 @@ fn read(chunks: &[Chunk]) -> Model {
                 let twice = found.insert((db, key.key), (n, key.deadline));
                 assert!(twice.is_none(), "exported twice");
             }
+            FileItem::Aux { name, value } => {
+                let numbers: Vec<u64> = std::str::from_utf8(&value)
+                    .expect("text")
+                    .split(',')
+                    .map(|number| number.parse().expect("a number"))
+                    .collect();
+                assert!(name == SLOT_HINT && numbers.len() == 4, "{numbers:?}");
+                assert!(numbers[1] > 0 && numbers[2] <= numbers[1] && numbers[3] == 0, "{numbers:?}");
+            }
             FileItem::End => return found,
             _ => {}
         }
@@ -160,7 +171,7 @@ impl World {
                 running.walk.hasten(database.id(), slot_of(&key), &key);
             }
         }
-        let (mut chunk, mut large) = (Chunk::default(), Vec::new());
+        let (chunk, mut large) = (RefCell::new(Chunk::default()), Vec::new());
         let mut left = steps;
         let held = self.held.as_ref().map(|(slots, _)| slots.clone()).unwrap_or_default();
         let walked = running.walk.advance(&mut Ground {
@@ -168,19 +179,20 @@ impl World {
             orphans: &mut self.orphans,
             is_held: &|slot| held.contains(&slot),
             put: &mut |db, entry, staged| {
-                let is_through = staged.step(&mut chunk, FORMAT, db, entry, Touch::default());
+                let is_through = staged.step(&mut chunk.borrow_mut(), FORMAT, db, entry, Touch::default());
                 if is_through {
                     large.extend(staged.take_chunks(db));
                 }
                 is_through
             },
+            announce: &mut |db, slot, table| chunk.borrow_mut().announce(FORMAT, db, slot, table.table()),
             go_on: &mut || {
                 left -= 1;
                 left > 0
             },
         });
         self.in_pieces += large.iter().filter(|piece| piece.keys > 0).count();
-        running.received.push(chunk);
+        running.received.push(chunk.into_inner());
         running.received.extend(large);
         if walked == Walked::Done {
             let running = self.running.remove(index);

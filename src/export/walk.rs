@@ -17,6 +17,8 @@ pub struct Ground<'a> {
     /// Takes a slice of an entry; with the number its database had at the cut, and what was encoded of it before. True if
     /// the entry is through.
     pub put: &'a mut Put<'a>,
+    /// Hears of a slot whose keys come next, with the number of its database at the cut.
+    pub announce: &'a mut dyn FnMut(u32, Slot, &SlotTable),
     /// Whether there is time and room for more.
     pub go_on: &'a mut dyn FnMut() -> bool,
 }
@@ -103,6 +105,9 @@ impl Walk {
                 let open = database.slot(slot).is_some_and(|t| t.lanes().is_open(self.lane));
                 if open {
                     let Some(table) = database.slot_mut(slot) else { continue };
+                    if self.cursor == 0 && !self.scanned {
+                        (ground.announce)(name, slot, table);
+                    }
                     if !self.advance_in(table, name, ground.put, ground.go_on) {
                         return Walked::More;
                     }

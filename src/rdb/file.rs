@@ -102,9 +102,7 @@ impl FileWriter {
 
     /// A field about the file, such as `valkey-ver`.
     pub fn aux(&mut self, name: &[u8], value: &[u8]) {
-        self.buffer.push(opcode::AUX);
-        write::string(&mut self.buffer, name, self.compression);
-        write::string(&mut self.buffer, value, self.compression);
+        write_aux(&mut self.buffer, name, value, self.compression);
     }
 
     /// The source of a function library.
@@ -208,6 +206,16 @@ pub enum FileError {
     Checksum { expected: u64, found: u64 },
     #[error(transparent)]
     Value(#[from] DecodeError),
+}
+
+/// The name of the field that announces the keys of a slot.
+pub const SLOT_HINT: &[u8] = b"slot-info";
+
+/// Appends a field that says something about the file.
+pub fn write_aux(out: &mut Vec<u8>, name: &[u8], value: &[u8], compression: Compression) {
+    out.push(opcode::AUX);
+    write::string(out, name, compression);
+    write::string(out, value, compression);
 }
 
 /// Reads a file that comes in pieces of any size.

@@ -18,7 +18,7 @@ use skuld::effects::{DatabaseChange, Effects, Freeing, Garbage};
 use skuld::hash::hash;
 use skuld::keyspace::{Entry, Keyspace, NewValue, Part, Value};
 use skuld::rdb::Limits;
-use skuld::rdb::file::{FileError, FileItem, FileKey, FileReader, Usage};
+use skuld::rdb::file::{FileError, FileItem, FileKey, FileReader, SLOT_HINT, Usage};
 use skuld::slot::{Slot, slot_of};
 use tokio::sync::oneshot;
 
@@ -230,7 +230,7 @@ fn read_all(
                 }
                 say_aux(&name, &value);
                 // Hints about slots come once per slot; nobody asks for them later.
-                if name != b"slot-info" {
+                if name != SLOT_HINT {
                     loaded.aux.push((name, value));
                 }
             }

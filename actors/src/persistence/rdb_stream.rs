@@ -57,7 +57,11 @@ pub fn key_format(config: &Config) -> Format {
     } else {
         UseOfKeys::Unsaid
     };
-    Format::Rdb { compression: Compression::on_if(config.rdbcompression), use_of_keys }
+    Format::Rdb {
+        compression: Compression::on_if(config.rdbcompression),
+        use_of_keys,
+        slot_hints: config.cluster_enabled,
+    }
 }
 
 /// The fields every file begins with.

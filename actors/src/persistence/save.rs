@@ -230,7 +230,9 @@ fn for_each_chunk(
         let Some(database) = part.database(db) else { continue };
         let mut at = Slot(0);
         while let Some(slot) = database.next_used_or_hidden_slot(at, part.index()) {
-            for entry in database.slot(slot).iter().flat_map(|t| t.table().iter()) {
+            let Some(table) = database.slot(slot).map(|slot| slot.table()) else { break };
+            chunk.announce(format, db, slot, table);
+            for entry in table.iter() {
                 chunk.put(format, db, entry, touch);
                 if !delay.is_zero() {
                     std::thread::sleep(delay);

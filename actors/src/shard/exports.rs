@@ -109,6 +109,11 @@ impl Shard {
                     }
                     is_through
                 },
+                announce: &mut |db, slot, table| {
+                    if !stopped {
+                        chunk.borrow_mut().announce(format, db, slot, table.table());
+                    }
+                },
                 go_on: &mut || {
                     clock::micros_between(started, clock::tick()) < share
                         && chunk.borrow().bytes.len() < SLICE_BYTES
