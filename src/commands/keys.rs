@@ -57,14 +57,13 @@ pub fn keys_of(command: &Command, args: &[&[u8]], list: &mut KeyList) -> Result<
         "sort" => sort(args, list),
         "sort_ro" => found(list, &[(1, RO | ACCESS)]),
         "migrate" => migrate(args, list),
-        "zunionstore" | "zinterstore" | "zdiffstore" => counted(args, list, Some(1), 2, 1),
+        "zunionstore" | "zinterstore" | "zdiffstore" => counted(args, list, Some(1), 2),
         "zunion" | "zinter" | "zdiff" | "zintercard" | "sintercard" | "zmpop" | "lmpop" => {
-            counted(args, list, None, 1, 1)
+            counted(args, list, None, 1)
         }
         "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "fcall" | "fcall_ro" | "bzmpop" | "blmpop" => {
-            counted(args, list, None, 2, 1)
+            counted(args, list, None, 2)
         }
-        "msetex" => counted(args, list, None, 1, 2),
         _ => Err(InvalidKeys),
     };
     list.retain(|key| (key.position as usize) < args.len());
@@ -259,16 +258,15 @@ fn counted(
     list: &mut KeyList,
     store: Option<usize>,
     count_at: usize,
-    step: usize,
 ) -> Result<(), InvalidKeys> {
     let first = count_at + 1;
     let keys = args.get(count_at).map_or(0, |word| lenient_integer(word));
     let keys = usize::try_from(keys).unwrap_or(0);
-    if keys == 0 || keys > args.len().saturating_sub(first) / step {
+    if keys == 0 || keys > args.len().saturating_sub(first) {
         return Err(InvalidKeys);
     }
     list.clear();
-    let positions = (0..keys).map(|index| first + index * step).chain(store);
+    let positions = (first..first + keys).chain(store);
     list.extend(positions.map(|position| KeyRef { position: position as u32, flags: KeyFlags(0) }));
     Ok(())
 }
