@@ -105,7 +105,8 @@ pub struct Executor {
 }
 
 /// When a command is called, and what follows from that.
-struct Moment {
+#[derive(Clone, Copy)]
+pub struct Moment {
     /// The frozen clock, Unix microseconds.
     now_us: i64,
     /// Where the command's key is, if that is known.
@@ -265,11 +266,11 @@ impl Executor {
             self.counts_for = gate::cluster::slot_of_next(&self.server, batch);
         }
         if let Handler::Engine(function) = command.spec.handler {
-            let hint = batch.hint();
+            let moment = Moment { hint: batch.hint(), ..self.moment(&batch.session, now_us) };
             let mut store = std::mem::take(&mut self.args);
             let args = borrow_args(&mut store, &batch.input, batch.requests.args(batch.next));
             self.effects.may_wait = command.flags.has(BLOCKING) && batch.session.origin.is_client();
-            self.invoke(keyspace, &mut batch.session, &mut reply, (command, function), args, (now_us, hint));
+            self.invoke(keyspace, &mut batch.session, &mut reply, (command, function), args, moment);
             self.effects.may_wait = false;
             if command.flags.has(ARBITRARY_KEYS) {
                 self.effects.propagation.close_group(Grouping::Apart);
@@ -427,25 +428,14 @@ impl Executor {
         tell(&self.server, Runner::Client(&batch.session), command, &batch.words(batch.next));
     }
 
-    /// Calls one engine command. Its reply, or its error, is appended to `reply`. `when` is the frozen clock in Unix
-    /// microseconds and the place of the command's key if that is known.
-    pub fn invoke(
-        &mut self,
-        keyspace: &mut Keyspace,
-        session: &mut Session,
-        reply: &mut Reply,
-        (command, function): (&'static Command, EngineFn),
-        args: &[&[u8]],
-        when: (i64, Option<PlaceHint>),
-    ) {
-        let (rules, touch) = (self.rules(session), touch(&self.config, when.0 / 1_000_000));
-        let moment = Moment { now_us: when.0, hint: when.1, rules, touch };
-        self.call(keyspace, session, reply, (command, function), args, moment);
+    /// A call by this client at a time, in Unix microseconds; where the key is is not known.
+    pub fn moment(&self, session: &Session, now_us: i64) -> Moment {
+        let touch = touch(&self.config, now_us / 1_000_000);
+        Moment { now_us, hint: None, rules: self.rules(session), touch }
     }
 
-    /// [`Executor::invoke`] with everything that depends on time and client worked out already.
-    #[inline]
-    fn call(
+    /// Calls one engine command. Its reply, or its error, is appended to `reply`.
+    pub fn invoke(
         &mut self,
         keyspace: &mut Keyspace,
         session: &mut Session,

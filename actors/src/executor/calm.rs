@@ -7,7 +7,7 @@
 
 use skuld::commands::{Command, Handler};
 use skuld::effects::Grouping;
-use skuld::keyspace::{ExpiryRules, Keyspace, Touch};
+use skuld::keyspace::Keyspace;
 use skuld::resp::Reply;
 use skuld::session::{Debugging, ReplyMode};
 use skuld::slot::Slot;
@@ -46,8 +46,8 @@ impl Latest {
 /// What a calm slice has worked out once.
 #[derive(Clone, Copy)]
 pub struct Calm {
-    rules: ExpiryRules,
-    touch: Touch,
+    /// Of now; the clock of each command and the place of its key come in.
+    moment: Moment,
     reply_bytes_max: usize,
 }
 
@@ -90,8 +90,7 @@ impl Executor {
             && batch.import.is_none()
             && !batch.transaction.is_queueing();
         client_is.then(|| Calm {
-            rules: self.rules(session),
-            touch: self.touch_now(),
+            moment: self.moment(session, clock::unix_us(clock::tick())),
             reply_bytes_max: output_limit::reply_bytes_max(&self.config, session),
         })
     }
@@ -128,9 +127,8 @@ impl Executor {
         let from = batch.output.len();
         let mut reply = Reply::with_buffer(std::mem::take(&mut batch.output), batch.session.protocol);
         reply.limit_to(calm.reply_bytes_max);
-        let moment =
-            Moment { now_us: clock::unix_us(at), hint: Some(hint), rules: calm.rules, touch: calm.touch };
-        self.call(keyspace, &mut batch.session, &mut reply, (command, function), args, moment);
+        let moment = Moment { now_us: clock::unix_us(at), hint: Some(hint), ..calm.moment };
+        self.invoke(keyspace, &mut batch.session, &mut reply, (command, function), args, moment);
         store.clear();
         self.args = store;
         self.effects.propagation.close_group(Grouping::Together);

@@ -109,14 +109,8 @@ impl Executor {
             }
             match command.spec.handler {
                 Handler::Engine(function) => {
-                    self.invoke(
-                        keyspace,
-                        &mut batch.session,
-                        reply,
-                        (command, function),
-                        &args,
-                        (now_us, None),
-                    );
+                    let moment = self.moment(&batch.session, now_us);
+                    self.invoke(keyspace, &mut batch.session, reply, (command, function), &args, moment);
                     // HELLO inside a transaction changes the protocol of what follows.
                     reply.set_protocol(batch.session.protocol);
                 }

@@ -306,7 +306,8 @@ fn perform(run: &mut Run, command: &'static Command, words: &[&[u8]], reply: &mu
             let listening = executor.effects.listening.propagation;
             executor.effects.listening.propagation &= replicate != 0;
             let now_us = told_us(executor, command, now_us);
-            executor.invoke(keyspace, client.session, reply, (command, function), words, (now_us, None));
+            let moment = executor.moment(client.session, now_us);
+            executor.invoke(keyspace, client.session, reply, (command, function), words, moment);
             executor.effects.listening.propagation = listening;
         }
         Handler::Server if pubsub::is_one(command) => {
