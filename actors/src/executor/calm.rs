@@ -1,9 +1,10 @@
 //! A short way for plain commands while nothing is going on.
 //!
 //! Before a command runs, many things are asked: whether its user may, whether somebody monitors, tracks, migrates or
-//! pauses. For most servers and clients nothing stands in the way, from one request of a batch to the next. It is found once per slice ([`Executor::is_calm`]), and requests for plain commands ([`Command::is_plain`])
-//! then skip the questions, except for what other threads may change at any moment. They run and are counted as all others
-//! are; what is not plain, or would be refused, takes the long way.
+//! pauses. For most servers and clients nothing stands in the way, from one request of a batch to the next. That is found
+//! once per slice ([`Executor::is_calm`]), and requests for plain commands ([`Command::is_plain`]) then skip the questions,
+//! except for what other threads may change at any moment. They run and are counted as all others are; what is not plain,
+//! or would be refused, takes the long way.
 
 use skuld::commands::{Command, Handler};
 use skuld::effects::Grouping;
