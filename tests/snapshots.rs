@@ -215,8 +215,6 @@ fn late_tag() -> String {
     (0..).map(|n| format!("{{{n}}}")).find(is_late).expect("there are such numbers")
 }
 
-/// What is long leaves in slices. Whoever writes to it before it has left waits for that, by itself, in a transaction or in
-/// a script. Nobody's write is in the file.
 /// What the file says of slots: the text behind each name of the field.
 fn slot_hints(file: &[u8]) -> Vec<String> {
     const NAME: &[u8] = b"slot-info";
@@ -259,6 +257,8 @@ fn files_of_a_cluster_announce_the_keys_of_each_slot() {
     assert_eq!((&saved[0], &saved[1]), (&saved[2], &saved[2]));
 }
 
+/// What is long leaves in slices. Whoever writes to it before it has left waits for that, by itself, in a transaction or in
+/// a script. Nobody's write is in the file.
 #[test]
 fn large_values_are_saved_as_they_were() {
     for (workers, rewrite) in [(1, false), (3, false), (1, true)] {

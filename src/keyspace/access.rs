@@ -105,14 +105,9 @@ pub struct PlaceHint {
 }
 
 impl PlaceHint {
-    #[inline]
-    pub fn of(key: &[u8]) -> Self {
-        Self::known(key, Place::of(key))
-    }
-
     /// For a key whose place has been worked out before.
     #[inline]
-    pub fn known(key: &[u8], place: Place) -> Self {
+    pub fn new(key: &[u8], place: Place) -> Self {
         Self { key: key.as_ptr(), len: key.len(), place }
     }
 

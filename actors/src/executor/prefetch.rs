@@ -79,7 +79,7 @@ impl Batch {
         let window = self.window.as_ref()?;
         let (span, place) = (*window.keys.get(self.next.checked_sub(window.first)?)?)?;
         (self.requests.args(self.next).get(1) == Some(&span))
-            .then(|| PlaceHint::known(self.arg(self.next, 1), place))
+            .then(|| PlaceHint::new(self.arg(self.next, 1), place))
     }
 }
 

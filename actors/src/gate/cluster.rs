@@ -8,7 +8,7 @@ use skuld::commands::Command;
 use skuld::commands::context::CommandError;
 use skuld::config::Config;
 use skuld::keyspace::Keyspace;
-use skuld::keyspace::access::PlaceHint;
+use skuld::keyspace::access::Place;
 use skuld::scripting::ScriptFlags;
 use skuld::session::Session;
 use skuld::slot::Slot;
@@ -134,8 +134,7 @@ pub fn admit(
 
 /// Whether the key is there, and would be for a command that reads it: one that has expired is on the target or nowhere.
 fn exists(keyspace: &Keyspace, db: u32, key: &[u8], now: i64) -> bool {
-    let hint = PlaceHint::of(key);
-    let place = hint.place();
+    let place = Place::of(key);
     let part = keyspace.part(place.slot);
     part.owns(place.slot)
         && part
